@@ -1,0 +1,67 @@
+/**
+ * The kernel of one network namespace, as the rest of the code sees it: state in, state out. The real one speaks
+ * netlink (./linux.ts), the fake one (./fake.ts) keeps the same state in memory; both pass the same contract tests.
+ */
+import type { Address } from '#net/address.ts';
+import type { Mac } from '#net/mac.ts';
+import type { Protocol } from '#model/attachment.ts';
+import type { Step } from '#model/diff.ts';
+import type { HostState, Item, ItemKey } from '#model/host.ts';
+import type { Underlay } from '#model/underlay.ts';
+
+/** A step that the kernel refused. `code` is the errno name; `message` carries the kernel's extended ack if it gave one. */
+export type Failure = { readonly step: Step; readonly code: string; readonly message: string };
+
+/** `seen` is undefined when the object is gone. `resync`: events were lost, observe again. `underlay`: something foreign changed. */
+export type Change =
+  | { readonly type: 'item'; readonly key: ItemKey; readonly seen: Item | undefined }
+  | { readonly type: 'resync' }
+  | { readonly type: 'underlay' };
+
+/** What to look at besides what carries our marks. */
+export type Interest = {
+  /** Sysctl keys whose present value is wanted. */
+  readonly sysctls: readonly string[];
+  /** Links by name that are somebody else's but stand in the wanted state. */
+  readonly foreignLinks: readonly string[];
+};
+
+/** A veth pair across two namespaces, made in one request. The host end comes up at once, the pod end does not. */
+export type VethPair = {
+  readonly hostName: string;
+  readonly hostMac?: Mac;
+  readonly podName: string;
+  readonly podMac: Mac;
+  readonly mtu: number;
+  /** Open file descriptor of the pod's network namespace. */
+  readonly netns: number;
+};
+
+export type ConntrackFilter = {
+  readonly protocol?: Protocol;
+  /** Original destination (address the client aimed at). */
+  readonly originalDestination?: Address;
+  readonly originalDestinationPort?: number;
+  /** Source or destination of either direction. */
+  readonly anyAddress?: Address;
+};
+
+export interface Kernel {
+  /** All that is ours (by protocol number, alias, name prefix, table name), plus what `interest` names. */
+  observe(interest: Interest): Map<ItemKey, Item>;
+  /** Tries every step, in order; answers those that failed. */
+  apply(steps: readonly Step[]): Failure[];
+  /** Changes as they happen, until the signal aborts. The kernel's echo of our own steps is among them. */
+  changes(signal: AbortSignal): AsyncIterable<Change>;
+  underlay(): Underlay;
+  /** Throws Fault `kernel` (and leaves nothing) when either name is taken or the namespace is gone. */
+  createPair(pair: VethPair): { hostIndex: number; podIndex: number };
+  /** Deletes links that are ours, many in one RCU grace period; resolves when they are gone. Missing ones are fine. */
+  reapLinks(names: readonly string[]): Promise<void>;
+  /** Deletes matching conntrack entries of both families; answers how many. */
+  flushConntrack(filters: readonly ConntrackFilter[]): number;
+  /** The same operations inside another network namespace, given by an open file descriptor. Dispose closes its sockets only. */
+  within(netns: number): Kernel & Disposable;
+}
+
+export type { HostState };

@@ -1,0 +1,76 @@
+import { type HostState, type Item, type ItemKey, type ItemKind, satisfies } from './host.ts';
+
+/**
+ * One change to the kernel. `replace` changes what is there in place; it is `recreate` when the kernel cannot change
+ * the difference on a living object (a VXLAN device's VNI) and the object has to go first.
+ */
+export type Step =
+  | { readonly op: 'add'; readonly key: ItemKey; readonly item: Item }
+  | { readonly op: 'replace' | 'recreate'; readonly key: ItemKey; readonly item: Item; readonly was: Item }
+  | { readonly op: 'remove'; readonly key: ItemKey; readonly was: Item };
+
+/**
+ * The only place that knows the order of things: what an item needs stands before it. A route comes after the
+ * neighbour and the FDB entry that its next hop needs, or the kernel would ask for the address on the wire; rules that
+ * protect come before the links that they protect. Removal goes the other way.
+ */
+const ORDER: readonly ItemKind[] = [
+  'sysctl',
+  'nft-table',
+  'nft-element',
+  'foreign-rule',
+  'link',
+  'shaper',
+  'redirect',
+  'address',
+  'neighbor',
+  'fdb',
+  'route',
+];
+const RANK = new Map(ORDER.map((kind, rank) => [kind, rank]));
+/** Within links: a bridge before its ports, an ifb before what is redirected to it. */
+const LINK_RANK = { bridge: 0, ifb: 1, vxlan: 2, veth: 3, foreign: 4 } as const;
+
+function rank(item: Item): number {
+  const base = (RANK.get(item.kind) ?? 0) * 10;
+  return item.kind === 'link' ? base + LINK_RANK[item.type] : base;
+}
+
+/** Steps that make `seen` satisfy `wanted`: removals first (leaves first), then additions and changes (roots first). */
+export function diff(wanted: HostState, seen: HostState): Step[] {
+  return diffKeys(new Set([...seen.keys(), ...wanted.keys()]), wanted, seen);
+}
+
+/** The same over some keys only; the result for all keys is `diff`. */
+export function diffKeys(keys: Iterable<ItemKey>, wanted: HostState, seen: HostState): Step[] {
+  const removals: { rank: number; step: Step }[] = [];
+  const changes: { rank: number; step: Step }[] = [];
+  for (const key of keys) {
+    const step = stepFor(key, wanted.get(key), seen.get(key));
+    if (step?.op === 'remove') removals.push({ rank: -rank(step.was), step });
+    else if (step !== undefined) changes.push({ rank: rank(step.item), step });
+  }
+  const byRank = (a: { rank: number }, b: { rank: number }): number => a.rank - b.rank;
+  return [...removals.sort(byRank), ...changes.sort(byRank)].map(({ step }) => step);
+}
+
+function stepFor(key: ItemKey, item: Item | undefined, was: Item | undefined): Step | undefined {
+  if (item === undefined) return was === undefined ? undefined : { op: 'remove', key, was };
+  if (was === undefined) return { op: 'add', key, item };
+  if (satisfies(was, item)) return undefined;
+  return { op: needsRecreation(item, was) ? 'recreate' : 'replace', key, item, was };
+}
+
+/** Attributes that rtnetlink refuses to change on a living link (drivers/net/vxlan: vxlan_changelink). */
+function needsRecreation(item: Item, was: Item): boolean {
+  if (item.kind !== 'link' || was.kind !== 'link') return false;
+  if (item.type !== was.type) return true;
+  if (item.type !== 'vxlan' || was.type !== 'vxlan') return false;
+  return (
+    item.vni !== was.vni ||
+    item.port !== was.port ||
+    item.gbp !== was.gbp ||
+    item.local !== was.local ||
+    item.parent !== was.parent
+  );
+}

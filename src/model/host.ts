@@ -1,0 +1,221 @@
+/**
+ * What a Linux host should look like, or does look like, as plain data: a map from key to item. Items hold canonical
+ * text and numbers only, so equality is by value and a state can be printed, stored and compared as it is.
+ * Nothing here knows how the kernel is spoken to.
+ */
+import type { Address } from '#net/address.ts';
+import type { Mac } from '#net/mac.ts';
+import type { InterfaceAddress, Prefix } from '#net/prefix.ts';
+import type { NftSetName } from './nft-sets.ts';
+
+/** Attributes that every link may have; an absent one is left as the kernel has it. */
+type LinkCommon = {
+  readonly kind: 'link';
+  readonly name: string;
+  readonly mtu?: number;
+  readonly mac?: Mac;
+  /** Name of the bridge that the link is a port of. */
+  readonly master?: string;
+  /** Bridge port flag: may frames leave by the port that they came in by. */
+  readonly hairpin?: boolean;
+  /** Bridge port flag: isolated ports reach only non-isolated ones. */
+  readonly isolated?: boolean;
+  /** Interface flag IFF_PROMISC. */
+  readonly promiscuous?: boolean;
+  /** False: UDP transmit checksum offload is switched off (ethtool tx-checksum-ip-generic). */
+  readonly txChecksumOffload?: boolean;
+};
+
+export type VxlanLink = LinkCommon & {
+  readonly type: 'vxlan';
+  /** VXLAN network identifier, 24 bits. */
+  readonly vni: number;
+  /** UDP destination port. */
+  readonly port: number;
+  /** Source of the outer packets: an address that the host really has. */
+  readonly local: Address;
+  /** Link that the outer packets leave by. */
+  readonly parent: string;
+  readonly learning: boolean;
+  readonly gbp: boolean;
+};
+export type BridgeLink = LinkCommon & { readonly type: 'bridge' };
+/** The host end of a pod's pair. It is made together with its peer (Kernel.createPair), never by a step. */
+export type VethLink = LinkCommon & { readonly type: 'veth' };
+export type IfbLink = LinkCommon & { readonly type: 'ifb' };
+/** A link that somebody else made (inside a pod: its eth0 and lo): set up and configured, never created or removed. */
+export type ForeignLink = LinkCommon & { readonly type: 'foreign' };
+/** Every link item stands for a link that is up. */
+export type LinkItem = VxlanLink | BridgeLink | VethLink | IfbLink | ForeignLink;
+
+export type AddressItem = {
+  readonly kind: 'address';
+  readonly link: string;
+  readonly address: InterfaceAddress;
+  /** Duplicate address detection is skipped (IFA_F_NODAD); IPv6 only. */
+  readonly nodad?: boolean;
+};
+
+/** `onlink`: the next hop is taken to be reachable on the link although no prefix covers it. */
+export type RouteItem = {
+  readonly kind: 'route';
+  readonly type: 'unicast' | 'blackhole';
+  readonly prefix: Prefix;
+  readonly table: number;
+  /** Smaller is preferred. 0 is the kernel's default (which shows as 1024 for IPv6: state it instead). */
+  readonly metric: number;
+  readonly link?: string;
+  readonly via?: Address;
+  readonly onlink?: boolean;
+  /** Preferred source address. */
+  readonly source?: Address;
+  /** RTAX_MTU, for pods and peers whose road is narrower than the link. */
+  readonly mtu?: number;
+  /** RTAX_ADVMSS. */
+  readonly advmss?: number;
+};
+
+/** A permanent neighbour (ARP or ND) entry. */
+export type NeighborItem = {
+  readonly kind: 'neighbor';
+  readonly link: string;
+  readonly address: Address;
+  readonly mac: Mac;
+};
+
+/** A permanent forwarding entry of a VXLAN device: frames to `mac` are sent to `remote`. */
+export type FdbItem = {
+  readonly kind: 'fdb';
+  readonly link: string;
+  readonly mac: Mac;
+  readonly remote: Address;
+};
+
+/** `key` is the path below /proc/sys with slashes, e.g. `net/ipv4/ip_forward`. */
+export type SysctlItem = { readonly kind: 'sysctl'; readonly key: string; readonly value: string };
+
+/**
+ * The structure of our nftables table in one family: sets, maps, chains and rules in nft syntax, as the body between
+ * the braces. Elements of the sets are items of their own and survive a change of structure.
+ */
+export type NftTableItem = {
+  readonly kind: 'nft-table';
+  readonly family: 'inet' | 'bridge';
+  readonly body: string;
+};
+
+/** One element of a set, or of a map when `data` is there; fields as text, in the order of the set's type. */
+export type NftElementItem = {
+  readonly kind: 'nft-element';
+  readonly set: NftSetName;
+  readonly key: readonly string[];
+  readonly data?: readonly string[];
+};
+
+/** Shapes what the link sends, with a token bucket (tc-tbf). Rate in bit/s, burst in bytes. */
+export type ShaperItem = {
+  readonly kind: 'shaper';
+  readonly link: string;
+  readonly rate: number;
+  readonly burst: number;
+};
+/** All that comes in by `link` is sent through `to` (an ifb), where a shaper can hold it back. */
+export type RedirectItem = { readonly kind: 'redirect'; readonly link: string; readonly to: string };
+
+/**
+ * A commented jump or accept in a table that is not ours, for firewalls whose verdict cannot be overridden from our own
+ * table (an accept here does not undo a drop there). `comment` finds it again.
+ */
+export type ForeignRuleItem = {
+  readonly kind: 'foreign-rule';
+  readonly family: 'ip' | 'ip6' | 'inet';
+  readonly table: string;
+  readonly chain: string;
+  /** Rule text in nft syntax, without the comment. */
+  readonly rule: string;
+  readonly comment: string;
+};
+
+export type Item =
+  | LinkItem
+  | AddressItem
+  | RouteItem
+  | NeighborItem
+  | FdbItem
+  | SysctlItem
+  | NftTableItem
+  | NftElementItem
+  | ShaperItem
+  | RedirectItem
+  | ForeignRuleItem;
+
+export type ItemKind = Item['kind'];
+export type ItemKey = string;
+export type HostState = ReadonlyMap<ItemKey, Item>;
+
+type Identity = { readonly [K in ItemKind]: (item: Extract<Item, { kind: K }>) => string };
+
+/** What makes an item that item and no other, by kind. */
+const IDENTITY: Identity = {
+  link: (item) => item.name,
+  address: (item) => `${item.link} ${item.address}`,
+  route: (item) => `${item.table} ${item.prefix} ${item.metric}`,
+  neighbor: (item) => `${item.link} ${item.address}`,
+  fdb: (item) => `${item.link} ${item.mac}`,
+  sysctl: (item) => item.key,
+  'nft-table': (item) => item.family,
+  'nft-element': (item) => `${item.set} ${item.key.join(' . ')}`,
+  shaper: (item) => item.link,
+  redirect: (item) => item.link,
+  'foreign-rule': (item) => `${item.family} ${item.table} ${item.chain} ${item.comment}`,
+};
+
+/** What an item is about, apart from how it should be: two items with one key cannot both be in a state. */
+export function keyOf<K extends ItemKind>(item: Extract<Item, { kind: K }>): ItemKey {
+  return `${item.kind} ${IDENTITY[item.kind](item)}`;
+}
+
+/** A state from its items; throws TypeError when two of them claim one key with different content. */
+export function hostState(items: Iterable<Item>): Map<ItemKey, Item> {
+  const state = new Map<ItemKey, Item>();
+  for (const item of items) {
+    const key = keyOf(item);
+    const other = state.get(key);
+    if (other !== undefined && !sameItem(other, item)) {
+      throw new TypeError(`two items claim ${key}: ${JSON.stringify(other)} and ${JSON.stringify(item)}`);
+    }
+    state.set(key, item);
+  }
+  return state;
+}
+
+/** Equality by value, whatever the order of properties; absent and undefined are the same. */
+export function sameItem(a: Item, b: Item): boolean {
+  if (a === b) return true;
+  const left = a as Readonly<Record<string, unknown>>;
+  const right = b as Readonly<Record<string, unknown>>;
+  for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) {
+    if (!sameValue(left[name], right[name])) return false;
+  }
+  return true;
+}
+
+/**
+ * Whether the kernel's item is as the wanted one asks: an attribute that the wanted item does not name is left alone.
+ * So the kernel may show a MAC address that nobody asked for, and that is no difference.
+ */
+export function satisfies(seen: Item, wanted: Item): boolean {
+  if (seen === wanted) return true;
+  const left = seen as Readonly<Record<string, unknown>>;
+  const right = wanted as Readonly<Record<string, unknown>>;
+  for (const name of Object.keys(right)) {
+    if (right[name] !== undefined && !sameValue(left[name], right[name])) return false;
+  }
+  return true;
+}
+
+function sameValue(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+  return a.every((value, index) => value === b[index]);
+}

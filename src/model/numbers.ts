@@ -1,0 +1,48 @@
+/**
+ * Every number and name by which Tartan marks what it owns in a kernel shared with others, in one place.
+ * Changing one of these orphans the state of running hosts: observe and remove under the old value first.
+ */
+
+/** rtnetlink `rtm_protocol` of our routes (include/uapi/linux/rtnetlink.h; 84 is not assigned there). */
+export const ROUTE_PROTOCOL = 84;
+/** rtnetlink main table. */
+export const MAIN_TABLE = 254;
+/** Route metrics: smaller wins. Room between them is for live switching from one road to another. */
+export const METRIC = { pod: 32, peer: 512, blackhole: 4096 } as const;
+
+/** Host ends of pod veth pairs: prefix + 11 hexadecimal digits (15 characters is the kernel's limit). */
+export const POD_LINK_PREFIX = 'tt';
+/** Intermediate functional blocks that shape what a pod sends: prefix + the same 11 digits. */
+export const IFB_PREFIX = 'ti';
+/** IFLA_IFALIAS of every other link that we made: only links that carry it are ever changed or deleted. */
+export const LINK_ALIAS = 'tartan';
+/** IFLA_GROUP base from which groups for deleting many links at once are taken. */
+export const REAPER_GROUP = 0x7a_0000;
+
+/** The nftables table, in the families `inet` and `bridge`. */
+export const NFT_TABLE = 'tartan';
+
+/**
+ * Firewall mark bits. kube-proxy uses 0x4000 (masquerade) and 0x8000 (drop), Calico 0xffff0000 by default, Weave
+ * 0x20000; ours is one bit below them.
+ */
+export const MARK = { hostPortMasquerade: 0x0000_2000 } as const;
+/** kube-proxy's masquerade mark: such packets are left to kube-proxy. */
+export const KUBE_PROXY_MASQUERADE_MARK = 0x4000;
+
+export const VXLAN = { vni: 1, port: 8472 } as const;
+
+/** Bytes that a carrier adds in front of the inner IP packet, by family of the outer packet. */
+export const OVERHEAD = {
+  /** Outer Ethernet is not counted, the inner one is: 20 or 40 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348). */
+  vxlan: { 4: 50, 6: 70 },
+  none: { 4: 0, 6: 0 },
+} as const;
+
+/** Smallest MTU an IPv6 link may have (RFC 8200 section 5). */
+export const MIN_IPV6_MTU = 1280;
+
+/** Next hop that routed pods see: never on any link for IPv4, answered by proxy ARP or a permanent neighbour. */
+export const POD_GATEWAY = { 4: '169.254.1.1', 6: 'fe80::1' } as const;
+/** MAC of every routed pod's host end, so that a pod's permanent neighbour never goes stale. */
+export const POD_GATEWAY_MAC = 'ee:ee:ee:ee:ee:ee';

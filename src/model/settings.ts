@@ -1,0 +1,96 @@
+/** The settings of one node as the rest of the code sees them: complete, checked, frozen. Room config makes them. */
+import type { Address } from '#net/address.ts';
+import type { PerFamily } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
+
+export type RoadName = 'vxlan' | 'host-gw' | 'alloc';
+export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'alloc'];
+
+export type HairpinMode = 'promiscuous-bridge' | 'hairpin-veth' | 'none';
+export const HAIRPIN_MODES: readonly HairpinMode[] = ['promiscuous-bridge', 'hairpin-veth', 'none'];
+
+/** How node subnets are taken out of the cluster's range, per family. */
+export type SubnetSettings = {
+  readonly range: Prefix;
+  /** Length of a node's subnet in bits. */
+  readonly length: number;
+  /** First and last subnet that may be handed out. */
+  readonly min: Prefix;
+  readonly max: Prefix;
+};
+
+export type VxlanSettings = {
+  readonly vni: number;
+  readonly port: number;
+  readonly learning: boolean;
+  readonly gbp: boolean;
+  /** Peers on a connected prefix are reached without encapsulation. */
+  readonly directRouting: boolean;
+  readonly txChecksumOffload: boolean;
+};
+
+export type UnderlaySettings = {
+  /** Link names or addresses, tried in order. */
+  readonly interfaces: readonly string[];
+  /** Regular expressions over addresses, then names; tried when no entry of `interfaces` matched. */
+  readonly interfaceRegexes: readonly string[];
+  /** The link by which the kernel would reach this address. */
+  readonly canReach?: Address;
+  /** Announced in place of the link's own address. */
+  readonly publicAddress: PerFamily<Address>;
+  /** In place of the link's MTU, bytes of the outer packet. */
+  readonly mtu?: number;
+};
+
+export type Settings = {
+  readonly profile: string;
+  readonly node: { readonly name: string };
+  readonly network: {
+    /** Name of the CNI network. */
+    readonly name: string;
+    readonly subnets: PerFamily<SubnetSettings>;
+    /** A fixed subnet of this node instead of a leased one. */
+    readonly nodeSubnets: PerFamily<Prefix>;
+    readonly lease: { readonly ttlSeconds: number; readonly renewBeforeSeconds: number };
+  };
+  readonly addresses: {
+    /** Never handed to pods. */
+    readonly exclude: readonly Prefix[];
+    /** A released address rests at least this long once its link is gone. */
+    readonly quarantineSeconds: number;
+  };
+  readonly underlay: UnderlaySettings;
+  readonly road: { readonly type: RoadName; readonly vxlan: VxlanSettings };
+  readonly wiring: {
+    readonly type: 'routed' | 'bridge';
+    readonly bridge: { readonly name: string; readonly hairpin: HairpinMode };
+    /** MTU of pods; absent: what the narrowest road leaves. */
+    readonly mtu?: number;
+    /** Source addresses that are not the pod's own are dropped. */
+    readonly dropSpoofed: boolean;
+  };
+  readonly masquerade: {
+    readonly enabled: boolean;
+    /** Destinations that see the pod's own address, besides the cluster's ranges. */
+    readonly exclude: readonly Prefix[];
+    readonly randomFully: boolean;
+  };
+  /** Accept forwarded pod traffic, also in other programs' chains that would drop it (Docker, ufw). */
+  readonly forward: { readonly accept: boolean };
+  /** A blackhole route for the node's own subnet, so that packets to unused addresses do not leave the node. */
+  readonly blackhole: boolean;
+  /** A pass that removes more than this share (0–1) of what is there stops and waits for `tartan resume`. */
+  readonly brake: { readonly share: number; readonly minimum: number };
+  readonly store: { readonly type: 'directory'; readonly path: string };
+  readonly paths: {
+    /** Boot-scoped state and sockets. */
+    readonly run: string;
+    /** State that survives a reboot. */
+    readonly state: string;
+    readonly cniBin: string;
+    readonly cniConf: string;
+  };
+  /** host:port of metrics and health; absent: only the socket. */
+  readonly listen?: string;
+  readonly log: { readonly level: 'debug' | 'info' | 'warn' | 'error' };
+};

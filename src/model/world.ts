@@ -1,0 +1,35 @@
+/** What the stores say of the cluster, as one value. Pure functions make plans from it. */
+import type { Address } from '#net/address.ts';
+import type { Mac } from '#net/mac.ts';
+import type { PerFamily } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
+import type { RoadName } from './settings.ts';
+
+/** What one node tells the others of itself. */
+export type NodeAdvert = {
+  readonly name: string;
+  /** Where peers send to: tunnel endpoint or next hop. */
+  readonly addresses: PerFamily<Address>;
+  /** Subnets whose pods live on the node. */
+  readonly subnets: PerFamily<Prefix>;
+  readonly road: RoadName;
+  /** What a VXLAN peer needs: keys are families of the inner packet. */
+  readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
+  /** MTU of the node's underlay link in bytes. */
+  readonly mtu: number;
+  /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */
+  readonly ready: boolean;
+};
+
+export type World = {
+  readonly self: string;
+  readonly nodes: ReadonlyMap<string, NodeAdvert>;
+};
+
+/** A claim of one node on one subnet; the object's name is the subnet with `/` written as `-`. */
+export type SubnetClaim = {
+  readonly node: string;
+  readonly subnet: Prefix;
+  /** Made by an operator: no expiry, and only that node may use it. */
+  readonly reserved: boolean;
+};

@@ -1,0 +1,54 @@
+/**
+ * Objects by kind and name, with versions and watches: a directory, etcd or the Kubernetes API. Every store passes
+ * ./contract.ts.
+ */
+export type StoreKind = 'Node' | 'SubnetClaim';
+export const STORE_KINDS: readonly StoreKind[] = ['Node', 'SubnetClaim'];
+
+/** Opaque; equal exactly when the object has not been written in between. */
+export type Version = string & { readonly __brand: 'Version' };
+
+export type Stored<T = unknown> = {
+  readonly kind: StoreKind;
+  readonly name: string;
+  readonly value: T;
+  readonly version: Version;
+  /** Where the object stands, for messages: a file path or a key. */
+  readonly origin: string;
+  /** Epoch milliseconds after which the object counts as removed; absent: never. */
+  readonly expiresAtMs?: number;
+};
+
+/**
+ * A watch begins with `put` for all there is, then `synced`, then what changes. After `gap` (connection lost, events
+ * dropped, a source suddenly empty) the present objects come again as `put`, closed by another `synced`: what was not
+ * repeated by then has been removed. `malformed` tells of an object that cannot be read; the last good one stays.
+ */
+export type StoreEvent =
+  | { readonly type: 'put'; readonly object: Stored }
+  | { readonly type: 'removed'; readonly name: string }
+  | { readonly type: 'synced' }
+  | { readonly type: 'gap'; readonly reason: string }
+  | {
+      readonly type: 'malformed';
+      readonly origin: string;
+      readonly line: number | undefined;
+      readonly message: string;
+    };
+
+export type PutOptions = {
+  /** Compare-and-swap: the version that is there now, or `absent`. Missing: whatever is there. */
+  readonly expect?: Version | 'absent';
+  /** The object expires this long after the write, unless written again. Seconds. */
+  readonly ttlSeconds?: number;
+};
+
+export interface Store {
+  watch(kind: StoreKind, signal: AbortSignal): AsyncIterable<StoreEvent>;
+  get(kind: StoreKind, name: string): Promise<Stored | undefined>;
+  list(kind: StoreKind): Promise<Stored[]>;
+  /** Throws Fault `store-conflict` when `expect` is not met. */
+  put(kind: StoreKind, name: string, value: unknown, options?: PutOptions): Promise<Stored>;
+  /** Removing what is not there is fine; `expect` as for put. */
+  remove(kind: StoreKind, name: string, options?: { readonly expect?: Version }): Promise<void>;
+}
