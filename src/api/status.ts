@@ -1,0 +1,107 @@
+/**
+ * What the agent says of itself on its admin socket, as JSON: requests, answers and their schemas. Every value is
+ * text, a number or a boolean, so an answer can be printed, stored and compared as it is. Fields may be added within
+ * a version of the path (`/v1`), never removed or given another meaning; readers ignore what they do not know.
+ */
+import { z } from 'zod';
+
+/** Times are ISO 8601 in UTC. */
+const time = z.string();
+const perFamily = z.object({ 4: z.string().optional(), 6: z.string().optional() });
+
+export const underlaySchema = z.object({
+  link: z.string(),
+  /** Bytes. */
+  mtu: z.number(),
+  local: perFamily,
+  announced: perFamily,
+  connected: z.array(z.string()),
+  why: z.string(),
+});
+
+export const peerSchema = z.object({
+  name: z.string(),
+  /** Where its encapsulated packets come from and go to. */
+  addresses: z.array(z.string()),
+  subnets: z.array(z.string()),
+  /** `vxlan`, `direct`; absent while there is no road. */
+  road: z.string().optional(),
+  /** Largest packet the road carries, bytes. */
+  mtu: z.number().optional(),
+  /** One sentence: why this road, or why none. */
+  why: z.string(),
+  state: z.enum(['programmed', 'failed', 'unreachable']),
+});
+
+/** One planned or found item of the host: `different` is there with other content, `extra` is ours and unwanted. */
+export const itemSchema = z.object({
+  key: z.string(),
+  /** In the syntax of ip, bridge, tc or nft. */
+  text: z.string(),
+  wanted: z.boolean(),
+  seen: z.enum(['ok', 'missing', 'different', 'extra']),
+  error: z.string().optional(),
+  hint: z.string().optional(),
+});
+
+export const podSchema = z.object({
+  /** The CNI network. */
+  network: z.string(),
+  namespace: z.string().optional(),
+  name: z.string().optional(),
+  containerId: z.string(),
+  ifname: z.string(),
+  /** Path of its network namespace. */
+  netns: z.string(),
+  addresses: z.array(z.string()),
+  hostLink: z.string(),
+  mtu: z.number(),
+  phase: z.enum(['planned', 'ready', 'deleting']),
+});
+
+/** Counts are decimal text: an IPv6 pool has more addresses than a number holds. */
+export const poolSchema = z.object({
+  prefix: z.string(),
+  used: z.number(),
+  free: z.string(),
+  quarantined: z.number(),
+});
+
+export const eventSchema = z.object({
+  time,
+  severity: z.enum(['info', 'warning', 'error']),
+  text: z.string(),
+});
+
+export const statusSchema = z.object({
+  version: z.string(),
+  node: z.string(),
+  profile: z.string(),
+  pid: z.number(),
+  startedAt: time,
+  /** Ready: all peers were programmed at least once since boot, and pods can be added. */
+  ready: z.boolean(),
+  /** What is missing for `ready`, one sentence each; empty when ready. */
+  reasons: z.array(z.string()),
+  /** Frozen by `tartan pause`: nothing in the kernel is changed. */
+  paused: z.boolean(),
+  /** Stopped by the brake: the sentence says what the pass would have removed. */
+  braked: z.string().optional(),
+  underlay: underlaySchema.optional(),
+  /** Subnets of this node. */
+  subnets: perFamily,
+  /** MTU of new pods. */
+  podMtu: z.number().optional(),
+  peers: z.array(peerSchema),
+  items: z.array(itemSchema),
+  pods: z.array(podSchema),
+  pools: z.array(poolSchema),
+  events: z.array(eventSchema),
+});
+
+export type Status = z.infer<typeof statusSchema>;
+export type PeerStatus = z.infer<typeof peerSchema>;
+export type ItemStatus = z.infer<typeof itemSchema>;
+export type PodStatus = z.infer<typeof podSchema>;
+export type PoolStatus = z.infer<typeof poolSchema>;
+export type EventStatus = z.infer<typeof eventSchema>;
