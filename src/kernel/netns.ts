@@ -1,0 +1,55 @@
+/**
+ * Network namespaces by file descriptor. A thread enters one only for the length of a synchronous function: sockets
+ * opened and /proc/sys files written meanwhile belong to that namespace. Never start anything asynchronous inside.
+ */
+import { closeSync, constants, fstatSync, openSync, promises } from 'node:fs';
+import { setns } from './sys.ts';
+
+const CLONE_NEWNET = 0x4000_0000;
+
+/**
+ * libuv starts its pool threads on first use, and they keep the namespace of that moment for ever: so use it now.
+ * Await this before the first `inNetns`.
+ */
+export const ready: Promise<void> = promises.stat('/').then(() => undefined);
+
+/** Opens the namespace at this path (`/run/netns/x`, `/proc/1/ns/net`); the caller closes it. */
+export function openNetns(path: string): number {
+  return openSync(path, constants.O_RDONLY);
+}
+
+/** A file descriptor of the calling thread's own namespace; the caller closes it. */
+export function currentNetns(): number {
+  return openNetns('/proc/thread-self/ns/net');
+}
+
+/** What tells one namespace from another during one boot. */
+export function netnsInode(fd: number): bigint {
+  return fstatSync(fd, { bigint: true }).ino;
+}
+
+/**
+ * Runs `work` in the namespace and comes back. Aborts the process when it cannot come back: to go on in a stranger's
+ * namespace would configure the wrong one.
+ */
+export function inNetns<T>(fd: number, work: () => T): T {
+  const home = currentNetns();
+  try {
+    setns(fd, CLONE_NEWNET);
+    try {
+      return work();
+    } finally {
+      goHome(home);
+    }
+  } finally {
+    closeSync(home);
+  }
+}
+
+function goHome(home: number): void {
+  try {
+    setns(home, CLONE_NEWNET);
+  } catch {
+    process.abort();
+  }
+}
