@@ -1,0 +1,97 @@
+/**
+ * Follows one kind of object in a store and keeps its present objects as a map. Nothing is taken away during a gap:
+ * what the source does not repeat by its next `synced` is removed then, and not before.
+ */
+import type { Logger } from './log.ts';
+import type { Clock } from '#lib/clock.ts';
+import { backoffMs } from '#lib/backoff.ts';
+import type { Store, StoreEvent, Stored, StoreKind } from '#stores/store.ts';
+
+export type FeedOptions = {
+  readonly store: Store;
+  readonly kind: StoreKind;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** An object was put (or removed, then `object` is undefined). Not called before the first `synced`. */
+  readonly onChange: (name: string, object: Stored | undefined) => void;
+  /** The first full snapshot has come. */
+  readonly onSynced: () => void;
+  /** An object cannot be read. */
+  readonly onMalformed: (text: string) => void;
+};
+
+export type Feed = { readonly objects: ReadonlyMap<string, Stored>; readonly synced: boolean };
+
+export function startFeed(options: FeedOptions): Feed {
+  const feed = new FeedState(options);
+  void follow(options, feed);
+  return feed;
+}
+
+async function follow(options: FeedOptions, feed: FeedState): Promise<void> {
+  const { store, kind, clock, log, signal } = options;
+  for (let attempt = 0; !signal.aborted; attempt += 1) {
+    try {
+      feed.onEvent({ type: 'gap', reason: 'the watch begins' });
+      for await (const event of store.watch(kind, signal)) {
+        if (event.type === 'synced') attempt = 0;
+        feed.onEvent(event);
+      }
+    } catch (error) {
+      log.warn({ kind, error: String(error) }, 'the store cannot be watched; trying again');
+    }
+    await clock.sleep(backoffMs({ firstMs: 100, maxMs: 10_000 }, attempt, Math.random()), signal);
+  }
+}
+
+class FeedState implements Feed {
+  readonly objects = new Map<string, Stored>();
+  synced = false;
+  /** Names repeated since the gap; undefined outside of one. */
+  #repeated: Set<string> | undefined = new Set();
+  readonly #options: FeedOptions;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+  }
+
+  onEvent(event: StoreEvent): void {
+    switch (event.type) {
+      case 'gap':
+        this.#repeated = new Set();
+        this.#options.log.debug({ kind: this.#options.kind, reason: event.reason }, 'gap');
+        return;
+      case 'put':
+        return this.#put(event.object);
+      case 'removed':
+        return this.#removed(event.name);
+      case 'synced':
+        return this.#onSynced();
+      case 'malformed':
+        return this.#options.onMalformed(`${event.origin}:${event.line ?? 1}: ${event.message}`);
+    }
+  }
+
+  #put(object: Stored): void {
+    this.#repeated?.add(object.name);
+    const before = this.objects.get(object.name);
+    this.objects.set(object.name, object);
+    if (this.synced && before?.version !== object.version) this.#options.onChange(object.name, object);
+  }
+
+  #removed(name: string): void {
+    if (this.objects.delete(name) && this.synced) this.#options.onChange(name, undefined);
+  }
+
+  #onSynced(): void {
+    const repeated = this.#repeated;
+    this.#repeated = undefined;
+    const first = !this.synced;
+    if (repeated !== undefined) {
+      for (const name of this.objects.keys()) if (!repeated.has(name)) this.#removed(name);
+    }
+    this.synced = true;
+    if (first) this.#options.onSynced();
+  }
+}

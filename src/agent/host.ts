@@ -1,0 +1,245 @@
+/**
+ * The one reconciler of the host. Sources (the node, each peer, each pod) claim items; the union is what is wanted;
+ * kernel events and our own writes keep what is seen; the difference is applied. Every cause of a difference, be it a
+ * restart, a lost event or a deleted device, takes this road. What always holds:
+ * - a key has one wanted item: a second source may claim it only with the same content;
+ * - nothing is removed before `allowRemovals`, nor when a pass would remove more than the brake lets through.
+ */
+import type { Logger } from './log.ts';
+import { diffKeys, type Step } from '#model/diff.ts';
+import { hostState, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
+import type { Change, Failure, Interest, Kernel } from '#kernel/kernel.ts';
+import type { Settings } from '#model/settings.ts';
+
+/** Steps applied between two turns of the event loop. */
+const CHUNK = 2000;
+
+export type ItemFailure = { readonly code: string; readonly message: string };
+export type Braked = { readonly removals: number; readonly of: number };
+
+export type HostOptions = {
+  readonly kernel: Kernel;
+  readonly brake: Settings['brake'];
+  readonly log: Logger;
+  /** Asks for a pass soon; the reconciler's nudge. */
+  readonly nudge: () => void;
+  /** Removes links in the background (kernel.reapLinks with what must happen afterwards). */
+  readonly reap: (names: string[]) => void;
+};
+
+export class Host {
+  readonly #options: HostOptions;
+  readonly #claims = new Map<ItemKey, Map<string, Item>>();
+  readonly #sources = new Map<string, ReadonlyMap<ItemKey, Item>>();
+  readonly #wanted = new Map<ItemKey, Item>();
+  #seen = new Map<ItemKey, Item>();
+  readonly #dirty = new Set<ItemKey>();
+  readonly failures = new Map<ItemKey, ItemFailure>();
+  #resync = true;
+  #removals = false;
+  #released = false;
+  paused = false;
+  braked: Braked | undefined;
+
+  constructor(options: HostOptions) {
+    this.#options = options;
+  }
+
+  get wanted(): ReadonlyMap<ItemKey, Item> {
+    return this.#wanted;
+  }
+  get seen(): ReadonlyMap<ItemKey, Item> {
+    return this.#seen;
+  }
+  sources(): Iterable<string> {
+    return this.#sources.keys();
+  }
+  itemsOf(source: string): ReadonlyMap<ItemKey, Item> | undefined {
+    return this.#sources.get(source);
+  }
+
+  /** Replaces all claims of a source; undefined withdraws it. Takes effect with the next pass. */
+  set(source: string, items: Iterable<Item> | undefined): void {
+    const before = this.#sources.get(source);
+    const after = items === undefined ? undefined : hostState(items);
+    for (const key of before?.keys() ?? []) if (after?.has(key) !== true) this.#unclaim(source, key);
+    for (const [key, item] of after ?? []) this.#claim(source, key, item);
+    if (after === undefined) this.#sources.delete(source);
+    else this.#sources.set(source, after);
+    if (this.#dirty.size > 0) this.#options.nudge();
+  }
+
+  /** The same at once, for the items of this source only; answers the failures. Used where somebody waits (CNI). */
+  setNow(source: string, items: Iterable<Item> | undefined): Failure[] {
+    const keys = new Set(this.#sources.get(source)?.keys());
+    const after = items === undefined ? undefined : [...items];
+    for (const item of after ?? []) keys.add(keyOf(item));
+    this.set(source, after);
+    for (const key of keys) this.#dirty.delete(key);
+    return this.#apply(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+  }
+
+  /** Tells that the kernel now holds these items, without asking it: they were just made. */
+  noteSeen(items: Iterable<Item>): void {
+    for (const item of items) this.#seen.set(keyOf(item), item);
+  }
+
+  /** From here on what nobody claims is removed: all sources have said what they want. */
+  allowRemovals(): void {
+    if (this.#removals) return;
+    this.#removals = true;
+    this.requestResync();
+  }
+
+  /** The operator agrees to the removals that the brake holds back. */
+  release(): void {
+    this.#released = true;
+    this.paused = false;
+    this.requestResync();
+  }
+
+  requestResync(): void {
+    this.#resync = true;
+    this.#options.nudge();
+  }
+
+  onChange(change: Change): void {
+    if (change.type === 'resync') return this.requestResync();
+    if (change.type !== 'item') return;
+    const { key, seen } = change;
+    if (seen === undefined) this.#seen.delete(key);
+    else this.#seen.set(key, seen);
+    const wanted = this.#wanted.get(key);
+    const fits = wanted === undefined ? seen === undefined : seen !== undefined && satisfies(seen, wanted);
+    if (fits) return;
+    this.#dirty.add(key);
+    // A link that goes (or goes down) takes its addresses, neighbours and routes along, and IPv4 routes without a word.
+    if (wanted?.kind === 'link') this.#resync = true;
+    this.#options.nudge();
+  }
+
+  /** One pass: observe when needed, then apply what differs. `retry` when something failed. */
+  async pass(): Promise<'ok' | 'retry'> {
+    if (this.paused) return 'ok';
+    if (this.#resync) this.#observe();
+    const keys = [...this.#dirty];
+    this.#dirty.clear();
+    const steps = this.#brake(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+    this.#released = false;
+    const open = new Set(steps.map((step) => step.key));
+    for (const key of this.failures.keys()) if (!open.has(key)) this.failures.delete(key);
+    for (let at = 0; at < steps.length; at += CHUNK) {
+      if (at > 0) await new Promise((resolve) => setImmediate(resolve));
+      this.#apply(steps.slice(at, at + CHUNK).filter((step) => this.#isCurrent(step)));
+    }
+    for (const key of this.failures.keys()) this.#dirty.add(key);
+    return this.failures.size === 0 ? 'ok' : 'retry';
+  }
+
+  #observe(): void {
+    this.#resync = false;
+    this.#seen = this.#options.kernel.observe(this.#interest());
+    for (const key of this.#seen.keys()) this.#dirty.add(key);
+    for (const key of this.#wanted.keys()) this.#dirty.add(key);
+    this.failures.clear();
+  }
+
+  #interest(): Interest {
+    const sysctls: string[] = [];
+    const foreignLinks: string[] = [];
+    for (const item of this.#wanted.values()) {
+      if (item.kind === 'sysctl') sysctls.push(item.key);
+      else if (item.kind === 'link' && item.type === 'foreign') foreignLinks.push(item.name);
+    }
+    return { sysctls, foreignLinks };
+  }
+
+  #claim(source: string, key: ItemKey, item: Item): void {
+    let claims = this.#claims.get(key);
+    if (claims === undefined) this.#claims.set(key, (claims = new Map<string, Item>()));
+    claims.set(source, item);
+    this.#settle(key, claims);
+  }
+
+  #unclaim(source: string, key: ItemKey): void {
+    const claims = this.#claims.get(key);
+    if (claims === undefined) return;
+    claims.delete(source);
+    if (claims.size === 0) this.#claims.delete(key);
+    this.#settle(key, claims);
+  }
+
+  /** The item of a key is that of its first claimant; another opinion is a defect, said and not merged. */
+  #settle(key: ItemKey, claims: ReadonlyMap<string, Item>): void {
+    const [first, ...others] = claims;
+    const before = this.#wanted.get(key);
+    if (first === undefined) this.#wanted.delete(key);
+    else this.#wanted.set(key, first[1]);
+    for (const [source, item] of others) {
+      if (first !== undefined && !sameItem(first[1], item)) {
+        this.#options.log.error({ key, holder: first[0], refused: source }, 'two sources claim one item differently');
+      }
+    }
+    if (first === undefined || before === undefined || !sameItem(before, first[1])) this.#dirty.add(key);
+  }
+
+  /** Host ends of pods are not removed here: deleting one holds the kernel for 20 ms, the reaper takes many at once. */
+  #withoutPodLinks(steps: Step[]): Step[] {
+    const isPodLink = (step: Step): boolean =>
+      step.op === 'remove' && step.was.kind === 'link' && (step.was.type === 'veth' || step.was.type === 'ifb');
+    const links = steps.filter(isPodLink);
+    if (links.length === 0) return steps;
+    if (this.#removals) this.#options.reap(links.map((step) => step.key.slice('link '.length)));
+    return steps.filter((step) => !isPodLink(step));
+  }
+
+  #brake(steps: Step[]): Step[] {
+    const removals = steps.filter((step) => step.op === 'remove');
+    if (!this.#removals) return steps.filter((step) => step.op !== 'remove');
+    const routes = removals.filter((step) => step.was.kind === 'route').length;
+    let total = 0;
+    for (const item of this.#seen.values()) if (item.kind === 'route') total += 1;
+    const { share, minimum } = this.#options.brake;
+    if (this.#released || routes < minimum || routes <= total * share) {
+      this.braked = undefined;
+      return steps;
+    }
+    if (this.braked === undefined) {
+      this.#options.log.error({ removals: routes, of: total }, 'brake: too much would be removed; tartan resume goes on');
+    }
+    this.braked = { removals: routes, of: total };
+    for (const step of removals) this.#dirty.add(step.key);
+    return steps.filter((step) => step.op !== 'remove');
+  }
+
+  /** Between planning and applying the loop may have turned: a step holds only if both its sides still stand. */
+  #isCurrent(step: Step): boolean {
+    const item = step.op === 'remove' ? undefined : step.item;
+    const was = step.op === 'add' ? undefined : step.was;
+    if (this.#wanted.get(step.key) === item && this.#seen.get(step.key) === was) return true;
+    this.#dirty.add(step.key);
+    return false;
+  }
+
+  #apply(steps: readonly Step[]): Failure[] {
+    if (steps.length === 0) return [];
+    const failures = this.#options.kernel.apply(steps);
+    const failed = new Set(failures.map((failure) => failure.step.key));
+    for (const step of steps) if (!failed.has(step.key)) this.#noteApplied(step);
+    for (const { step, code, message } of failures) {
+      if (this.failures.get(step.key)?.code !== code) {
+        this.#options.log.warn({ key: step.key, op: step.op, code }, message);
+      }
+      this.failures.set(step.key, { code, message });
+    }
+    return failures;
+  }
+
+  #noteApplied(step: Step): void {
+    this.failures.delete(step.key);
+    if (step.op === 'remove') this.#seen.delete(step.key);
+    else this.#seen.set(step.key, step.op === 'replace' ? { ...step.was, ...step.item } : step.item);
+    // What stood on the old device went with it.
+    if (step.op === 'recreate') this.requestResync();
+  }
+}

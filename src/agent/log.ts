@@ -1,0 +1,31 @@
+/** Structured logs, one JSON object a line on stderr (journald and container runtimes keep them as they are). */
+import { type Logger as PinoLogger, pino } from 'pino';
+
+export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
+
+/** Names of fields whose values never reach a log. */
+const SECRETS = ['password', 'psk', 'privateKey', 'secret', 'token'];
+
+export function openLog(level: string, node: string): Logger {
+  const paths = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
+  return pino({ level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+}
+
+/** The last events that an operator should see, newest last; status shows them. */
+export type Event = { readonly time: string; readonly severity: 'info' | 'warning' | 'error'; readonly text: string };
+
+export class Events {
+  readonly #log: Logger;
+  readonly #kept: Event[] = [];
+  constructor(log: Logger) {
+    this.#log = log;
+  }
+  add(severity: Event['severity'], text: string, context: object = {}): void {
+    this.#log[severity === 'warning' ? 'warn' : severity](context, text);
+    this.#kept.push({ time: new Date().toISOString(), severity, text });
+    if (this.#kept.length > 100) this.#kept.shift();
+  }
+  list(): readonly Event[] {
+    return this.#kept;
+  }
+}
