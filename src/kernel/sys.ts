@@ -21,10 +21,12 @@ export class SysError extends Error {
   }
 }
 
+const EAGAIN = 11;
+
 /** Two names share 95 and 11; the kernel's own spelling wins. The last two are missing in Node's table. */
 const NAMES = new Map<number, string>([
   ...Object.entries(constants.errno).map(([name, value]): [number, string] => [value, name]),
-  [11, 'EAGAIN'],
+  [EAGAIN, 'EAGAIN'],
   [35, 'EDEADLK'],
   [95, 'EOPNOTSUPP'],
   [85, 'ERESTART'],
@@ -60,12 +62,22 @@ function asyncCall(signature: string): AsyncCall {
     });
 }
 
+const rawRecv = libc.func('intptr_t recv(int, void *, size_t, int)') as unknown as Call;
+
 export const socket = call('socket', 'int socket(int, int, int)');
 export const bind = call('bind', 'int bind(int, void *, uint32_t)');
 export const connect = call('connect', 'int connect(int, void *, uint32_t)');
 /** Answers the number of bytes; flags are MSG_*. */
 export const send = call('send', 'intptr_t send(int, void *, size_t, int)');
 export const recv = call('recv', 'intptr_t recv(int, void *, size_t, int)');
+/** Takes what is there: the number of bytes, or -1 when nothing waits (EAGAIN). Other errors throw. */
+export function recvNow(fd: number, into: Uint8Array): number {
+  const size = rawRecv(fd, into, into.length, MSG_DONTWAIT | MSG_TRUNC);
+  if (size !== -1) return size;
+  const errno = koffi.errno();
+  if (errno === EAGAIN) return -1;
+  throw new SysError('recv', errno);
+}
 export const sendto = call('sendto', 'intptr_t sendto(int, void *, size_t, int, void *, uint32_t)');
 export const setsockopt = call('setsockopt', 'int setsockopt(int, int, int, void *, uint32_t)');
 export const getsockopt = call('getsockopt', 'int getsockopt(int, int, int, void *, void *)');
