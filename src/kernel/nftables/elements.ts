@@ -1,0 +1,193 @@
+/**
+ * Elements of our sets and maps by raw nfnetlink, whose cost does not grow with the ruleset. Each element is a message
+ * of its own, so that the kernel names exactly those that it refuses.
+ */
+import { NFT_TABLE } from '#model/numbers.ts';
+import { NFT_SETS, type NftSetName, type NftSetType } from '#model/nft-sets.ts';
+import type { Step } from '#model/diff.ts';
+import type { NftElementItem } from '#model/host.ts';
+import { Attributes, type Message, MessageWriter, NLM_F_CREATE, NLM_F_DUMP } from '../netlink/message.ts';
+import { NetlinkError, type NetlinkSocket, type Refusal } from '../netlink/socket.ts';
+import { SysError } from '../sys.ts';
+import { decodeFields, encodeFields } from './fields.ts';
+import { beginNft, NFGENMSG_BYTES, NFT_MSG, transaction } from './nfnetlink.ts';
+
+/** Attributes of nf_tables.h: NFTA_SET_ELEM_LIST_*, NFTA_SET_ELEM_*, NFTA_LIST_ELEM, NFTA_DATA_VALUE. */
+const LIST = { table: 1, set: 2, elements: 3 } as const;
+const ELEMENT = { key: 1, data: 2 } as const;
+const LIST_ELEM = 1;
+const DATA_VALUE = 1;
+
+/** A step on one element, reduced to what is sent: with `data` only where it is added. */
+export type ElementStep = Step & ({ readonly item: NftElementItem } | { readonly was: NftElementItem });
+export type ElementFailure = {
+  readonly step: ElementStep;
+  readonly refusal: Pick<Refusal, 'code' | 'reason'>;
+};
+
+/** Sends lost against another writer's commit are repeated; so often in a row nobody is. */
+const ATTEMPTS = 5;
+
+/** Writes one element command; throws TypeError (and writes nothing) when a field is no value of its type. */
+export function writeElement(writer: MessageWriter, command: 'add' | 'delete', item: NftElementItem): number {
+  const type: NftSetType = NFT_SETS[item.set];
+  const key = encodeFields(type.key, item.key);
+  const data = type.data === undefined ? undefined : encodeFields(type.data, item.data ?? []);
+  const adds = command === 'add';
+  const message = adds ? NFT_MSG.newSetElem : NFT_MSG.delSetElem;
+  const number = beginNft(writer, message, adds ? NLM_F_CREATE : 0, type.family);
+  writer.str(LIST.table, NFT_TABLE);
+  writer.str(LIST.set, item.set);
+  writer.nest(LIST.elements, () => {
+    writer.nest(LIST_ELEM, () => {
+      writer.nest(ELEMENT.key, () => writer.data(DATA_VALUE, key));
+      if (adds && data !== undefined) writer.nest(ELEMENT.data, () => writer.data(DATA_VALUE, data));
+    });
+  });
+  writer.end();
+  return number;
+}
+
+/** The elements in one message of a dump or event; those that do not fit the set's type are left out. */
+export function readElements(set: NftSetName, message: Message): NftElementItem[] {
+  const type: NftSetType = NFT_SETS[set];
+  const list = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end).data(LIST.elements);
+  const items: NftElementItem[] = [];
+  if (list === undefined) return items;
+  for (let at = 0; at + 4 <= list.length; at += (list.readUInt16LE(at) + 3) & ~3) {
+    const item = readElement(set, type, new Attributes(list, at + 4, at + list.readUInt16LE(at)));
+    if (item !== undefined) items.push(item);
+  }
+  return items;
+}
+
+function readElement(set: NftSetName, type: NftSetType, element: Attributes): NftElementItem | undefined {
+  const key = element.nest(ELEMENT.key)?.data(DATA_VALUE);
+  const data = element.nest(ELEMENT.data)?.data(DATA_VALUE);
+  if (key === undefined || (data === undefined) !== (type.data === undefined)) return undefined;
+  try {
+    const item = { kind: 'nft-element', set, key: decodeFields(type.key, key) } as const;
+    return type.data === undefined || data === undefined
+      ? item
+      : { ...item, data: decodeFields(type.data, data) };
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** All elements of all our sets that are in the kernel. */
+export function dumpElements(socket: NetlinkSocket): NftElementItem[] {
+  return (Object.keys(NFT_SETS) as NftSetName[]).flatMap((set) => dumpSet(socket, set));
+}
+
+function dumpSet(socket: NetlinkSocket, set: NftSetName): NftElementItem[] {
+  const writer = new MessageWriter();
+  beginNft(writer, NFT_MSG.getSetElem, NLM_F_DUMP, NFT_SETS[set].family);
+  writer.str(LIST.table, NFT_TABLE);
+  writer.str(LIST.set, set);
+  writer.end();
+  try {
+    return socket.dump(writer, (message) => readElements(set, message)).flat();
+  } catch (error) {
+    if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/**
+ * Applies all steps as one transaction. When the kernel refuses some, the rest goes in a second one; a step whose end
+ * is already there (deleted, or present with the same data) is no failure, and one that finds other data replaces it.
+ */
+export function applyElements(socket: NetlinkSocket, steps: readonly ElementStep[]): ElementFailure[] {
+  const failures: ElementFailure[] = [];
+  let pending: Plan[] = steps.flatMap((step) => planStep(step, failures));
+  // Each round settles at least one step, so this ends; in practice after one round, or two.
+  while (pending.length > 0) {
+    const refused = commit(socket, pending);
+    if (refused.size === 0) break;
+    pending = pending.flatMap((plan) => {
+      const refusal = refused.get(plan);
+      return refusal === undefined ? [plan] : reconsider(plan, refusal, failures);
+    });
+  }
+  return failures;
+}
+
+/** Commands for one step, in order. */
+type Plan = {
+  readonly step: ElementStep;
+  readonly remove: NftElementItem | undefined;
+  readonly add: NftElementItem | undefined;
+};
+
+function planStep(step: ElementStep, failures: ElementFailure[]): Plan[] {
+  const add = step.op === 'remove' ? undefined : (step.item as NftElementItem);
+  const remove = step.op === 'add' ? undefined : (step.was as NftElementItem);
+  try {
+    const trial = new MessageWriter();
+    if (remove !== undefined) writeElement(trial, 'delete', remove);
+    if (add !== undefined) writeElement(trial, 'add', add);
+    return [{ step, add, remove }];
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    failures.push({ step, refusal: { code: 'EINVAL', reason: error.message } });
+    return [];
+  }
+}
+
+/** What to do about a refused step: the rest of it, or nothing and perhaps a failure. */
+function reconsider(plan: Plan, refusal: Refusal, failures: ElementFailure[]): Plan[] {
+  const { add, remove } = plan;
+  // Gone already; where the table itself is gone too, the addition that is left says so.
+  if (refusal.code === 'ENOENT' && remove !== undefined)
+    return add === undefined ? [] : [{ ...plan, remove: undefined }];
+  if (refusal.code === 'EEXIST' && add !== undefined && remove === undefined)
+    return [{ ...plan, remove: add }];
+  failures.push({ step: plan.step, refusal });
+  return [];
+}
+
+/** One transaction of all plans. It took effect when nothing was refused, and else not at all. */
+function commit(socket: NetlinkSocket, plans: readonly Plan[]): Map<Plan, Refusal> {
+  for (let attempt = 1; ; attempt += 1) {
+    const writer = new MessageWriter();
+    const owners = new Map<number, Plan>();
+    transaction(writer, () => {
+      for (const plan of plans) {
+        if (plan.remove !== undefined) owners.set(writeElement(writer, 'delete', plan.remove), plan);
+        if (plan.add !== undefined) owners.set(writeElement(writer, 'add', plan.add), plan);
+      }
+    });
+    const refused = send(socket, writer, owners);
+    if (refused !== 'again' || attempt === ATTEMPTS)
+      return refused === 'again' ? all(plans, 'ERESTART') : refused;
+  }
+}
+
+function send(
+  socket: NetlinkSocket,
+  writer: MessageWriter,
+  owners: ReadonlyMap<number, Plan>,
+): Map<Plan, Refusal> | 'again' {
+  const refused = new Map<Plan, Refusal>();
+  const plans = [...new Set(owners.values())];
+  try {
+    const { refusals } = socket.transact(writer);
+    for (const [number, refusal] of refusals) {
+      if (refusal.code === 'ERESTART' || refusal.code === 'EINTR') return 'again';
+      const owner = owners.get(number);
+      // Refused as a whole (EPERM, ENOMEM): told of the batch begin or end.
+      if (owner === undefined) return all(plans, refusal.code, refusal.reason);
+      if (!refused.has(owner)) refused.set(owner, refusal);
+    }
+    return refused;
+  } catch (error) {
+    if (error instanceof SysError) return all(plans, error.code);
+    throw error;
+  }
+}
+
+function all(plans: readonly Plan[], code: string, reason: string = code): Map<Plan, Refusal> {
+  return new Map(plans.map((plan) => [plan, { errno: 0, code, reason }]));
+}
