@@ -1,0 +1,27 @@
+/** Plain routes: the peer's underlay address is the next hop, so both nodes must share a link. */
+import type { Item } from '#model/host.ts';
+import type { Leg } from '#model/leg.ts';
+import { MAIN_TABLE } from '#model/numbers.ts';
+import type { NetworkBackend, Self } from './backend.ts';
+
+export const hostGw: NetworkBackend = {
+  name: 'host-gw',
+  overhead: () => 0,
+  advertise: () => ({}),
+  planNode: () => [],
+  planLeg: (self, leg) => [directRoute(self, leg)],
+};
+
+/** The route of a `direct` leg. Its MTU is stated only when the peer's link is narrower than ours. */
+export function directRoute(self: Self, leg: Leg): Item {
+  return {
+    kind: 'route',
+    type: 'unicast',
+    prefix: leg.prefix,
+    table: MAIN_TABLE,
+    metric: leg.metric,
+    link: self.underlay.link,
+    via: leg.remote,
+    ...(leg.mtu < self.underlay.mtu ? { mtu: leg.mtu } : {}),
+  };
+}

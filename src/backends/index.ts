@@ -1,0 +1,12 @@
+/** The list of roads between nodes, and what the rest of the code asks of this room. */
+import type { RoadName } from '#model/settings.ts';
+import { alloc } from './alloc.ts';
+import type { NetworkBackend } from './backend.ts';
+import { hostGw } from './host-gw.ts';
+import { vxlan } from './vxlan.ts';
+
+const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = { vxlan, 'host-gw': hostGw, alloc };
+
+export function backendFor(road: RoadName): NetworkBackend {
+  return BACKENDS[road];
+}

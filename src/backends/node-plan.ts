@@ -1,0 +1,142 @@
+/**
+ * The whole plan of a node, in two parts: what it needs whoever the peers are, and what each peer adds. Both are plain
+ * functions of their arguments, so a plan may be cached by the identity of `self` and the advert.
+ */
+import { fnv1a64 } from '#lib/hash.ts';
+import type { Item } from '#model/host.ts';
+import type { Leg, Unreachable } from '#model/leg.ts';
+import type { Problem } from '#model/fault.ts';
+import { MAIN_TABLE, METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import type { Family } from '#net/address.ts';
+import { localMac, type Mac } from '#net/mac.ts';
+import { families } from '#net/per-family.ts';
+import { interfaceAddress, nthAddress, type Prefix, prefixLength } from '#net/prefix.ts';
+import type { Self } from './backend.ts';
+import { chooseForPeer } from './choose.ts';
+import { backendFor } from './index.ts';
+import { bridgeRules, inetRules } from './rules.ts';
+import { tunnelFamily } from './vxlan.ts';
+
+export type PeerPlan = {
+  readonly items: readonly Item[];
+  readonly legs: readonly Leg[];
+  readonly unreachable: readonly Unreachable[];
+};
+
+/** Everything apart from peers: sysctls, tables, own subnets, bridge, tunnel device. */
+export function planNode(self: Self): Item[] {
+  return [
+    ...families(self.subnets).flatMap((family) => planFamily(self, family)),
+    { kind: 'nft-table', family: 'inet', body: inetRules(self) },
+    ...(self.settings.wiring.type === 'bridge' ? planBridge(self) : []),
+    ...backendFor(self.settings.road.type).planNode(self),
+  ];
+}
+
+/** What one peer adds, and what of it cannot be reached. */
+export function planPeer(self: Self, node: NodeAdvert): PeerPlan {
+  const { legs, unreachable } = chooseForPeer(self, node);
+  const backend = backendFor(self.settings.road.type);
+  const items = [...peerElement(self, node, legs), ...legs.flatMap((leg) => backend.planLeg(self, leg))];
+  return { items, legs, unreachable };
+}
+
+/** The peer may encapsulate although we reach it directly, so it is admitted whenever it has any leg. */
+function peerElement(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
+  if (self.settings.road.type !== 'vxlan' || legs.length === 0) return [];
+  const outer = tunnelFamily(self);
+  const remote = node.addresses[outer];
+  return remote === undefined ? [] : [{ kind: 'nft-element', set: `peers${outer}`, key: [remote] }];
+}
+
+/** What this node tells the others. */
+export function advertOf(self: Self, ready: boolean): NodeAdvert {
+  return {
+    name: self.name,
+    addresses: self.underlay.announced,
+    subnets: self.subnets,
+    road: self.settings.road.type,
+    ...backendFor(self.settings.road.type).advertise(self),
+    mtu: self.underlay.mtu,
+    ready,
+  };
+}
+
+/** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so DirectRouting adds nothing. */
+export function podMtu(self: Self): number {
+  const { settings, underlay } = self;
+  return settings.wiring.mtu ?? underlay.mtu - backendFor(settings.road.type).overhead(self);
+}
+
+/** What of the settings does not fit the host as it is; empty when all does. */
+export function checkRoad(self: Self): Problem[] {
+  const problems: Problem[] = [];
+  const { settings, underlay, subnets } = self;
+  for (const family of families(settings.road.type === 'host-gw' ? subnets : {})) {
+    const { [family]: announced } = underlay.announced;
+    if (announced === undefined || announced === underlay.local[family]) continue;
+    const message = `host-gw needs an address of the host itself, and ${announced} is not on ${underlay.link}`;
+    problems.push({ path: `underlay.publicAddress.ipv${family}`, message });
+  }
+  const room = underlay.mtu - backendFor(settings.road.type).overhead(self);
+  if (settings.wiring.mtu !== undefined && settings.wiring.mtu > room) {
+    const message = `pods may send ${settings.wiring.mtu} bytes, the road carries ${room}`;
+    problems.push({ path: 'wiring.mtu', message });
+  }
+  if (subnets[6] !== undefined && podMtu(self) < MIN_IPV6_MTU) {
+    const message = `pods would have MTU ${podMtu(self)}, IPv6 needs ${MIN_IPV6_MTU}`;
+    problems.push({ path: underlay.link, message });
+  }
+  return problems;
+}
+
+function planFamily(self: Self, family: Family): Item[] {
+  const subnet = self.subnets[family] as Prefix;
+  const key = family === 4 ? 'net/ipv4/ip_forward' : 'net/ipv6/conf/all/forwarding';
+  const forwarding: Item = { kind: 'sysctl', key, value: '1' };
+  if (!self.settings.blackhole) return [forwarding];
+  return [
+    forwarding,
+    { kind: 'route', type: 'blackhole', prefix: subnet, table: MAIN_TABLE, metric: METRIC.blackhole },
+  ];
+}
+
+/** The bridge's MAC is pinned: a bridge otherwise takes the lowest of its ports', which changes with every pod. */
+export function bridgeMac(node: string): Mac {
+  return localMac(fnv1a64(`bridge ${node}`));
+}
+
+function planBridge(self: Self): Item[] {
+  const { name, hairpin } = self.settings.wiring.bridge;
+  return [
+    {
+      kind: 'link',
+      type: 'bridge',
+      name,
+      mtu: podMtu(self),
+      mac: bridgeMac(self.name),
+      promiscuous: hairpin === 'promiscuous-bridge',
+    },
+    ...families(self.subnets).flatMap((family) => bridgeFamily(self, family)),
+    { kind: 'nft-table', family: 'bridge', body: bridgeRules(self, bridgeMac(self.name)) },
+  ];
+}
+
+/** The gateway is the first address of the subnet. */
+function bridgeFamily(self: Self, family: Family): Item[] {
+  const subnet = self.subnets[family] as Prefix;
+  const link = self.settings.wiring.bridge.name;
+  const address = interfaceAddress(nthAddress(subnet, 1n), prefixLength(subnet));
+  if (family === 6) {
+    return [
+      { kind: 'address', link, address, nodad: true },
+      { kind: 'sysctl', key: `net/ipv6/conf/${link}/accept_ra`, value: '0' },
+    ];
+  }
+  return [
+    { kind: 'address', link, address },
+    // A connection to 127.0.0.1:hostPort leaves by the bridge with a loopback source until it is masqueraded.
+    { kind: 'sysctl', key: `net/ipv4/conf/${link}/route_localnet`, value: '1' },
+  ];
+}

@@ -1,0 +1,203 @@
+/**
+ * Our nftables tables as text: structure only, the elements are items of their own. The tables protect (spoofed
+ * sources, forged tunnel packets), translate (masquerade, host ports) and accept. An accept here ends only this table;
+ * ./foreign.ts deals with other programs' chains that would still drop.
+ */
+import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX } from '#model/numbers.ts';
+import { declareSet, NFT_SETS, type NftSetName } from '#model/nft-sets.ts';
+import type { Family } from '#net/address.ts';
+import type { Mac } from '#net/mac.ts';
+import { families } from '#net/per-family.ts';
+import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
+import type { Self } from './backend.ts';
+
+/** How a family is written in nft. */
+const WORDS = {
+  4: { ip: 'ip', multicast: '224.0.0.0/4' },
+  6: { ip: 'ip6', multicast: 'ff00::/8' },
+} as const;
+
+const PODS = `iifname "${POD_LINK_PREFIX}*"`;
+const HOSTPORT = `0x${MARK.hostPortMasquerade.toString(16)}`;
+const NOT_HOSTPORT = `0x${(~MARK.hostPortMasquerade >>> 0).toString(16)}`;
+const KUBE_MARK = `0x${KUBE_PROXY_MASQUERADE_MARK.toString(16)}`;
+
+/** Neighbour discovery and multicast listener reports (RFC 4861, RFC 2710, RFC 3810): an IPv6 host is deaf without. */
+const LINK_LOCAL_TALK =
+  'icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }';
+/** What a host says before it has an address: duplicate address detection and its listener report. */
+const UNSPECIFIED_TALK = 'icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report }';
+
+type Scope = { readonly family: Family; readonly range: Prefix; readonly subnet: Prefix };
+
+function chain(name: string, rules: readonly string[]): string {
+  return `chain ${name} {\n${rules.map((rule) => `  ${rule}\n`).join('')}}`;
+}
+function baseChain(name: string, hook: string, rules: readonly string[]): string {
+  return chain(name, [`type ${hook}; policy accept;`, ...rules]);
+}
+function sets(family: 'inet' | 'bridge'): string[] {
+  return (Object.keys(NFT_SETS) as NftSetName[])
+    .filter((name) => NFT_SETS[name].family === family)
+    .map(declareSet);
+}
+/** Links by which packets of pods come in. */
+function podLinks(self: Self): string[] {
+  const { type, bridge } = self.settings.wiring;
+  return type === 'bridge' ? [PODS, `iifname "${bridge.name}"`] : [PODS];
+}
+function scopes(self: Self): Scope[] {
+  return families(self.subnets).map((family) => {
+    const subnet = self.subnets[family] as Prefix;
+    return { family, subnet, range: self.settings.network.subnets[family]?.range ?? subnet };
+  });
+}
+
+/** Body of `table inet tartan`. */
+export function inetRules(self: Self): string {
+  const guarded = self.settings.wiring.dropSpoofed ? [`${PODS} jump podsource`] : [];
+  const loopback = podLinks(self).flatMap((from) => [
+    `${from} ip daddr 127.0.0.0/8 counter drop`,
+    `${from} ip saddr 127.0.0.0/8 counter drop`,
+  ]);
+  return [
+    ...sets('inet'),
+    chain('podsource', podSource()),
+    chain('tunnel', tunnelGuard(self)),
+    chain('hostports', hostPorts(self)),
+    baseChain('guard', 'filter hook prerouting priority raw', [...loopback, ...guarded]),
+    baseChain('input', 'filter hook input priority filter', ['jump tunnel', ...encapsulated(self)]),
+    baseChain('forward', 'filter hook forward priority filter', ['jump tunnel', ...forwardAccepts(self)]),
+    baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
+    baseChain('output', 'nat hook output priority dstnat', ['fib daddr type local jump hostports']),
+    baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
+  ].join('\n');
+}
+
+/** A routed pod may use its own addresses only. */
+function podSource(): string[] {
+  return [
+    'iifname . ip saddr @podsources4 return',
+    'iifname . ip6 saddr @podsources6 return',
+    `ip6 saddr fe80::/10 ${LINK_LOCAL_TALK} return`,
+    `ip6 saddr :: ${UNSPECIFIED_TALK} return`,
+    'counter drop',
+  ];
+}
+
+/** Pods never send to the tunnel port: masqueraded, such a packet would come from a known node. */
+function tunnelGuard(self: Self): string[] {
+  const { type, vxlan } = self.settings.road;
+  if (type !== 'vxlan') return [];
+  const bySource = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
+  return [...podLinks(self), ...bySource].map((from) => `${from} udp dport ${vxlan.port} counter drop`);
+}
+
+/** Packets of our VNI (24 bits after UDP's 8 bytes and VXLAN's flags) only from known peers; other VNIs are others'. */
+function encapsulated(self: Self): string[] {
+  const { type, vxlan } = self.settings.road;
+  if (type !== 'vxlan') return [];
+  return ([4, 6] as const).map(
+    (family) =>
+      `udp dport ${vxlan.port} @th,96,24 ${vxlan.vni} ${WORDS[family].ip} saddr != @peers${family} counter drop`,
+  );
+}
+
+function forwardAccepts(self: Self): string[] {
+  if (!self.settings.forward.accept) return [];
+  return scopes(self).flatMap(({ family, range }) => acceptsFor(family, range));
+}
+
+/** The two accepts that forwarded traffic of a range needs, in whatever chain. */
+export function acceptsFor(family: Family, range: Prefix): string[] {
+  const { ip } = WORDS[family];
+  return [`${ip} saddr ${range} counter accept`, `${ip} daddr ${range} counter accept`];
+}
+
+/**
+ * The mark asks for masquerade where the answer would otherwise not come back through here: a pod of this node (itself,
+ * or a neighbour on the bridge) and 127.0.0.1. It is taken off again when no mapping matched. ::1 cannot be routed.
+ */
+function hostPorts(self: Self): string[] {
+  const local = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
+  return [
+    ...[...local, 'ip saddr 127.0.0.0/8'].map((from) => `${from} meta mark set meta mark | ${HOSTPORT}`),
+    'dnat ip to ip daddr . meta l4proto . th dport map @hostipports4',
+    'dnat ip to meta l4proto . th dport map @hostports4',
+    'ip6 daddr ::1 return',
+    'dnat ip6 to ip6 daddr . meta l4proto . th dport map @hostipports6',
+    'dnat ip6 to meta l4proto . th dport map @hostports6',
+    `meta mark set meta mark & ${NOT_HOSTPORT}`,
+  ];
+}
+
+function postrouting(self: Self): string[] {
+  const { enabled, randomFully } = self.settings.masquerade;
+  const action = randomFully ? 'counter masquerade fully-random' : 'counter masquerade';
+  return [
+    `meta mark & ${KUBE_MARK} == ${KUBE_MARK} return`,
+    `meta mark & ${HOSTPORT} == ${HOSTPORT} ct status dnat ${action}`,
+    ...(enabled ? scopes(self).flatMap((scope) => masquerade(self, scope, action)) : []),
+  ];
+}
+
+/**
+ * flannel's order (pkg/trafficmngr): pods among themselves and packets routed straight to this node's pods keep their
+ * source; what pods send elsewhere, and what the node sends to other nodes' pods, is masqueraded.
+ */
+function masquerade(self: Self, { family, range, subnet }: Scope, action: string): string[] {
+  const { ip, multicast } = WORDS[family];
+  const kept = self.settings.masquerade.exclude.filter((prefix) => prefixFamily(prefix) === family);
+  return [
+    `${ip} saddr ${subnet} ${ip} daddr ${range} return`,
+    `${ip} saddr ${range} ${ip} daddr ${subnet} return`,
+    `${ip} saddr != ${range} ${ip} daddr ${subnet} return`,
+    ...kept.map((prefix) => `${ip} saddr ${range} ${ip} daddr ${prefix} return`),
+    `${ip} saddr ${range} fib daddr type local return`,
+    `${ip} saddr ${range} ${ip} daddr != ${multicast} ${action}`,
+    `${ip} saddr != ${range} ${ip} daddr ${range} ${action}`,
+  ];
+}
+
+/** Body of `table bridge tartan`, for pods that are ports of a bridge whose MAC address is `mac`. */
+export function bridgeRules(self: Self, mac: Mac): string {
+  const { bridge, dropSpoofed } = self.settings.wiring;
+  const dedup =
+    bridge.hairpin === 'promiscuous-bridge' ? scopes(self).flatMap((scope) => deduplicate(scope, mac)) : [];
+  return [
+    ...sets('bridge'),
+    chain('portsource', portSource()),
+    baseChain(
+      'guard',
+      'filter hook prerouting priority filter',
+      dropSpoofed ? [`${PODS} jump portsource`] : [],
+    ),
+    baseChain('output', 'filter hook output priority filter', dedup),
+  ].join('\n');
+}
+
+/** A bridged pod may use its own MAC and addresses only, in ARP too (sender fields; probes of RFC 5227 have none). */
+function portSource(): string[] {
+  return [
+    'iifname . ether saddr . ip saddr @portsources4 return',
+    'iifname . ether saddr . arp saddr ip @portsources4 iifname . arp saddr ether . arp saddr ip @portsources4 return',
+    'arp saddr ip 0.0.0.0 arp operation request return',
+    'iifname . ether saddr . ip6 saddr @portsources6 return',
+    `ip6 saddr fe80::/10 ${LINK_LOCAL_TALK} return`,
+    `ip6 saddr :: ${UNSPECIFIED_TALK} return`,
+    'counter drop',
+  ];
+}
+
+/**
+ * kubenet's KUBE-DEDUP: a promiscuous bridge takes in a frame between two of its ports and would send it out a second
+ * time with its own MAC; what the gateway itself sends stays.
+ */
+function deduplicate({ family, subnet }: Scope, mac: Mac): string[] {
+  const { ip } = WORDS[family];
+  const pods = `oifname "${POD_LINK_PREFIX}*"`;
+  return [
+    `${pods} ether saddr ${mac} ${ip} saddr ${nthAddress(subnet, 1n)} accept`,
+    `${pods} ether saddr ${mac} ${ip} saddr ${subnet} counter drop`,
+  ];
+}
