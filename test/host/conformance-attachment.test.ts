@@ -1,0 +1,5 @@
+import { ATTACHMENT } from '../conformance/attachment.ts';
+import { runCases } from '../conformance/case.ts';
+import { REFERENCES, TARTANS } from '../conformance/openings.ts';
+
+runCases([...REFERENCES, ...TARTANS], ATTACHMENT);

@@ -1,0 +1,283 @@
+/**
+ * One node for a test: a network namespace on an underlay, and a CNI provider in it. `startNode` runs Tartan's agent
+ * and its executable; `startReference` puts Debian's reference plugins in the same place. Both answer `cni()` alike,
+ * so a suite is written once. `stop` leaves nothing: no process, namespace or file.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { stringify } from 'yaml';
+import { execute, makeForwarding, makeNamespace, waitFor, type Namespace, type Output } from './namespace.ts';
+
+export const REFERENCE_PLUGINS = '/usr/lib/cni';
+const ROOT = resolve(import.meta.dirname, '../..');
+const BUNDLE = join(ROOT, 'dist/tartan.cjs');
+const EXECUTABLE = join(ROOT, 'dist/tartan-cni');
+
+/** Text goes in as it is, an object as JSON; or a standard input that is closed, or a directory. */
+export type Stdin = string | object | typeof CLOSED | typeof UNREADABLE;
+export const CLOSED = Symbol('closed');
+export const UNREADABLE = Symbol('unreadable');
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+export type ExecOptions = {
+  /** Which executable of `bin`; default: this host's own plugin. */
+  readonly type?: string;
+  /** Words before the executable, as `timeout -s KILL 0.01`. */
+  readonly prefix?: readonly string[];
+};
+
+/** A place where CNI requests are executed. */
+export type CniHost = {
+  readonly netns: Namespace;
+  /** Private directory of this node; gone after stop. */
+  readonly directory: string;
+  /** Where the executables are; the value of CNI_PATH. */
+  readonly bin: string;
+  /** Executes a plugin with nothing but `environment`; a string goes to stdin as it is. */
+  cni(
+    verb: string | undefined,
+    environment: Environment,
+    config: Stdin,
+    options?: ExecOptions,
+  ): Promise<Output>;
+  stop(): Promise<void>;
+};
+
+export type Node = CniHost & {
+  readonly settingsFile: string;
+  readonly socket: string;
+  readonly state: string;
+  /** Process id of the running agent. */
+  pid(): number;
+  log(): string;
+  /** SIGKILL, and until it is gone. */
+  kill(): Promise<void>;
+  /** Starts the agent (again) and waits until it serves. */
+  restart(): Promise<void>;
+};
+
+/** Where nodes meet: a bridge in its own namespace, 172.30.0.0/24 and fd30::/64; the bridge has .254 and ::fe. */
+export type Underlay = {
+  readonly netns: Namespace;
+  plug(node: Namespace, index: number): void;
+  remove(): void;
+};
+
+export async function makeUnderlay(label: string): Promise<Underlay> {
+  const netns = makeNamespace(`${label}-sw`);
+  await makeForwarding(netns);
+  netns.ip('link add br0 type bridge');
+  netns.ip('link set br0 up');
+  netns.ip('addr add 172.30.0.254/24 dev br0');
+  netns.ip('addr add fd30::fe/64 dev br0 nodad');
+  return {
+    netns,
+    plug: (node, index) => {
+      netns.ip(`link add p${index} type veth peer name eth0 netns ${node.name}`);
+      netns.ip(`link set p${index} master br0 up`);
+      node.ip('link set eth0 up');
+      node.ip(`addr add 172.30.0.${index}/24 dev eth0`);
+      node.ip(`addr add fd30::${index}/64 dev eth0 nodad`);
+      node.ip('route add default via 172.30.0.254');
+      node.ip('route add default via fd30::fe');
+    },
+    remove: () => netns.remove(),
+  };
+}
+
+function redirection(stdin: Stdin): string {
+  if (stdin === CLOSED) return '<&-';
+  return stdin === UNREADABLE ? '</' : '';
+}
+
+async function executePlugin(
+  host: { netns: Namespace; bin: string },
+  call: {
+    path: string;
+    verb: string | undefined;
+    environment: Environment;
+    stdin: Stdin;
+    prefix?: readonly string[] | undefined;
+  },
+): Promise<Output> {
+  const given = { CNI_COMMAND: call.verb, CNI_PATH: host.bin, ...call.environment };
+  const env: NodeJS.ProcessEnv = { PATH: '/usr/sbin:/usr/bin:/sbin:/bin' };
+  for (const [key, value] of Object.entries(given)) if (value !== undefined) env[key] = value;
+  const redirect = redirection(call.stdin);
+  const program =
+    redirect === '' ? [...(call.prefix ?? []), call.path] : ['sh', '-c', `exec "$0" ${redirect}`, call.path];
+  const input = typeof call.stdin === 'string' ? call.stdin : JSON.stringify(call.stdin);
+  return execute(['nsenter', `--net=${host.netns.path}`, ...program], {
+    env,
+    input: redirect === '' ? input : '',
+    timeoutMs: 20_000,
+  });
+}
+
+async function makeNodeNamespace(name: string, index: number, underlay: Underlay | undefined) {
+  const netns = makeNamespace(name);
+  await makeForwarding(netns);
+  const own = underlay === undefined ? await makeUnderlay(name) : undefined;
+  (underlay ?? own)?.plug(netns, index);
+  return { netns, remove: () => [netns, own].forEach((made) => made?.remove()) };
+}
+
+export type NodeOptions = { readonly underlay?: Underlay; readonly index?: number };
+
+/** A node with the reference plugins. `plugin`: which one a `cni()` without type executes. */
+export async function startReference(plugin: string, options: NodeOptions = {}): Promise<CniHost> {
+  const { netns, remove } = await makeNodeNamespace(
+    `ref-${plugin}-${options.index ?? 1}`,
+    options.index ?? 1,
+    options.underlay,
+  );
+  const directory = mkdtempSync(join(tmpdir(), 'bx-ref-'));
+  const host = { netns, bin: REFERENCE_PLUGINS };
+  return {
+    ...host,
+    directory,
+    cni: (verb, environment, stdin, { type = plugin, prefix } = {}) =>
+      executePlugin(host, { path: join(REFERENCE_PLUGINS, type), verb, environment, stdin, prefix }),
+    stop: async () => {
+      remove();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Why Tartan itself cannot be started from this tree, or undefined. TARTAN_FROM_SOURCE=1 runs the sources as they are. */
+export function whyNoTartan(): string | undefined {
+  const program = agentProgram();
+  const missing = [EXECUTABLE, program].filter((file) => !existsSync(file));
+  return missing.length === 0 ? undefined : `not built: ${missing.join(', ')} (npm run build)`;
+}
+
+function agentProgram(): string {
+  return process.env.TARTAN_FROM_SOURCE === undefined ? BUNDLE : join(ROOT, 'src/main.ts');
+}
+
+type Paths = { run: string; state: string; store: string; bin: string; conf: string };
+
+function makePaths(directory: string, store: string | undefined): Paths {
+  const at = (name: string): string => join(directory, name);
+  const paths = {
+    run: at('run'),
+    state: at('state'),
+    store: store ?? at('store'),
+    bin: at('bin'),
+    conf: at('net.d'),
+  };
+  for (const path of Object.values(paths)) mkdirSync(path, { recursive: true });
+  return paths;
+}
+
+function installExecutable(paths: Paths): string {
+  const socket = join(paths.run, 'cni.sock');
+  for (const name of ['tartan-cni', 'loopback']) {
+    copyFileSync(EXECUTABLE, join(paths.bin, name));
+    writeFileSync(join(paths.bin, `${name}.socket`), socket);
+  }
+  // A delegate of an IPAM plugin is looked for on CNI_PATH like any other.
+  for (const name of ['host-local', 'static'])
+    copyFileSync(join(REFERENCE_PLUGINS, name), join(paths.bin, name));
+  return socket;
+}
+
+function mergeSettings(
+  name: string,
+  settings: Record<string, unknown>,
+  paths: Paths,
+): Record<string, unknown> {
+  return {
+    profile: 'flannel',
+    ...settings,
+    node: { name },
+    store: { type: 'directory', path: paths.store },
+    paths: { run: paths.run, state: paths.state, cniBin: paths.bin, cniConf: paths.conf },
+  };
+}
+
+/** A node with Tartan's agent and executable; `settings` is settings.yaml but for node, store and paths. */
+export async function startNode(
+  name: string,
+  settings: Record<string, unknown> = {},
+  options: NodeOptions & { readonly store?: string } = {},
+): Promise<Node> {
+  const { netns, remove } = await makeNodeNamespace(name, options.index ?? 1, options.underlay);
+  const directory = mkdtempSync(join(tmpdir(), `bx-${name}-`));
+  const paths = makePaths(directory, options.store);
+  const socket = installExecutable(paths);
+  const settingsFile = join(directory, 'settings.yaml');
+  const logFile = join(directory, 'agent.log');
+  writeFileSync(settingsFile, stringify(mergeSettings(name, settings, paths)));
+  const host = { netns, bin: paths.bin };
+  let agent: ChildProcess | undefined;
+  const log = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
+  const cni: CniHost['cni'] = (verb, environment, stdin, { type = 'tartan-cni', prefix } = {}) =>
+    executePlugin(host, { path: join(paths.bin, type), verb, environment, stdin, prefix });
+
+  async function end(signal: NodeJS.Signals): Promise<void> {
+    if (agent === undefined || agent.exitCode !== null || agent.signalCode !== null) return;
+    const gone = new Promise((done) => agent?.once('exit', done));
+    agent.kill(signal);
+    await gone;
+  }
+  async function restart(): Promise<void> {
+    await end('SIGTERM');
+    const out = openSync(logFile, 'a');
+    agent = spawn(
+      'nsenter',
+      [`--net=${netns.path}`, process.execPath, agentProgram(), 'agent', '--config', settingsFile],
+      {
+        stdio: ['ignore', out, out],
+      },
+    );
+    await waitFor(
+      `the agent of ${name} to serve; its log:\n${log()}`,
+      async () => {
+        if (agent?.exitCode !== null) throw new Error(`the agent of ${name} ended:\n${log()}`);
+        if (!existsSync(socket) || !statSync(socket).isSocket()) return false;
+        const status = await cni('STATUS', {}, { cniVersion: '1.1.0', name: 'tartan', type: 'tartan-cni' });
+        return status.code === 0;
+      },
+      20_000,
+    );
+  }
+  async function stop(): Promise<void> {
+    await end('SIGTERM');
+    remove();
+    rmSync(directory, { recursive: true, force: true });
+  }
+  const node: Node = {
+    ...host,
+    directory,
+    settingsFile,
+    socket,
+    state: paths.state,
+    cni,
+    log,
+    restart,
+    stop,
+    pid: () => agent?.pid ?? 0,
+    kill: () => end('SIGKILL'),
+  };
+  try {
+    await restart();
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return node;
+}
