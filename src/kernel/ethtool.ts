@@ -28,7 +28,7 @@ function requestValue(link: string, command: number, data: number): number {
   value.writeUInt32LE(data, 4);
   const request = Buffer.alloc(40);
   request.write(link.slice(0, IFNAMSIZ - 1), 'latin1');
-  request.writeBigUInt64LE(BigInt(koffi.address(value)), IFNAMSIZ);
+  request.writeBigUInt64LE(koffi.address(value), IFNAMSIZ);
   const fd = socket(AF_INET, SOCK_DGRAM_CLOEXEC, 0);
   try {
     ioctl(fd, SIOCETHTOOL, request);

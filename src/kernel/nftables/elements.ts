@@ -25,8 +25,10 @@ export type ElementFailure = {
   readonly refusal: Pick<Refusal, 'code' | 'reason'>;
 };
 
-/** Sends lost against another writer's commit are repeated; so often in a row nobody is. */
+/** A send that lost against another writer's commit is repeated; nobody loses so often in a row. */
 const ATTEMPTS = 5;
+/** One round is enough unless the kernel holds something unexpected, three unless somebody else writes meanwhile. */
+const ROUNDS = 5;
 
 /** Writes one element command; throws TypeError (and writes nothing) when a field is no value of its type. */
 export function writeElement(writer: MessageWriter, command: 'add' | 'delete', item: NftElementItem): number {
@@ -101,14 +103,16 @@ function dumpSet(socket: NetlinkSocket, set: NftSetName): NftElementItem[] {
  */
 export function applyElements(socket: NetlinkSocket, steps: readonly ElementStep[]): ElementFailure[] {
   const failures: ElementFailure[] = [];
-  let pending: Plan[] = steps.flatMap((step) => planStep(step, failures));
-  // Each round settles at least one step, so this ends; in practice after one round, or two.
-  while (pending.length > 0) {
+  let pending = steps.flatMap((step) => planStep(step, failures));
+  for (let round = 1; pending.length > 0; round += 1) {
     const refused = commit(socket, pending);
     if (refused.size === 0) break;
     pending = pending.flatMap((plan) => {
       const refusal = refused.get(plan);
-      return refusal === undefined ? [plan] : reconsider(plan, refusal, failures);
+      if (refusal === undefined) return [plan];
+      const rest = round < ROUNDS ? reconsider(plan, refusal) : undefined;
+      if (rest === undefined) failures.push({ step: plan.step, refusal });
+      return rest ?? [];
     });
   }
   return failures;
@@ -136,58 +140,54 @@ function planStep(step: ElementStep, failures: ElementFailure[]): Plan[] {
   }
 }
 
-/** What to do about a refused step: the rest of it, or nothing and perhaps a failure. */
-function reconsider(plan: Plan, refusal: Refusal, failures: ElementFailure[]): Plan[] {
+/** What is left to do of a refused step; undefined when nothing helps. */
+function reconsider(plan: Plan, refusal: Refusal): Plan[] | undefined {
   const { add, remove } = plan;
   // Gone already; where the table itself is gone too, the addition that is left says so.
-  if (refusal.code === 'ENOENT' && remove !== undefined)
+  if (refusal.code === 'ENOENT' && remove !== undefined) {
     return add === undefined ? [] : [{ ...plan, remove: undefined }];
+  }
+  // There, with other data.
   if (refusal.code === 'EEXIST' && add !== undefined && remove === undefined)
     return [{ ...plan, remove: add }];
-  failures.push({ step: plan.step, refusal });
-  return [];
+  return undefined;
 }
 
 /** One transaction of all plans. It took effect when nothing was refused, and else not at all. */
 function commit(socket: NetlinkSocket, plans: readonly Plan[]): Map<Plan, Refusal> {
   for (let attempt = 1; ; attempt += 1) {
-    const writer = new MessageWriter();
-    const owners = new Map<number, Plan>();
-    transaction(writer, () => {
-      for (const plan of plans) {
-        if (plan.remove !== undefined) owners.set(writeElement(writer, 'delete', plan.remove), plan);
-        if (plan.add !== undefined) owners.set(writeElement(writer, 'add', plan.add), plan);
-      }
-    });
-    const refused = send(socket, writer, owners);
-    if (refused !== 'again' || attempt === ATTEMPTS)
-      return refused === 'again' ? all(plans, 'ERESTART') : refused;
-  }
-}
-
-function send(
-  socket: NetlinkSocket,
-  writer: MessageWriter,
-  owners: ReadonlyMap<number, Plan>,
-): Map<Plan, Refusal> | 'again' {
-  const refused = new Map<Plan, Refusal>();
-  const plans = [...new Set(owners.values())];
-  try {
-    const { refusals } = socket.transact(writer);
-    for (const [number, refusal] of refusals) {
-      if (refusal.code === 'ERESTART' || refusal.code === 'EINTR') return 'again';
-      const owner = owners.get(number);
-      // Refused as a whole (EPERM, ENOMEM): told of the batch begin or end.
-      if (owner === undefined) return all(plans, refusal.code, refusal.reason);
-      if (!refused.has(owner)) refused.set(owner, refusal);
+    const refused = send(socket, plans);
+    const code = refused.values().next().value?.code;
+    // More refusals than the receive buffer holds; a half that is repeated although it took effect does no harm.
+    if (code === 'ENOBUFS' && plans.length > 1) {
+      const middle = plans.length >> 1;
+      return new Map([...commit(socket, plans.slice(0, middle)), ...commit(socket, plans.slice(middle))]);
     }
-    return refused;
-  } catch (error) {
-    if (error instanceof SysError) return all(plans, error.code);
-    throw error;
+    if ((code !== 'ERESTART' && code !== 'EINTR') || attempt === ATTEMPTS) return refused;
   }
 }
 
-function all(plans: readonly Plan[], code: string, reason: string = code): Map<Plan, Refusal> {
-  return new Map(plans.map((plan) => [plan, { errno: 0, code, reason }]));
+function send(socket: NetlinkSocket, plans: readonly Plan[]): Map<Plan, Refusal> {
+  const writer = new MessageWriter();
+  const owners = new Map<number, Plan>();
+  transaction(writer, () => {
+    for (const plan of plans) {
+      if (plan.remove !== undefined) owners.set(writeElement(writer, 'delete', plan.remove), plan);
+      if (plan.add !== undefined) owners.set(writeElement(writer, 'add', plan.add), plan);
+    }
+  });
+  const refused = new Map<Plan, Refusal>();
+  try {
+    for (const [number, refusal] of socket.transact(writer).refusals) {
+      const owner = owners.get(number);
+      if (owner !== undefined && !refused.has(owner)) refused.set(owner, refusal);
+      // Of the batch's begin or end: refused as a whole (EPERM, ENOMEM, ERESTART). Below 0: of an earlier send.
+      if (owner === undefined && number >= 0) return new Map(plans.map((plan) => [plan, refusal]));
+    }
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    const refusal = { errno: error.errno, code: error.code, reason: error.message };
+    return new Map(plans.map((plan) => [plan, refusal]));
+  }
+  return refused;
 }

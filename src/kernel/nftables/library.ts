@@ -98,16 +98,21 @@ function run(context: Context, commands: string): string {
   }
 }
 
-/** Netlink ports of this process by descriptor: libnftables does not tell its own, so it is the one that came. */
-function netlinkPorts(): Map<string, number> {
+/** Netlink port of a socket, which events caused by it carry; undefined when it is no netlink socket. */
+export function netlinkPort(fd: number): number | undefined {
   const AF_NETLINK = 16;
+  const address = Buffer.alloc(12);
+  const length = Buffer.from([12, 0, 0, 0]);
+  const known = api().getsockname(fd, address, length) === 0 && address.readUInt16LE(0) === AF_NETLINK;
+  return known ? address.readUInt32LE(4) : undefined;
+}
+
+/** Ports of this process by descriptor: libnftables does not tell its own, so it is the one that came. */
+function netlinkPorts(): Map<string, number> {
   const ports = new Map<string, number>();
   for (const fd of readdirSync('/proc/self/fd')) {
-    const address = Buffer.alloc(12);
-    const length = Buffer.from([12, 0, 0, 0]);
-    if (api().getsockname(Number(fd), address, length) === 0 && address.readUInt16LE(0) === AF_NETLINK) {
-      ports.set(fd, address.readUInt32LE(4));
-    }
+    const port = netlinkPort(Number(fd));
+    if (port !== undefined) ports.set(fd, port);
   }
   return ports;
 }

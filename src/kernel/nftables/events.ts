@@ -1,0 +1,56 @@
+/**
+ * What the events of NFNLGRP_NFTABLES mean for us. The kernel tells of every commit, ours too: those carry the netlink
+ * port of the socket that sent them, so that a writer never wakes itself.
+ */
+import { NFT_TABLE } from '#model/numbers.ts';
+import type { Change } from '../kernel.ts';
+import { Attributes, type Message, readMessages } from '../netlink/message.ts';
+import { familyOf, NFGENMSG_BYTES, NFT_MSG, type NftFamily, nftType } from './nfnetlink.ts';
+
+export type Interest = {
+  /** Ports of our own sockets. */
+  readonly ports: ReadonlySet<number>;
+  /** Chains of others (`family table chain`) in which we want rules. */
+  readonly chains: ReadonlySet<string>;
+};
+
+/** First attribute of every event but newGen: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE … */
+const TABLE = 1;
+/** NFTA_RULE_CHAIN and NFTA_CHAIN_NAME. */
+const CHAIN_OF_RULE = 2;
+const CHAIN_NAME = 3;
+
+/** Somebody else touched our table, or a chain that we have a rule in: look again. Everything else is nothing. */
+export function parseNftEvent(datagram: Buffer, interest: Interest): Change[] {
+  for (const message of readMessages(datagram)) {
+    const portOffset = message.at - 4;
+    if (interest.ports.has(datagram.readUInt32LE(portOffset))) continue;
+    if (concerns(message, interest)) return [{ type: 'resync' }];
+  }
+  return [];
+}
+
+function concerns(message: Message, interest: Interest): boolean {
+  const type = nftType(message);
+  const family = familyOf(message);
+  if (type === undefined || type === NFT_MSG.newGen || family === undefined) return false;
+  const attributes = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+  const table = attributes.str(TABLE);
+  if (table === NFT_TABLE && (family === 'inet' || family === 'bridge')) return true;
+  return concernsChain(type, `${family} ${table}`, attributes, interest.chains);
+}
+
+function concernsChain(
+  type: number,
+  table: `${NftFamily} ${string}`,
+  attributes: Attributes,
+  chains: ReadonlySet<string>,
+): boolean {
+  if (type === NFT_MSG.newRule || type === NFT_MSG.delRule) {
+    return chains.has(`${table} ${attributes.str(CHAIN_OF_RULE)}`);
+  }
+  if (type === NFT_MSG.newChain || type === NFT_MSG.delChain) {
+    return chains.has(`${table} ${attributes.str(CHAIN_NAME)}`);
+  }
+  return type === NFT_MSG.delTable && [...chains].some((chain) => chain.startsWith(`${table} `));
+}
