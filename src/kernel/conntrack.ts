@@ -1,0 +1,133 @@
+/**
+ * Connection tracking entries of one network namespace by ctnetlink
+ * (include/uapi/linux/netfilter/nfnetlink_conntrack.h): those that match are deleted, so that a connection does not go
+ * on by a translation or verdict that no longer holds.
+ */
+import { type Address, addressFromBytes } from '#net/address.ts';
+import type { Protocol } from '#model/attachment.ts';
+import type { ConntrackFilter } from './kernel.ts';
+import { Attributes, type Message, MessageWriter, NLM_F_ACK, NLM_F_DUMP } from './netlink/message.ts';
+import { NetlinkError, type NetlinkSocket, openNetlink } from './netlink/socket.ts';
+import { NETLINK_NETFILTER } from './sys.ts';
+
+const NFNL_SUBSYS_CTNETLINK = 1;
+const IPCTNL_MSG_CT_GET = 1;
+const IPCTNL_MSG_CT_DELETE = 2;
+const NFGENMSG_BYTES = 4;
+const CTA = { original: 1, reply: 2, id: 12, zone: 18 } as const;
+const TUPLE = { ip: 1, protocol: 2 } as const;
+const IP = { source4: 1, destination4: 2, source6: 3, destination6: 4 } as const;
+const PROTO = { number: 1, destinationPort: 3 } as const;
+const PROTOCOLS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
+
+/** One direction of a connection. `port` is the destination's; absent where the protocol has none. */
+export type Tuple = {
+  readonly protocol: number;
+  readonly source: Address | undefined;
+  readonly destination: Address | undefined;
+  readonly port: number | undefined;
+};
+export type Connection = { readonly original: Tuple; readonly reply: Tuple };
+
+/** What the kernel needs to delete exactly this entry, as it told it. */
+type Entry = Connection & {
+  readonly family: number;
+  readonly raw: Buffer;
+  readonly id: Buffer | undefined;
+  readonly zone: Buffer | undefined;
+};
+
+/** Whether all that the filter names holds of the connection; an empty filter matches nothing. */
+export function matches(connection: Connection, filter: ConntrackFilter): boolean {
+  const { original, reply } = connection;
+  const { protocol, originalDestination, originalDestinationPort, anyAddress } = filter;
+  if (Object.values(filter).every((value) => value === undefined)) return false;
+  if (protocol !== undefined && original.protocol !== PROTOCOLS[protocol]) return false;
+  if (originalDestination !== undefined && original.destination !== originalDestination) return false;
+  if (originalDestinationPort !== undefined && original.port !== originalDestinationPort) return false;
+  return (
+    anyAddress === undefined ||
+    [original.source, original.destination, reply.source, reply.destination].includes(anyAddress)
+  );
+}
+
+/** Deletes what matches one of the filters, of both families; answers how many. In the current network namespace. */
+export function flushConntrack(filters: readonly ConntrackFilter[]): number {
+  if (filters.length === 0) return 0;
+  using socket = openNetlink(NETLINK_NETFILTER);
+  const doomed = dumpMatching(socket, filters);
+  if (doomed.length === 0) return 0;
+  const { refusals } = socket.batch(deletions(doomed));
+  for (const refusal of refusals.values()) {
+    // Ended by itself meanwhile.
+    if (refusal.code !== 'ENOENT') throw new NetlinkError(refusal);
+  }
+  return doomed.length - refusals.size;
+}
+
+function begin(writer: MessageWriter, message: number, flags: number, family: number): void {
+  writer.begin((NFNL_SUBSYS_CTNETLINK << 8) | message, flags);
+  writer.put8(family);
+  writer.put8(0);
+  writer.put16be(0);
+}
+
+function dumpMatching(socket: NetlinkSocket, filters: readonly ConntrackFilter[]): Entry[] {
+  const AF_UNSPEC = 0;
+  const writer = new MessageWriter();
+  begin(writer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
+  writer.end();
+  return socket.dump(writer, (message) => {
+    const entry = readEntry(message);
+    return entry !== undefined && filters.some((filter) => matches(entry, filter)) ? keep(entry) : undefined;
+  });
+}
+
+function deletions(entries: readonly Entry[]): MessageWriter {
+  const writer = new MessageWriter();
+  for (const { family, raw, id, zone } of entries) {
+    begin(writer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family);
+    writer.nest(CTA.original, () => writer.putBytes(raw));
+    if (id !== undefined) writer.data(CTA.id, id);
+    if (zone !== undefined) writer.data(CTA.zone, zone);
+    writer.end();
+  }
+  return writer;
+}
+
+/** The entry with views into the receive buffer. */
+function readEntry(message: Message): Entry | undefined {
+  const entry = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+  const original = entry.nest(CTA.original);
+  const reply = entry.nest(CTA.reply);
+  const raw = entry.data(CTA.original);
+  if (original === undefined || reply === undefined || raw === undefined) return undefined;
+  return {
+    family: message.bytes.readUInt8(message.at),
+    original: readTuple(original),
+    reply: readTuple(reply),
+    raw,
+    id: entry.data(CTA.id),
+    zone: entry.data(CTA.zone),
+  };
+}
+
+function keep(entry: Entry): Entry {
+  const copy = (bytes: Buffer | undefined): Buffer | undefined => bytes && Buffer.from(bytes);
+  return { ...entry, raw: Buffer.from(entry.raw), id: copy(entry.id), zone: copy(entry.zone) };
+}
+
+function readTuple(tuple: Attributes): Tuple {
+  const ip = tuple.nest(TUPLE.ip);
+  const protocol = tuple.nest(TUPLE.protocol);
+  const at = (four: number, six: number): Address | undefined => {
+    const bytes = ip?.data(four) ?? ip?.data(six);
+    return bytes === undefined ? undefined : addressFromBytes(bytes);
+  };
+  return {
+    protocol: protocol?.u8(PROTO.number) ?? 0,
+    source: at(IP.source4, IP.source6),
+    destination: at(IP.destination4, IP.destination6),
+    port: protocol?.u16be(PROTO.destinationPort),
+  };
+}
