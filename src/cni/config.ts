@@ -5,6 +5,7 @@
  */
 import { z } from 'zod';
 import type { Bandwidth, PodRoute, PortMapping } from '#model/attachment.ts';
+import type { CniDns } from '#model/cni-result.ts';
 import type { Address } from '#net/address.ts';
 import { parseAddress } from '#net/address.ts';
 import { isUnicastMac, type Mac, parseMac } from '#net/mac.ts';
@@ -14,7 +15,7 @@ import type { CniArgs } from './environment.ts';
 import type { Findings } from './findings.ts';
 import { isObject, type JsonObject, optional, problemsOf, textOf } from './json.ts';
 import { type RangeSet, rangeSetsSchema } from './ranges.ts';
-import { type CniDns, dnsSchema, routeSchema } from './result.ts';
+import { dnsSchema, routeSchema } from './result.ts';
 
 /** Where addresses come from: our own pools (narrowed by ranges if there are any), or another plugin. */
 export type Ipam =

@@ -5,6 +5,7 @@
  */
 import { shortHash } from '#lib/hash.ts';
 import type { AttachmentKey } from '#model/attachment.ts';
+import type { CniResult } from '#model/cni-result.ts';
 import { ipamPlugin, readWish, type Wish } from './config.ts';
 import {
   type Environment,
@@ -16,7 +17,7 @@ import {
 } from './environment.ts';
 import { Findings } from './findings.ts';
 import { isObject, type JsonObject } from './json.ts';
-import { type CniResult, decodeResult } from './result.ts';
+import { decodeResult } from './result.ts';
 import { atLeast, type CniVersion, isSupported, isVersionText, LATEST_VERSION } from './version.ts';
 
 /** What every request has but VERSION. `raw` is the whole configuration, as a delegated plugin must get it. */

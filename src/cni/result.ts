@@ -6,8 +6,9 @@
  *   0.2.0  0.1.0   one address per family (ip4, ip6) with that family's routes; no interfaces
  */
 import { z } from 'zod';
-import { type Address, addressFamily, type Family } from '#net/address.ts';
-import { type InterfaceAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
+import type { CniResult } from '#model/cni-result.ts';
+import { addressFamily, type Family } from '#net/address.ts';
+import { prefixFamily } from '#net/prefix.ts';
 import { Fault } from '#model/fault.ts';
 import {
   addressText,
@@ -20,43 +21,6 @@ import {
   problemsOf,
 } from './json.ts';
 import { atLeast, type CniVersion, isSupported } from './version.ts';
-
-export type CniInterface = {
-  readonly name: string;
-  readonly mac?: string | undefined;
-  readonly mtu?: number | undefined;
-  /** Path of the network namespace; absent or empty for a link of the host. */
-  readonly sandbox?: string | undefined;
-  readonly socketPath?: string | undefined;
-  readonly pciID?: string | undefined;
-};
-export type CniIp = {
-  readonly address: InterfaceAddress;
-  readonly gateway?: Address | undefined;
-  /** Index into `interfaces`; 0 is an index, absent is none. */
-  readonly interface?: number | undefined;
-};
-export type CniRoute = {
-  readonly dst: Prefix;
-  readonly gw?: Address | undefined;
-  readonly mtu?: number | undefined;
-  readonly advmss?: number | undefined;
-  readonly priority?: number | undefined;
-  readonly table?: number | undefined;
-  readonly scope?: number | undefined;
-};
-export type CniDns = {
-  readonly nameservers?: readonly string[] | undefined;
-  readonly domain?: string | undefined;
-  readonly search?: readonly string[] | undefined;
-  readonly options?: readonly string[] | undefined;
-};
-export type CniResult = {
-  readonly interfaces: readonly CniInterface[];
-  readonly ips: readonly CniIp[];
-  readonly routes: readonly CniRoute[];
-  readonly dns: CniDns;
-};
 
 const list = <T extends z.ZodType>(item: T) => z.preprocess((value) => value ?? [], z.array(item));
 const strings = optional(z.array(z.string()));
