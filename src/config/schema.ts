@@ -1,0 +1,270 @@
+/**
+ * Every setting, once: its place, kind, default and meaning. Settings files are checked against it and docs/settings.md
+ * is printed from it. What concerns several settings at once is in ./cross-checks.ts.
+ */
+import { z } from 'zod';
+import { HAIRPIN_MODES, ROAD_NAMES } from '#model/settings.ts';
+import { VXLAN } from '#model/numbers.ts';
+import type { Family } from '#net/address.ts';
+import {
+  absolutePath,
+  addressOfFamily,
+  addressText,
+  autoMtu,
+  boundOfFamily,
+  hostPort,
+  linkName,
+  mtuBytes,
+  networkName,
+  nodeName,
+  prefixOfFamily,
+  prefixText,
+  regexText,
+  setting,
+  whole,
+} from './values.ts';
+
+export const API_VERSION = 'tartan.dev/v1';
+
+function flag(value: boolean, description: string) {
+  return setting(z.boolean(), 'true or false', description).default(value);
+}
+/** A group of settings; absent means all its defaults. */
+function group<T extends z.ZodRawShape>(shape: T, description: string) {
+  return z
+    .strictObject(shape)
+    .meta({ description })
+    .prefault({} as never);
+}
+
+function familyGroup(family: Family) {
+  const [prefix, bound] = [`IPv${family} prefix`, `IPv${family} subnet, or its first address`];
+  const usual = family === 4 ? 24 : 64;
+  return z
+    .strictObject({
+      range: setting(prefixOfFamily(family), prefix, 'The cluster’s range, out of which nodes get subnets.'),
+      subnetLength: setting(
+        whole(1, 126).optional(),
+        'bits',
+        `Length of a node’s subnet; absent: ${usual} where four such subnets fit, else two more than the range.`,
+      ),
+      subnetMin: setting(
+        boundOfFamily(family).optional(),
+        bound,
+        'First subnet handed out; absent: the second of the range.',
+      ),
+      subnetMax: setting(
+        boundOfFamily(family).optional(),
+        bound,
+        'Last subnet handed out; absent: the last of the range.',
+      ),
+      nodeSubnet: setting(
+        prefixOfFamily(family).optional(),
+        prefix,
+        'This node’s subnet, fixed instead of leased.',
+      ),
+    })
+    .meta({ description: `IPv${family} addresses of pods; absent or null: the family is not in use.` })
+    .nullish();
+}
+
+const network = group(
+  {
+    name: setting(networkName, 'name', 'Name of the CNI network.').default('tartan'),
+    ipv4: familyGroup(4),
+    ipv6: familyGroup(6),
+    lease: group(
+      {
+        ttlSeconds: setting(
+          whole(60, 31_536_000),
+          'seconds',
+          'How long a node’s claim on its subnet lives without renewal.',
+        ).default(86_400),
+        renewBeforeSeconds: setting(
+          whole(1, 31_536_000),
+          'seconds',
+          'Renewal begins this long before the claim expires.',
+        ).default(3600),
+      },
+      'The lease of a node’s subnet.',
+    ),
+  },
+  'The pod network.',
+);
+
+const addresses = group(
+  {
+    exclude: setting(z.array(prefixText), 'list of prefixes', 'Never handed to pods.').default([]),
+    quarantineSeconds: setting(
+      whole(0, 86_400),
+      'seconds',
+      'A released address rests at least this long once its link is gone.',
+    ).default(5),
+  },
+  'Addresses inside the node’s subnet.',
+);
+
+const underlay = group(
+  {
+    interfaces: setting(
+      z.array(z.string().min(1).max(45)),
+      'list of link names or addresses',
+      'Links that carry traffic between nodes, tried in order.',
+    ).default([]),
+    interfaceRegexes: setting(
+      z.array(regexText),
+      'list of regular expressions',
+      'Matched against addresses, then names, when no entry of `interfaces` is there.',
+    ).default([]),
+    canReach: setting(
+      addressText.optional(),
+      'IP address',
+      'Takes the link by which the kernel would reach this address.',
+    ),
+    publicAddress: group(
+      {
+        ipv4: setting(addressOfFamily(4).optional(), 'IPv4 address', 'For peers that reach us by IPv4.'),
+        ipv6: setting(addressOfFamily(6).optional(), 'IPv6 address', 'For peers that reach us by IPv6.'),
+      },
+      'Announced to peers in place of the link’s own address; may be a NAT address.',
+    ),
+    mtu: setting(
+      mtuBytes.optional(),
+      'bytes, 576–65535',
+      'In place of the link’s MTU: the largest outer packet.',
+    ),
+  },
+  'The link between nodes. When nothing is set, the default route’s.',
+);
+
+const road = group(
+  {
+    type: setting(
+      z.enum(ROAD_NAMES),
+      ROAD_NAMES.join(', '),
+      'How packets travel between nodes; `alloc` leaves it to others.',
+    ).default('vxlan'),
+    vxlan: group(
+      {
+        vni: setting(whole(1, 16_777_215), '1–16777215', 'VXLAN network identifier.').default(VXLAN.vni),
+        port: setting(whole(1, 65_535), '1–65535', 'UDP port.').default(VXLAN.port),
+        learning: flag(false, 'The device learns addresses from packets. Nothing here needs it.'),
+        gbp: flag(false, 'Group-based policy extension.'),
+        directRouting: flag(false, 'Peers on the same link are reached without encapsulation.'),
+        txChecksumOffload: flag(true, 'Off: works around network cards that corrupt encapsulated packets.'),
+      },
+      'When the road is vxlan.',
+    ),
+  },
+  'The road between nodes.',
+);
+
+const wiring = group(
+  {
+    type: setting(
+      z.enum(['routed', 'bridge']),
+      'routed, bridge',
+      'Pods on routed links, or on a bridge.',
+    ).default('routed'),
+    bridge: group(
+      {
+        name: setting(linkName, 'link name', 'Name of the bridge.').default('tartan0'),
+        hairpin: setting(
+          z.enum(HAIRPIN_MODES),
+          HAIRPIN_MODES.join(', '),
+          'How a pod reaches itself through a service.',
+        ).default('hairpin-veth'),
+      },
+      'When the wiring is a bridge.',
+    ),
+    mtu: setting(autoMtu, 'auto, or bytes 576–65535', 'MTU of pods; auto: what the road leaves.').prefault(
+      'auto',
+    ),
+    dropSpoofed: flag(true, 'Packets whose source is not the pod’s own address are dropped.'),
+  },
+  'How pods are attached to their node.',
+);
+
+const masquerade = group(
+  {
+    enabled: flag(true, 'Traffic that leaves the cluster takes the node’s address.'),
+    exclude: setting(
+      z.array(prefixText),
+      'list of prefixes',
+      'Destinations that see the pod’s own address, besides the cluster’s ranges.',
+    ).default([]),
+    randomFully: flag(true, 'Ports are chosen at random, which avoids races between connections.'),
+  },
+  'Source NAT of what pods send.',
+);
+
+const absolute = (value: string, description: string) =>
+  setting(absolutePath, 'absolute path', description).default(value);
+
+export const settingsSchema = z.strictObject({
+  node: z
+    .strictObject({ name: setting(nodeName, 'name', 'Name of this node; the agent gives the host’s name.') })
+    .meta({ description: 'This node.' }),
+  network,
+  addresses,
+  underlay,
+  road,
+  wiring,
+  masquerade,
+  forward: group(
+    {
+      accept: flag(true, 'Accept forwarded pod traffic, also in other programs’ chains that would drop it.'),
+    },
+    'Forwarding.',
+  ),
+  blackhole: flag(true, 'Packets to unused addresses of the node’s own subnet do not leave the node.'),
+  brake: group(
+    {
+      share: setting(
+        z.number().min(0).max(1),
+        '0–1',
+        'A pass that removes more than this share of the routes stops and waits for `tartan resume`.',
+      ).default(0.5),
+      minimum: setting(
+        whole(0, 1_000_000),
+        'routes',
+        'Removals of fewer routes than this are never stopped.',
+      ).default(10),
+    },
+    'Protection against a store that lies.',
+  ),
+  store: group(
+    {
+      type: setting(z.literal('directory'), 'directory', 'Where nodes find each other.').default('directory'),
+      path: absolute('/var/lib/tartan/store', 'Directory of manifests.'),
+    },
+    'The store.',
+  ),
+  paths: group(
+    {
+      run: absolute('/run/tartan', 'Sockets and state that end with a reboot.'),
+      state: absolute('/var/lib/tartan', 'State that survives a reboot.'),
+      cniBin: absolute('/opt/cni/bin', 'Where the CNI executables are installed.'),
+      cniConf: absolute('/etc/cni/net.d', 'Where the network configuration is installed.'),
+    },
+    'Places in the file system.',
+  ),
+  listen: setting(
+    hostPort.optional(),
+    'host:port',
+    'Metrics and health by HTTP; absent: only on the socket.',
+  ),
+  log: group(
+    {
+      level: setting(
+        z.enum(['debug', 'info', 'warn', 'error']),
+        'debug, info, warn, error',
+        'Least severe message that is written.',
+      ).default('info'),
+    },
+    'The log.',
+  ),
+});
+
+/** What the schema gives: shaped as the file is, values parsed, defaults filled in. */
+export type RawSettings = z.output<typeof settingsSchema>;
