@@ -1,0 +1,74 @@
+/**
+ * What the agent sees on its host, for the pure advisor. A fact that could not be found out is absent, which is neither
+ * good nor bad. Nothing secret is among the facts: support bundles hold them.
+ */
+import type { Underlay, UnderlayChoice } from './underlay.ts';
+import type { PerFamily } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
+import type { HairpinMode, RoadName } from './settings.ts';
+
+/** Whether the kernel can do it, tried or read from its configuration; `reason` says why not. */
+export type Ability = { readonly available: boolean; readonly reason?: string };
+
+export type KernelFacts = {
+  /** uname -r. */
+  readonly release: string;
+  readonly vxlan?: Ability;
+  readonly bridge?: Ability;
+  readonly veth?: Ability;
+  readonly nftables?: Ability;
+  /** nft masquerade and dnat need it. */
+  readonly conntrack?: Ability;
+  readonly shaping?: Ability;
+  readonly ipv6?: Ability;
+};
+
+/** A base chain of somebody else's that hooks forward. */
+export type ForeignChain = {
+  readonly family: 'ip' | 'ip6' | 'inet';
+  readonly table: string;
+  readonly chain: string;
+  readonly policy: 'accept' | 'drop';
+  /** It also drops or rejects by a last rule (firewalld). */
+  readonly rejects?: boolean;
+  /** A chain that the owner leaves to the user and jumps to first (Docker's DOCKER-USER). */
+  readonly userChain?: string;
+};
+
+/** A socket bound to a UDP port. */
+export type UdpSocket = { readonly port: number; readonly owner?: string };
+
+export type HostFacts = {
+  readonly settings: {
+    readonly road: RoadName;
+    readonly wiring: 'routed' | 'bridge';
+    readonly bridge: string;
+    readonly hairpin: HairpinMode;
+    readonly vxlanPort: number;
+    readonly vni: number;
+    readonly forwardAccept: boolean;
+    readonly ranges: PerFamily<Prefix>;
+    readonly podMtu?: number;
+    readonly cniConf: string;
+  };
+  readonly root: boolean;
+  readonly kernel: KernelFacts;
+  /** Sysctl values by key with slashes (see ADVISOR_SYSCTLS and sysctlsOf); absent when the file is not there. */
+  readonly sysctls: Readonly<Record<string, string>>;
+  readonly underlay: Underlay;
+  readonly choice?: UnderlayChoice;
+  /** Why there is no choice. */
+  readonly underlayProblem?: string;
+  /** File names in the CNI configuration directory that runtimes read, and the name of our own. */
+  readonly cniConfigs: readonly string[];
+  readonly ownCniConfig: string;
+  /** Bound UDP sockets that are not ours. */
+  readonly udpSockets: readonly UdpSocket[];
+  readonly forwardChains: readonly ForeignChain[];
+  /** Active programs, by unit name: `docker`, `firewalld`, `ufw`, `systemd-networkd`, `NetworkManager`. */
+  readonly services: readonly string[];
+  readonly networkd?: { readonly manageForeignRoutes: boolean; readonly macAddressPolicy?: string };
+  /** Patterns of NetworkManager's unmanaged-devices, e.g. `interface-name:tt*`. */
+  readonly networkManagerUnmanaged?: readonly string[];
+  readonly kubeProxy?: { readonly mode: 'iptables' | 'nftables' | 'ipvs' };
+};

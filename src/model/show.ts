@@ -1,0 +1,96 @@
+/** Items in the words of ip, bridge, nft, sysctl, ethtool and tc: for people, golden files and `tartan status`. */
+import type { Item, ItemKind, LinkItem, NftTableItem, RouteItem } from './host.ts';
+import { MAIN_TABLE, NFT_TABLE } from './numbers.ts';
+import { NFT_SETS } from './nft-sets.ts';
+
+type Show = { readonly [K in ItemKind]: (item: Extract<Item, { kind: K }>) => string };
+
+/** The item as the command that would make it; a table takes several lines, everything else one. */
+export function showItem<K extends ItemKind>(item: Extract<Item, { kind: K }>): string {
+  return SHOW[item.kind](item);
+}
+
+/** One item after another, in the order given. */
+export function showItems(items: Iterable<Item>): string {
+  return [...items].map((item) => `${showItem(item)}\n`).join('');
+}
+
+const SHOW: Show = {
+  link: showLink,
+  address: ({ link, address, nodad }) =>
+    words('ip address add', address, 'dev', link, nodad === true && 'nodad'),
+  route: showRoute,
+  neighbor: ({ link, address, mac }) => `ip neighbor add ${address} lladdr ${mac} dev ${link} nud permanent`,
+  fdb: ({ link, mac, remote }) => `bridge fdb add ${mac} dev ${link} dst ${remote} self permanent`,
+  sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
+  'nft-table': showTable,
+  'nft-element': ({ set, key, data }) => {
+    const element = data === undefined ? key.join(' . ') : `${key.join(' . ')} : ${data.join(' . ')}`;
+    return `nft add element ${NFT_SETS[set].family} ${NFT_TABLE} ${set} { ${element} }`;
+  },
+  shaper: ({ link, rate, burst }) => `tc qdisc add dev ${link} root tbf rate ${rate}bit burst ${burst}b`,
+  redirect: ({ link, to }) =>
+    `tc filter add dev ${link} ingress matchall action mirred egress redirect dev ${to}`,
+  'foreign-rule': ({ family, table, chain, rule, comment }) =>
+    `nft insert rule ${family} ${table} ${chain} ${rule} comment "${comment}"`,
+};
+
+function words(...parts: readonly (string | number | false | undefined)[]): string {
+  return parts.filter((part) => part !== undefined && part !== false && part !== '').join(' ');
+}
+/** `name value`, or nothing when there is no value. */
+function option(name: string, value: string | number | undefined): string | undefined {
+  return value === undefined ? undefined : `${name} ${value}`;
+}
+function onOff(name: string, value: boolean | undefined): string | undefined {
+  return value === undefined ? undefined : `${name} ${value ? 'on' : 'off'}`;
+}
+
+function showLink(item: LinkItem): string {
+  const made = item.type === 'foreign' || item.type === 'veth' ? 'ip link set' : 'ip link add';
+  const head = words(
+    made,
+    item.name,
+    'up',
+    option('mtu', item.mtu),
+    option('address', item.mac),
+    option('master', item.master),
+    onOff('promisc', item.promiscuous),
+    made === 'ip link add' && `type ${item.type}`,
+    item.type === 'vxlan' &&
+      words(
+        `id ${item.vni} dstport ${item.port} local ${item.local} dev ${item.parent}`,
+        item.learning ? 'learning' : 'nolearning',
+        item.gbp && 'gbp',
+      ),
+  );
+  const port = words(onOff('hairpin', item.hairpin), onOff('isolated', item.isolated));
+  return [
+    head,
+    ...(port === '' ? [] : [`bridge link set dev ${item.name} ${port}`]),
+    ...(item.txChecksumOffload === undefined
+      ? []
+      : [`ethtool -K ${item.name} ${onOff('tx-checksum-ip-generic', item.txChecksumOffload)}`]),
+  ].join(' && ');
+}
+
+function showRoute(item: RouteItem): string {
+  return words(
+    'ip route add',
+    item.type === 'blackhole' && 'blackhole',
+    item.prefix,
+    option('via', item.via),
+    option('dev', item.link),
+    item.onlink === true && 'onlink',
+    option('src', item.source),
+    item.table !== MAIN_TABLE && `table ${item.table}`,
+    option('metric', item.metric),
+    option('mtu', item.mtu),
+    option('advmss', item.advmss),
+  );
+}
+
+function showTable({ family, body }: NftTableItem): string {
+  const lines = body.split('\n').map((line) => (line === '' ? '' : `  ${line}`));
+  return `table ${family} ${NFT_TABLE} {\n${lines.join('\n')}\n}`;
+}
