@@ -18,7 +18,8 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*'([^']+)'/g;
-const files = globSync('src/**/*.ts').sort();
+/** All that stands in a room; the front door, src/main.ts, joins rooms and stands in none. */
+const files = globSync('src/*/**/*.ts').sort();
 
 test('the table of rooms is about this tree', () => {
   assert.ok(files.length > 20, `only ${files.length} files found`);

@@ -1,0 +1,61 @@
+/** The client of the admin API: one request, one checked answer. Nothing is retried or kept open. */
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { API, API_SOCKET, type ApiAnswer, type ApiCall, errorSchema, faultOf } from '#api/admin.ts';
+import { Fault } from '#model/fault.ts';
+
+export type Client = {
+  readonly socket: string;
+  /** Throws the agent's own fault, or `agent-away` when nobody answers. */
+  call<C extends ApiCall>(call: C): Promise<ApiAnswer<C>>;
+  /** The body of a path that answers text, whatever the HTTP status. */
+  text(path: string): Promise<{ status: number; body: string }>;
+};
+
+const TIMEOUT_MS = 10_000;
+
+export function connectAgent(runDirectory: string): Client {
+  const socket = join(runDirectory, API_SOCKET);
+  const text = (path: string): Promise<Answer> => ask(socket, 'GET', path);
+  return {
+    socket,
+    text,
+    call: async (call) => {
+      const { method, path, answer } = API[call];
+      const { status, body } = await ask(socket, method, path);
+      const value = parseBody(socket, body);
+      if (status < 400) return answer.parse(value) as ApiAnswer<typeof call>;
+      const error = errorSchema.safeParse(value);
+      throw error.success
+        ? faultOf(error.data)
+        : new Fault('internal', `${socket} answered ${status}: ${body.slice(0, 200)}`);
+    },
+  };
+}
+
+type Answer = { status: number; body: string };
+
+function ask(socketPath: string, method: 'GET' | 'POST', path: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const away = (cause: Error): void =>
+      reject(new Fault('agent-away', `no agent answers at ${socketPath}: ${cause.message}`, { cause }));
+    const asked = request({ socketPath, method, path, timeout: TIMEOUT_MS, agent: false }, (response) => {
+      let body = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => (body += chunk));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }));
+      response.on('error', away);
+    });
+    asked.on('timeout', () => asked.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)));
+    asked.on('error', away);
+    asked.end();
+  });
+}
+
+function parseBody(socket: string, body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch (cause) {
+    throw new Fault('internal', `${socket} answered something that is not JSON`, { cause });
+  }
+}

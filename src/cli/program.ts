@@ -1,0 +1,87 @@
+/**
+ * The command line: one file per command, put together here. A command answers its exit code; what it throws is printed
+ * as a Fault. Rooms that act (agent, lab) come in through `Doors`, so that offline commands never load them.
+ */
+import { Command, CommanderError } from 'commander';
+import type { Settings } from '#model/settings.ts';
+import { agentCommand } from './agent.ts';
+import { captureCommand } from './capture.ts';
+import { connectivityCommand } from './connectivity.ts';
+import { getCommand } from './get.ts';
+import { installCommand, uninstallCommand } from './install.ts';
+import { EXIT, type OutputFormat, printFault } from './output.ts';
+import { pauseCommand, resumeCommand } from './pause.ts';
+import { statusCommand } from './status.ts';
+import { supportCommand } from './support.ts';
+import { versionCommand } from './version.ts';
+
+export type Doors = {
+  readonly version: string;
+  /** Serves until the signal aborts. */
+  readonly agent: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
+  /** `tartan lab …`: the words after `lab`; answers the exit code. */
+  readonly lab: (words: readonly string[]) => Promise<number>;
+};
+
+/** A command's body: given its own options and words, it answers the exit code. */
+export type Action = (options: Record<string, unknown>, words: string[]) => number | Promise<number>;
+
+/** Runs one command line (without the program's name) and answers the exit code. Never throws. */
+export async function runProgram(words: readonly string[], doors: Doors): Promise<number> {
+  let code: number = EXIT.ok;
+  try {
+    // The lab parses its own words, `--` included.
+    if (words[0] === 'lab') return await doors.lab(words.slice(1));
+    const program = buildProgram(doors, (result) => (code = result));
+    await program.parseAsync([...words], { from: 'user' });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    return printFault(error, outputOf(words));
+  }
+}
+
+function buildProgram(doors: Doors, done: (code: number) => void): Command {
+  const program = new Command('tartan')
+    .description('One container-network provider that can be any of them')
+    .version(doors.version, '-V, --version')
+    .exitOverride()
+    .showSuggestionAfterError()
+    .addHelpText('after', EXIT_HELP);
+  const make = (name: string, action: Action): Command =>
+    program.createCommand(name).action(async (...given: unknown[]) => {
+      const command = given.at(-1) as Command;
+      done(await action(command.opts(), command.args));
+    });
+  for (const command of [
+    agentCommand(make, doors),
+    statusCommand(make),
+    getCommand(make),
+    connectivityCommand(make),
+    captureCommand(make),
+    pauseCommand(make),
+    resumeCommand(make),
+    supportCommand(make),
+    installCommand(make),
+    uninstallCommand(make),
+    make('lab', () => EXIT.usage).description(
+      'a cluster of network namespaces on this host: tartan lab --help',
+    ),
+    versionCommand(make, doors),
+  ]) {
+    program.addCommand(command.copyInheritedSettings(program));
+  }
+  return program;
+}
+
+export type Make = (name: string, action: Action) => Command;
+
+/** Read from the words themselves: a fault may come before options are parsed. */
+function outputOf(words: readonly string[]): OutputFormat {
+  const joined = ` ${words.join(' ')} `;
+  return / (?:-o ?|--output[ =])json /.test(joined) ? 'json' : 'text';
+}
+
+const EXIT_HELP = `
+Exit codes: 0 in order, 1 the command worked and found something wrong, 2 usage or settings,
+3 no agent answers, 4 not root, 5 failed.`;

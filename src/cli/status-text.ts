@@ -1,0 +1,86 @@
+/** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
+import type { ItemStatus, Status } from '#api/status.ts';
+import { section } from './output.ts';
+
+/** `items`: every item, or only those that are not as wanted. */
+export function renderStatus(status: Status, items: 'all' | 'wrong'): string {
+  return [
+    renderHead(status),
+    renderItems(status.items, items),
+    renderPeers(status),
+    renderPods(status),
+    section(
+      'Addresses',
+      ['POOL', 'USED', 'FREE', 'QUARANTINED'],
+      status.pools.map((pool) => [pool.prefix, String(pool.used), pool.free, String(pool.quarantined)]),
+    ),
+    section(
+      'Events',
+      ['TIME', 'SEVERITY', 'WHAT'],
+      status.events.slice(-10).map((event) => [event.time, event.severity, event.text]),
+    ),
+  ]
+    .filter((part) => part !== '')
+    .join('\n');
+}
+
+function renderHead(status: Status): string {
+  const { underlay } = status;
+  const lines: [string, string | undefined][] = [
+    ['Node', `${status.node} (profile ${status.profile}, tartan ${status.version}, pid ${status.pid})`],
+    ['Ready', status.ready ? 'yes' : `no: ${status.reasons.join('; ')}`],
+    ['Paused', status.paused ? 'yes: tartan resume lets it go on' : undefined],
+    ['Brake', status.braked],
+    ['Underlay', underlay && `${underlay.link} mtu ${underlay.mtu} (${underlay.why})`],
+    ['Subnets', [status.subnets[4], status.subnets[6]].filter((subnet) => subnet !== undefined).join(', ')],
+    ['Pod MTU', status.podMtu?.toString()],
+    ['Items', summary(status.items)],
+  ];
+  const shown = lines.filter(([, value]) => value !== undefined && value !== '');
+  return `${shown.map(([name, value]) => `${`${name}:`.padEnd(10)}${value}`).join('\n')}\n`;
+}
+
+function summary(items: readonly ItemStatus[]): string {
+  const wrong = items.filter((item) => item.seen !== 'ok').length;
+  return `${items.length - wrong} of ${items.length} as wanted`;
+}
+
+function renderItems(all: readonly ItemStatus[], items: 'all' | 'wrong'): string {
+  const shown = items === 'all' ? all : all.filter((item) => item.seen !== 'ok');
+  return section(
+    items === 'all' ? 'Items' : 'Not as wanted',
+    ['STATE', 'ITEM', 'ERROR', 'HINT'],
+    shown.map((item) => [item.seen, item.text, item.error ?? '', item.hint ?? '']),
+  );
+}
+
+export function renderPeers(status: Status): string {
+  return section(
+    'Peers',
+    ['NODE', 'STATE', 'ROAD', 'MTU', 'ADDRESSES', 'SUBNETS', 'WHY'],
+    status.peers.map((peer) => [
+      peer.name,
+      peer.state,
+      peer.road ?? '-',
+      peer.mtu?.toString() ?? '-',
+      peer.addresses.join(','),
+      peer.subnets.join(','),
+      peer.why,
+    ]),
+  );
+}
+
+export function renderPods(status: Status): string {
+  return section(
+    'Pods',
+    ['POD', 'IFNAME', 'ADDRESSES', 'LINK', 'MTU', 'PHASE'],
+    status.pods.map((pod) => [
+      pod.name === undefined ? pod.containerId : `${pod.namespace ?? '-'}/${pod.name}`,
+      pod.ifname,
+      pod.addresses.join(','),
+      pod.hostLink,
+      String(pod.mtu),
+      pod.phase,
+    ]),
+  );
+}

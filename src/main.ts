@@ -1,0 +1,16 @@
+/**
+ * The program’s front door, in no room: it joins the command line with the rooms that act, which are loaded only by the
+ * commands that need them. esbuild bundles from here.
+ */
+import { runProgram } from '#cli/program.ts';
+
+/** Set by scripts/build.ts; absent when run from source. */
+declare const TARTAN_VERSION: string | undefined;
+
+void runProgram(process.argv.slice(2), {
+  version: typeof TARTAN_VERSION === 'string' ? TARTAN_VERSION : '0.1.0-source',
+  agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
+  lab: async (words) => (await import('#lab/command.ts')).runLab(words),
+}).then((code) => {
+  process.exitCode = code;
+});
