@@ -24,6 +24,8 @@ type LinkCommon = {
   readonly promiscuous?: boolean;
   /** False: UDP transmit checksum offload is switched off (ethtool tx-checksum-ip-generic). */
   readonly txChecksumOffload?: boolean;
+  /** Only in what was seen: the link is down, so it is not as any wanted item asks. */
+  readonly down?: true;
 };
 
 export type VxlanLink = LinkCommon & {
@@ -206,6 +208,7 @@ export function sameItem(a: Item, b: Item): boolean {
  */
 export function satisfies(seen: Item, wanted: Item): boolean {
   if (seen === wanted) return true;
+  if (seen.kind === 'link' && seen.down === true) return false;
   const left = seen as Readonly<Record<string, unknown>>;
   const right = wanted as Readonly<Record<string, unknown>>;
   for (const name of Object.keys(right)) {

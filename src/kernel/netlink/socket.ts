@@ -37,6 +37,9 @@ const RECEIVE_BYTES = 256 << 10;
 /** A table that never stands still is taken as it was seen last: events tell the rest. */
 const DUMP_TRIES = 8;
 
+/** One for all sockets of the thread, as every receive is read before the next: a `parse` must not make requests. */
+const received = Buffer.alloc(RECEIVE_BYTES);
+
 /** Why the kernel refused a message: errno, its name, and the kernel's own words (extended ack) if it gave any. */
 export type Refusal = { readonly errno: number; readonly code: string; readonly reason: string };
 
@@ -61,7 +64,6 @@ const ignore = (): undefined => undefined;
 export class NetlinkSocket implements Disposable {
   readonly fd: number;
   #seq = 1;
-  readonly #received = Buffer.alloc(RECEIVE_BYTES);
 
   constructor(fd: number) {
     this.fd = fd;
@@ -128,8 +130,8 @@ export class NetlinkSocket implements Disposable {
     const rows: T[] = [];
     let interrupted = false;
     for (;;) {
-      const size = recv(this.fd, this.#received, RECEIVE_BYTES, 0);
-      for (const message of readMessages(this.#received, size)) {
+      const size = recv(this.fd, received, RECEIVE_BYTES, 0);
+      for (const message of readMessages(received, size)) {
         if (message.seq !== seq) continue;
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
         if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
@@ -156,9 +158,9 @@ export class NetlinkSocket implements Disposable {
 
   #drain<T>(base: number, outcome: Outcome<T>, onReply: OnReply<T>): void {
     for (;;) {
-      const size = recvNow(this.fd, this.#received);
+      const size = recvNow(this.fd, received);
       if (size < 0) return;
-      for (const message of readMessages(this.#received, size)) this.#sort(message, base, outcome, onReply);
+      for (const message of readMessages(received, size)) this.#sort(message, base, outcome, onReply);
     }
   }
 

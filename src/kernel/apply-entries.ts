@@ -1,0 +1,113 @@
+/**
+ * Steps about addresses, neighbours, forwarding entries and routes: all packed behind one another, a few sends for
+ * thousands. What is already gone counts as removed.
+ */
+import type { Step } from '#model/diff.ts';
+import type { AddressItem, FdbItem, Item, NeighborItem, RouteItem } from '#model/host.ts';
+import { keyOf } from '#model/host.ts';
+import { isUnicastMac } from '#net/mac.ts';
+import type { Failure } from './kernel.ts';
+import { putAddress, removeAddress } from './netlink/address.ts';
+import { putFdb, putNeighbor, removeFdb, removeNeighbor } from './netlink/neighbor.ts';
+import { putRoute, removeRoute } from './netlink/route.ts';
+import type { Refusal } from './netlink/socket.ts';
+import { observeRoutes } from './observe.ts';
+import type { Scope } from './scope.ts';
+import { SysError } from './sys.ts';
+
+type Entry = AddressItem | NeighborItem | FdbItem | RouteItem;
+
+export function isEntry(item: Item): item is Entry {
+  return item.kind === 'address' || item.kind === 'neighbor' || item.kind === 'fdb' || item.kind === 'route';
+}
+
+/** What the kernel says when the entry, its link or its table is gone already. */
+const GONE = new Set(['ENODEV', 'ENOENT', 'ESRCH', 'EADDRNOTAVAIL', 'ENETUNREACH', 'ENXIO']);
+
+/** Tries all of them, in order. */
+export function applyEntries(scope: Scope, steps: readonly Step[]): Failure[] {
+  const { writer, socket } = scope;
+  const failures: Failure[] = [];
+  const owners: Step[] = [];
+  writer.clear();
+  scope.names.forget();
+  for (const step of steps) {
+    const failure = pack(scope, step);
+    if (failure !== undefined) failures.push(failure);
+    while (owners.length < writer.starts.length) owners.push(step);
+  }
+  if (owners.length === 0) return failures;
+  const taken: Failure[] = [];
+  for (const [number, refusal] of socket.batch(writer).refusals) {
+    const failure = judge(owners[number], refusal);
+    if (failure === undefined) continue;
+    (isTakenRoute(failure) ? taken : failures).push(failure);
+  }
+  return taken.length === 0 ? failures : [...failures, ...replaceOwn(scope, taken)];
+}
+
+/** Packs the step's messages, or nothing at all when a link that it names is not there. */
+function pack(scope: Scope, step: Step): Failure | undefined {
+  const first = scope.writer.starts.length;
+  try {
+    if (step.op === 'remove') packRemoval(scope, step.was as Entry);
+    else packChange(scope, step as Exclude<Step, { op: 'remove' }> & { item: Entry });
+    return undefined;
+  } catch (error) {
+    scope.writer.rewind(first);
+    if (!(error instanceof SysError)) throw error;
+    if (step.op === 'remove' && GONE.has(error.code)) return undefined;
+    return { step, code: error.code, message: `${error.code}: a link of ${step.key} does not exist` };
+  }
+}
+
+function packRemoval({ writer, names }: Scope, was: Entry): void {
+  switch (was.kind) {
+    case 'address':
+      return removeAddress(writer, was, names);
+    case 'neighbor':
+      return removeNeighbor(writer, was, names);
+    case 'fdb':
+      return removeFdb(writer, was, names);
+    case 'route':
+      return removeRoute(writer, was);
+  }
+}
+
+function packChange({ writer, names }: Scope, step: Exclude<Step, { op: 'remove' }> & { item: Entry }): void {
+  const { item } = step;
+  switch (item.kind) {
+    case 'address':
+      return putAddress(writer, item, names);
+    case 'neighbor':
+      return putNeighbor(writer, item, names);
+    case 'fdb':
+      if (step.op !== 'add' && step.was.kind === 'fdb' && !isUnicastMac(item.mac)) {
+        removeFdb(writer, step.was, names);
+      }
+      return putFdb(writer, item, names);
+    case 'route':
+      return putRoute(writer, item, names, step.op === 'add' ? 'add' : 'replace');
+  }
+}
+
+function judge(step: Step | undefined, refusal: Refusal): Failure | undefined {
+  if (step === undefined || (step.op === 'remove' && GONE.has(refusal.code))) return undefined;
+  return { step, code: refusal.code, message: refusal.reason };
+}
+
+function isTakenRoute({ step, code }: Failure): boolean {
+  return code === 'EEXIST' && step.op === 'add' && step.item.kind === 'route';
+}
+
+/** A route in the way that is our own was only not seen: it is changed. A stranger's stays, and the step has failed. */
+function replaceOwn(scope: Scope, taken: readonly Failure[]): Failure[] {
+  const own = new Set(observeRoutes(scope).map((item) => keyOf(item)));
+  const mine = taken.filter(({ step }) => own.has(step.key));
+  const steps = mine.map(({ step }): Step => {
+    const item = (step as Extract<Step, { op: 'add' }>).item;
+    return { op: 'replace', key: step.key, item, was: item };
+  });
+  const failures = steps.length === 0 ? [] : applyEntries(scope, steps);
+  return [...taken.filter(({ step }) => !own.has(step.key)), ...failures];
+}

@@ -1,0 +1,142 @@
+/**
+ * The real kernel of one network namespace. Everything is synchronous but the deletion of links and the events; sockets
+ * are opened when they are first needed and stay in their namespace.
+ */
+import type { Step } from '#model/diff.ts';
+import { hostState, type Item, type ItemKind } from '#model/host.ts';
+import { applyEntries } from './apply-entries.ts';
+import { applyLink, type LinkStep } from './apply-links.ts';
+import { flushConntrack } from './conntrack.ts';
+import type { Change, Failure, Interest, Kernel } from './kernel.ts';
+import { inNetns } from './netns.ts';
+import { type Nftables, openNftables } from './nftables/nftables.ts';
+import { observeNetlink, observeUnderlay } from './observe.ts';
+import { createPair } from './pair.ts';
+import { Reaper } from './reaper.ts';
+import { openScope, type Scope } from './scope.ts';
+import { writeSysctl } from './sysctl.ts';
+import { watchChanges } from './watch.ts';
+
+type Channel = 'sysctl' | 'link' | 'entry' | 'nftables' | 'shaper';
+
+/** Who does the steps of a kind. Neighbouring steps of one channel are done together. */
+const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
+  sysctl: 'sysctl',
+  link: 'link',
+  address: 'entry',
+  neighbor: 'entry',
+  fdb: 'entry',
+  route: 'entry',
+  'nft-table': 'nftables',
+  'nft-element': 'nftables',
+  'foreign-rule': 'nftables',
+  shaper: 'shaper',
+  redirect: 'shaper',
+};
+
+/** The namespace that the calling thread is in, unless `within` names another. */
+export function openKernel(): Kernel & Disposable {
+  return new LinuxKernel((work) => work(), 'host');
+}
+
+class LinuxKernel implements Kernel, Disposable {
+  readonly #scope: Scope;
+  /** In a pod nftables are looked at only once a step touched them: libnftables takes 16 ms to open. */
+  readonly #place: 'host' | 'within';
+  #nftables: Nftables | undefined;
+  #reaper: Reaper | undefined;
+  #foreignLinks: readonly string[] = [];
+  readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
+
+  constructor(run: Scope['run'], place: 'host' | 'within') {
+    this.#scope = openScope(run);
+    this.#place = place;
+    this.#appliers = {
+      sysctl: (steps) => run(() => steps.flatMap(applySysctl)),
+      link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
+      entry: (steps) => applyEntries(this.#scope, steps),
+      nftables: (steps) => run(() => this.#nft().apply(steps)),
+      shaper: (steps) => steps.map(unsupported),
+    };
+  }
+  [Symbol.dispose](): void {
+    this.#reaper?.close();
+    this.#nftables?.close();
+    this.#scope.socket[Symbol.dispose]();
+  }
+
+  observe(interest: Interest): Map<string, Item> {
+    this.#foreignLinks = interest.foreignLinks;
+    const looked = this.#place === 'host' || this.#nftables !== undefined;
+    return hostState([
+      ...observeNetlink(this.#scope, interest),
+      ...(looked ? this.#scope.run(() => this.#nft().observe()) : []),
+    ]);
+  }
+
+  apply(steps: readonly Step[]): Failure[] {
+    const failures: Failure[] = [];
+    for (let first = 0; first < steps.length;) {
+      const channel = channelOf(steps[first]);
+      let after = first + 1;
+      while (after < steps.length && channelOf(steps[after]) === channel) after += 1;
+      for (const failure of this.#appliers[channel](steps.slice(first, after))) failures.push(failure);
+      first = after;
+    }
+    return failures;
+  }
+
+  changes(signal: AbortSignal): AsyncIterable<Change> {
+    const { run } = this.#scope;
+    const isNamed = (link: string): boolean => this.#foreignLinks.includes(link);
+    const parseNftEvent = (bytes: Buffer) => this.#nft().changes(bytes);
+    return watchChanges({ run, isNamed, parseNftEvent }, signal);
+  }
+
+  underlay(): ReturnType<Kernel['underlay']> {
+    return observeUnderlay(this.#scope);
+  }
+
+  createPair(pair: Parameters<Kernel['createPair']>[0]): ReturnType<Kernel['createPair']> {
+    return createPair(this.#scope, pair);
+  }
+
+  reapLinks(names: readonly string[]): Promise<void> {
+    this.#reaper ??= new Reaper(this.#scope);
+    return this.#reaper.reap(names);
+  }
+
+  flushConntrack(filters: Parameters<Kernel['flushConntrack']>[0]): number {
+    return this.#scope.run(() => flushConntrack(filters));
+  }
+
+  within(netns: number): Kernel & Disposable {
+    return new LinuxKernel((work) => inNetns(netns, work), 'within');
+  }
+
+  #nft(): Nftables {
+    this.#nftables ??= this.#scope.run(openNftables);
+    return this.#nftables;
+  }
+}
+
+function channelOf(step: Step | undefined): Channel {
+  if (step === undefined) throw new RangeError('no step');
+  return CHANNEL[step.op === 'remove' ? step.was.kind : step.item.kind];
+}
+
+/** There is no removing a sysctl: whoever wants its old value back asks for that. */
+function applySysctl(step: Step): Failure[] {
+  if (step.op === 'remove' || step.item.kind !== 'sysctl') return [];
+  try {
+    writeSysctl(step.item);
+    return [];
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error)) throw error;
+    return [{ step, code: String(error.code), message: error.message }];
+  }
+}
+
+function unsupported(step: Step): Failure {
+  return { step, code: 'EOPNOTSUPP', message: `${step.key}: no shaper in this build` };
+}

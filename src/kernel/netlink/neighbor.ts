@@ -1,0 +1,127 @@
+/**
+ * Permanent neighbours and VXLAN forwarding entries over rtnetlink (include/uapi/linux/neighbour.h). A neighbour of
+ * ours carries NDA_PROTOCOL; a forwarding entry is ours because its device is.
+ */
+import { addressFamily, addressFromBytes } from '#net/address.ts';
+import type { FdbItem, NeighborItem } from '#model/host.ts';
+import { ROUTE_PROTOCOL } from '#model/numbers.ts';
+import { isUnicastMac, macFromBytes } from '#net/mac.ts';
+import {
+  Attributes,
+  type Message,
+  type MessageWriter,
+  NLM_F_APPEND,
+  NLM_F_CREATE,
+  NLM_F_REPLACE,
+} from './message.ts';
+import type { LinkNames } from './names.ts';
+
+export const RTM_NEWNEIGH = 28;
+export const RTM_DELNEIGH = 29;
+export const RTM_GETNEIGH = 30;
+export const AF_BRIDGE = 7;
+
+const AF_INET = 2;
+const AF_INET6 = 10;
+const HEADER = 12;
+const NDA_DST = 1;
+const NDA_LLADDR = 2;
+const NDA_PROTOCOL = 12;
+const NUD_PERMANENT = 0x80;
+const NTF_SELF = 0x02;
+const NTF_PROXY = 0x08;
+
+function header(writer: MessageWriter, family: number, index: number, flags: number): void {
+  writer.put8(family);
+  writer.put8(0);
+  writer.put16(0);
+  writer.put32(index);
+  writer.put16(NUD_PERMANENT);
+  writer.put8(flags);
+  writer.put8(0);
+}
+
+function familyOf(item: NeighborItem): number {
+  return addressFamily(item.address) === 4 ? AF_INET : AF_INET6;
+}
+
+/** Adds the entry, or gives it this MAC. */
+export function putNeighbor(writer: MessageWriter, item: NeighborItem, names: LinkNames): void {
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  header(writer, familyOf(item), names.index(item.link), 0);
+  writer.address(NDA_DST, item.address);
+  writer.mac(NDA_LLADDR, item.mac);
+  writer.u8(NDA_PROTOCOL, ROUTE_PROTOCOL);
+  writer.end();
+}
+
+export function removeNeighbor(writer: MessageWriter, item: NeighborItem, names: LinkNames): void {
+  writer.begin(RTM_DELNEIGH, 0);
+  header(writer, familyOf(item), names.index(item.link), 0);
+  writer.address(NDA_DST, item.address);
+  writer.end();
+}
+
+/** Adds the entry, or points it at this remote. The kernel replaces only entries of one machine, the rest it appends. */
+export function putFdb(writer: MessageWriter, item: FdbItem, names: LinkNames): void {
+  const mode = isUnicastMac(item.mac) ? NLM_F_REPLACE : NLM_F_APPEND;
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | mode);
+  header(writer, AF_BRIDGE, names.index(item.link), NTF_SELF);
+  writer.mac(NDA_LLADDR, item.mac);
+  writer.address(NDA_DST, item.remote);
+  writer.end();
+}
+
+export function removeFdb(writer: MessageWriter, item: FdbItem, names: LinkNames): void {
+  writer.begin(RTM_DELNEIGH, 0);
+  header(writer, AF_BRIDGE, names.index(item.link), NTF_SELF);
+  writer.mac(NDA_LLADDR, item.mac);
+  writer.address(NDA_DST, item.remote);
+  writer.end();
+}
+
+/** A neighbour or forwarding entry as the kernel has it. */
+export type NeighborRow = {
+  readonly index: number;
+  readonly permanent: boolean;
+  readonly marked: boolean;
+  /** The item, but for the link's name. */
+  readonly entry: Omit<NeighborItem, 'link'> | Omit<FdbItem, 'link'>;
+};
+
+/** Undefined for proxy entries, forwarding entries of bridges, and entries that have no MAC yet. */
+export function readNeighbor({ bytes, at, end }: Message): NeighborRow | undefined {
+  const flags = bytes.readUInt8(at + 10);
+  if ((flags & NTF_PROXY) !== 0) return undefined;
+  const attributes = new Attributes(bytes, at + HEADER, end);
+  const target = attributes.data(NDA_DST);
+  const lladdr = attributes.data(NDA_LLADDR);
+  if (target === undefined) return undefined;
+  const mac = lladdr?.length === 6 ? macFromBytes(lladdr) : undefined;
+  const entry = readEntry(bytes.readUInt8(at), target, mac);
+  if (entry === undefined) return undefined;
+  return {
+    index: bytes.readInt32LE(at + 4),
+    permanent: (bytes.readUInt16LE(at + 8) & NUD_PERMANENT) !== 0,
+    marked: attributes.u8(NDA_PROTOCOL) === ROUTE_PROTOCOL,
+    entry,
+  };
+}
+
+function readEntry(
+  family: number,
+  target: Buffer,
+  mac: NeighborItem['mac'] | undefined,
+): NeighborRow['entry'] | undefined {
+  if (mac === undefined) return undefined;
+  const address = addressFromBytes(target);
+  return family === AF_BRIDGE ? { kind: 'fdb', mac, remote: address } : { kind: 'neighbor', address, mac };
+}
+
+/** The dump request: all neighbours, or the forwarding entries of every bridge and VXLAN device. */
+export function askNeighbors(writer: MessageWriter, family: number, flags: number): void {
+  writer.begin(RTM_GETNEIGH, flags);
+  writer.put8(family);
+  for (let byte = 1; byte < HEADER; byte += 1) writer.put8(0);
+  writer.end();
+}

@@ -1,0 +1,67 @@
+/**
+ * Deletes links in the background. The kernel waits some 20 ms for its readers at each deletion, however many links it
+ * takes, so the links that are waiting are put in one group and the group is deleted, on a pool thread; what is asked
+ * for meanwhile makes the next group.
+ */
+import { REAPER_GROUP } from '#model/numbers.ts';
+import { deleteGroup, groupLink } from './netlink/link.ts';
+import { MessageWriter } from './netlink/message.ts';
+import { NetlinkError, openNetlink, type NetlinkSocket } from './netlink/socket.ts';
+import { findLink, type Scope } from './scope.ts';
+
+/** Group numbers go round; the first one marks newborn links. */
+const GROUPS = 0xffff;
+
+export class Reaper {
+  readonly #scope: Scope;
+  readonly #socket: NetlinkSocket;
+  readonly #writer = new MessageWriter();
+  #group = 0;
+  #waiting = new Set<string>();
+  #next: Promise<void> | undefined;
+  #running: Promise<void> = Promise.resolve();
+  #closed = false;
+
+  constructor(scope: Scope) {
+    this.#scope = scope;
+    this.#socket = scope.run(() => openNetlink());
+  }
+  /** Once nothing is under way. */
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    void this.#running.finally(() => this.#socket[Symbol.dispose]());
+  }
+  /** Resolves when the links are gone; those that are not there, or not ours, are left out. */
+  reap(names: readonly string[]): Promise<void> {
+    for (const name of names) this.#waiting.add(name);
+    this.#next ??= this.#afterRunning();
+    return this.#next;
+  }
+  async #afterRunning(): Promise<void> {
+    await this.#running.catch(() => {});
+    this.#next = undefined;
+    const names = this.#waiting;
+    this.#waiting = new Set();
+    this.#running = this.#deleteAll(names);
+    await this.#running;
+  }
+  async #deleteAll(names: ReadonlySet<string>): Promise<void> {
+    const writer = this.#writer;
+    writer.clear();
+    this.#group = (this.#group % GROUPS) + 1;
+    const group = REAPER_GROUP + this.#group;
+    for (const name of names) {
+      const row = findLink(this.#scope, name);
+      if (row?.ours === true) groupLink(writer, row.index, group);
+    }
+    if (writer.starts.length === 0) return;
+    this.#socket.batch(writer);
+    writer.clear();
+    deleteGroup(writer, group);
+    const { refusals } = await this.#socket.batchAsync(writer);
+    for (const refusal of refusals.values()) {
+      if (refusal.code !== 'ENODEV') throw new NetlinkError(refusal);
+    }
+  }
+}

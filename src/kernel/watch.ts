@@ -1,0 +1,85 @@
+/** Changes of one namespace as they happen: rtnetlink and nftables events, merged into one sequence. */
+import type { Change } from './kernel.ts';
+import { watchSocket } from './events.ts';
+import { openScope, type Scope } from './scope.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, netlinkSocket } from './sys.ts';
+import { Translator } from './translate.ts';
+
+/** RTNLGRP_*: link, neigh, ipv4 address and route, ipv6 address and route. */
+const ROUTE_GROUPS = [1, 3, 5, 7, 9, 11];
+/** NFNLGRP_NFTABLES. */
+const NFT_GROUPS = [7];
+
+export type WatchOptions = {
+  readonly run: Scope['run'];
+  readonly isNamed: (link: string) => boolean;
+  readonly parseNftEvent: (bytes: Buffer) => Change[];
+};
+
+/** Until the signal aborts. Lost events show as `resync`, after which the sequence goes on. */
+export async function* watchChanges(options: WatchOptions, signal: AbortSignal): AsyncGenerator<Change> {
+  let pending: Change[] = [];
+  let wake = Promise.withResolvers<void>();
+  const push = (changes: readonly Change[]): void => {
+    if (changes.length === 0) return;
+    for (const change of changes) pending.push(change);
+    wake.resolve();
+  };
+  const stop = (): void => wake.resolve();
+  signal.addEventListener('abort', stop, { once: true });
+  let watch: Disposable | undefined;
+  const start = (): void => {
+    watch?.[Symbol.dispose]();
+    watch = watchBoth(options, push, () => {
+      start();
+      push([{ type: 'resync' }]);
+    });
+  };
+  try {
+    start();
+    while (!signal.aborted) {
+      await wake.promise;
+      wake = Promise.withResolvers();
+      const batch = pending;
+      pending = [];
+      yield* withoutRepeats(batch);
+    }
+  } finally {
+    signal.removeEventListener('abort', stop);
+    watch?.[Symbol.dispose]();
+  }
+}
+
+/** One `underlay` stands for any number that came together. */
+function* withoutRepeats(changes: readonly Change[]): Generator<Change> {
+  let underlay = false;
+  for (const change of changes) {
+    if (change.type === 'underlay') underlay = true;
+    else yield change;
+  }
+  if (underlay) yield { type: 'underlay' };
+}
+
+/** The event socket is open before the translator reads the tables, so nothing falls between. */
+function watchBoth(
+  { run, isNamed, parseNftEvent }: WatchOptions,
+  push: (changes: readonly Change[]) => void,
+  onLost: () => void,
+): Disposable {
+  const stack = new DisposableStack();
+  try {
+    const route = run(() => netlinkSocket(NETLINK_ROUTE, ROUTE_GROUPS));
+    const nft = run(() => netlinkSocket(NETLINK_NETFILTER, NFT_GROUPS));
+    const scope = openScope(run);
+    stack.use(scope.socket);
+    let translator: Translator | undefined;
+    const onRoute = (bytes: Buffer): void => push(translator?.read(bytes) ?? [{ type: 'resync' }]);
+    stack.use(watchSocket(route, onRoute, onLost));
+    stack.use(watchSocket(nft, (bytes) => push(parseNftEvent(bytes)), onLost));
+    translator = new Translator(scope, isNamed);
+    return stack;
+  } catch (error) {
+    stack[Symbol.dispose]();
+    throw error;
+  }
+}
