@@ -217,6 +217,10 @@ test('I4: ranges that cannot be, code 7 each', () => {
     [{ subnet: '10.0.0.0/24', gateway: '10.0.1.1' }],
     [{ subnet: '10.0.0.0/24', rangeStart: '10.0.0.9', rangeEnd: '10.0.0.8' }],
     [{ subnet: '10.0.0.0/24' }, { subnet: '10.0.0.128/25' }],
+    [
+      { subnet: '10.0.0.0/24', rangeEnd: '10.0.0.9' },
+      { subnet: '10.0.0.0/24', rangeStart: '10.0.0.9' },
+    ],
     [{ subnet: '10.0.0.0/24' }, { subnet: 'fd00::/64' }],
     [],
   ];
@@ -277,6 +281,15 @@ test('VERSION needs nothing and echoes; error answers use the version of the inp
 test('the configuration hash overlooks the state of the chain', () => {
   assert.equal(configHash(CONFIG), configHash({ ...CONFIG, prevResult: PREV, 'cni.dev/attachments': [] }));
   assert.notEqual(configHash(CONFIG), configHash({ ...CONFIG, mtu: 1400 }));
+});
+
+test('large and deep input: an answer of bounded size', () => {
+  const portMappings = Array.from({ length: 30_000 }, () => ({ hostPort: 0 }));
+  const found = fault(env('ADD'), { ...CONFIG, runtimeConfig: { portMappings } });
+  assert.equal(found.problems.length, 51);
+  assert.match(found.problems.at(-1)?.message ?? '', /^\d+ more$/);
+  const deep = `{"name":"pods","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`;
+  assert.equal(fault(env('ADD'), deep).cni, 6);
 });
 
 test('property: whatever comes in, the answer is a request or a Fault with problems', () => {

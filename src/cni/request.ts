@@ -113,6 +113,8 @@ function versionRequest(stdin: string): VersionRequest {
 function decodeObject(stdin: string, findings: Findings): JsonObject | undefined {
   try {
     const value: unknown = JSON.parse(stdin);
+    // What cannot be written again (too deep for the stack) could not be handed to a delegate or hashed.
+    JSON.stringify(value);
     if (isObject(value)) return value;
     findings.add('cni-decode', 'stdin', 'is not a JSON object');
   } catch (error) {

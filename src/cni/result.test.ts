@@ -112,6 +112,15 @@ test('property: decode undoes encode, as far as the version can say it', () => {
   );
 });
 
+test('an index must point at an interface', () => {
+  const at = (index: number): unknown => ({
+    interfaces: [{ name: 'a' }],
+    ips: [{ address: '10.0.0.1/24', interface: index }],
+  });
+  assert.equal(decodeResult(at(0), '1.0.0').ips[0]?.interface, 0);
+  assert.throws(() => decodeResult(at(1), '1.0.0'), /not a valid result/);
+});
+
 test('decode: all problems at their paths, version inherited or refused', () => {
   const bad = { ips: [{ address: '10.0.0.1' }, {}], routes: [{ dst: 'x' }], interfaces: [{}] };
   assert.throws(
