@@ -199,9 +199,9 @@ async function masquerade(subject: Subject): Promise<void> {
   const pod = makePod();
   const result = await add(subject, network, pod);
   assert.match(await rulesOf(subject), /masquerade/);
-  await subject.host.netns.must(['true']);
   await del(subject, network, pod, result);
   assert.doesNotMatch(await rulesOf(subject), new RegExp(pod.containerId.slice(0, 12)));
+  pod.netns.remove();
   const gone = makePod();
   const second = await add(subject, network, gone);
   gone.netns.remove();

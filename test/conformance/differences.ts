@@ -89,6 +89,11 @@ export const DIFFERENCES = {
     reference: true,
     ours: false,
   },
+  'check-of-host-port': {
+    why: 'CHECK passes right after ADD; the reference looks for IPv6 rules with the IPv4 address and never passes',
+    reference: false,
+    ours: true,
+  },
   'port-mapping-taken': {
     why: 'one host port for two pods is refused (103); the reference lets the older silently win',
     reference: 0,
@@ -98,11 +103,7 @@ export const DIFFERENCES = {
 
 export type DifferenceName = keyof typeof DIFFERENCES;
 
-/** Which lines the cases of this process have asked for, per side: the test of the table reads it. */
-export const asked: Record<Side, Set<DifferenceName>> = { reference: new Set(), ours: new Set() };
-
 /** What this subject is expected to do where the sides differ. */
 export function expected(subject: Subject, name: DifferenceName): number | string | boolean {
-  asked[subject.side].add(name);
   return DIFFERENCES[name][subject.side];
 }

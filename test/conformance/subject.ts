@@ -20,6 +20,8 @@ export type NetworkWish = {
   readonly name?: string;
   /** Families of the pods' addresses; default IPv4. */
   readonly families?: readonly (4 | 6)[];
+  /** The runtime names the ranges; the configuration has none of its own. */
+  readonly runtimeRanges?: boolean;
   readonly portMappings?: boolean;
   readonly bandwidth?: boolean;
   /** Keys put into the first plugin's own configuration. */
@@ -77,7 +79,12 @@ export async function referenceSubject(plugin: 'bridge' | 'ptp'): Promise<Subjec
       cniVersion: version,
       name,
       plugins: [
-        { type: plugin, ...MAIN[plugin], ipam: hostLocal(host.directory, families), ...wish.extra },
+        {
+          type: plugin,
+          ...MAIN[plugin],
+          ipam: hostLocal(host.directory, wish.runtimeRanges ? [] : families),
+          ...wish.extra,
+        },
         ...(wish.portMappings ? [{ type: 'portmap', capabilities: { portMappings: true } }] : []),
         ...(wish.bandwidth ? [{ type: 'bandwidth', capabilities: { bandwidth: true } }] : []),
       ],

@@ -1,0 +1,5 @@
+import { ADDRESSES } from '../conformance/addresses.ts';
+import { runCases } from '../conformance/case.ts';
+import { REFERENCES, TARTANS } from '../conformance/openings.ts';
+
+runCases([...REFERENCES, ...TARTANS], ADDRESSES);
