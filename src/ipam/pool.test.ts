@@ -50,7 +50,7 @@ test('a released address rests until it is settled, then is used last', () => {
     ['d', 'e', 'f', 'g'].map((owner) => pool.allocate(owner)),
     ['10.0.0.4', '10.0.0.5', '10.0.0.6', '10.0.0.1'],
   );
-  assert.deepEqual(pool.usage(), { capacity: 6, held: 6, resting: 0, free: 0 });
+  assert.deepEqual(pool.usage(), { capacity: 6, used: 6, quarantined: 0, free: 0 });
 });
 
 test('after a restart: adopted addresses are skipped and the round goes on', () => {
@@ -144,7 +144,7 @@ function plainPool({ subnet, ranges = [], exclude, gateway, after }: PoolOptions
       if (resting.includes(a)) queue.push(a);
       resting = resting.filter((other) => other !== a);
     },
-    counts: () => ({ held: held.length, resting: resting.length, free: queue.length }),
+    counts: () => ({ used: held.length, quarantined: resting.length, free: queue.length }),
   };
 }
 

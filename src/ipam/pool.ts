@@ -33,8 +33,9 @@ export type PoolOptions = {
 /** Counts of addresses. Beyond 2^53 capacity and free are rounded. */
 export type PoolUsage = {
   readonly capacity: number;
-  readonly held: number;
-  readonly resting: number;
+  readonly used: number;
+  /** Released, and not settled yet. */
+  readonly quarantined: number;
   readonly free: number;
 };
 
@@ -165,8 +166,8 @@ class AddressPool implements Pool {
     const inUse = [...this.#held.keys(), ...this.#resting].filter((item) => this.#isUsable(item)).length;
     return {
       capacity: Number(this.#capacity),
-      held: this.#held.size,
-      resting: this.#resting.size,
+      used: this.#held.size,
+      quarantined: this.#resting.size,
       free: Number(this.#capacity - BigInt(inUse)),
     };
   }
@@ -212,11 +213,11 @@ class AddressPool implements Pool {
   }
 }
 
-function exhausted(subnet: Prefix, { capacity, held, resting }: PoolUsage): Fault {
-  const rest = resting === 0 ? '' : `, ${resting} released but with a link that is not gone yet`;
+function exhausted(subnet: Prefix, { capacity, used, quarantined }: PoolUsage): Fault {
+  const rest = quarantined === 0 ? '' : `, ${quarantined} released but with a link that is not gone yet`;
   return new Fault(
     'addresses-exhausted',
-    `no free address in ${subnet}: of ${capacity} usable ones ${held} are held${rest}`,
+    `no free address in ${subnet}: of ${capacity} usable ones ${used} are held${rest}`,
   );
 }
 

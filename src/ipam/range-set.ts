@@ -41,11 +41,11 @@ export function joinPools(members: readonly Pool[]): Pool {
     addressOf: (owner) => holder(owner)?.addressOf(owner),
     list: () => new Map(members.flatMap((pool) => [...pool.list()])),
     usage() {
-      const total = { capacity: 0, held: 0, resting: 0, free: 0 };
+      const total = { capacity: 0, used: 0, quarantined: 0, free: 0 };
       for (const usage of members.map((pool) => pool.usage())) {
         total.capacity += usage.capacity;
-        total.held += usage.held;
-        total.resting += usage.resting;
+        total.used += usage.used;
+        total.quarantined += usage.quarantined;
         total.free += usage.free;
       }
       return total;

@@ -1,0 +1,277 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { setImmediate as breathe } from 'node:timers/promises';
+import type { Clock } from '#lib/clock.ts';
+import { type FileContent, type FileObject, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
+import { ObjectIndex } from './object-index.ts';
+import { STORE_KINDS, type StoreEvent, type Stored, type StoreKind } from './store.ts';
+
+/**
+ * The files of a directory store as this process last saw them, kept up to date by inotify and a slow rescan. A file
+ * that vanishes is believed after a moment, and not at all when everything beside it vanished too (a mount that went
+ * away, a directory that was moved): that is a gap, which ends when there are files again.
+ */
+export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number };
+
+type Known = { readonly text: string; readonly content: FileContent };
+type Listener = (kind: StoreKind | undefined, event: StoreEvent) => void;
+
+/** Removals are looked at together when none has come for so long. */
+const SETTLE_MS = 50;
+/** Editors write in several steps. */
+const DEBOUNCE_MS = 30;
+const GAP_RESCAN_MS = 500;
+/** Files read between two turns of the event loop. */
+const BATCH = 100;
+
+export class DirectoryView {
+  readonly root: string;
+  readonly index: ObjectIndex;
+  readonly #options: ViewOptions;
+  readonly #emit: Listener;
+  readonly #known = new Map<string, Known>();
+  readonly #vanished = new Set<string>();
+  /** Groups (directories of which files vanished all at once), by path. */
+  readonly gaps = new Map<string, string>();
+  readonly #watchers = new Map<string, { watcher: FSWatcher; inode: number }>();
+  readonly #timers = new Map<string, NodeJS.Timeout>();
+  #scanning: Promise<void> | undefined;
+  #closed = false;
+
+  constructor(root: string, options: ViewOptions, emit: Listener) {
+    this.root = root;
+    this.#options = options;
+    this.#emit = emit;
+    this.index = new ObjectIndex(options.clock, (kind, event) => {
+      if (!this.isGap(kind)) emit(kind, event);
+    });
+    for (const kind of STORE_KINDS) mkdirSync(join(root, 'state', kind), { recursive: true });
+  }
+
+  statePath(kind: StoreKind, name: string): string {
+    return join(this.root, 'state', kind, `${name}.yaml`);
+  }
+  isGap(kind: StoreKind): boolean {
+    return this.gaps.has(join(this.root, 'state', kind)) || this.gaps.has(join(this.root, 'manifests'));
+  }
+  /** Without what vanished a moment ago, unless that is doubtful. */
+  list(kind: StoreKind): Stored[] {
+    return this.index.list(kind).filter(({ origin }) => this.isGap(kind) || !this.#vanished.has(origin));
+  }
+  problems(): StoreEvent[] {
+    return [...this.#known].flatMap(([path, { content }]) => malformed(path, content));
+  }
+
+  /** Starts inotify and the slow rescan; without it the view changes by `scan` and `load` only. */
+  follow(): void {
+    if (!this.#timers.has('rescan')) void this.scan().then(() => this.#scheduleRescan());
+  }
+  close(): void {
+    this.#closed = true;
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    for (const { watcher } of this.#watchers.values()) watcher.close();
+    this.#watchers.clear();
+    this.index.close();
+  }
+  #scheduleRescan(): void {
+    const rescanMs = this.gaps.size > 0 ? GAP_RESCAN_MS : this.#options.rescanMs;
+    this.#after('rescan', rescanMs, () => void this.scan().then(() => this.#scheduleRescan()));
+  }
+  #after(what: string, ms: number, action: () => void): void {
+    clearTimeout(this.#timers.get(what));
+    if (!this.#closed) this.#timers.set(what, setTimeout(action, ms).unref());
+  }
+
+  /** Looks at every file. A scan under way is waited for and another one made, so that the caller's writes are seen. */
+  async scan(): Promise<void> {
+    while (this.#scanning !== undefined) await this.#scanning;
+    this.#scanning = this.#scan().finally(() => (this.#scanning = undefined));
+    await this.#scanning;
+  }
+  async #scan(): Promise<void> {
+    const directories = this.#directories();
+    for (const directory of directories) this.#watch(directory);
+    const files = new Set(directories.flatMap((directory) => this.#filesIn(directory)));
+    let count = 0;
+    for (const path of files) {
+      this.load(path);
+      if ((count += 1) % BATCH === 0) await breathe();
+    }
+    for (const path of this.#known.keys()) if (!files.has(path)) this.load(path);
+    this.#endGaps();
+  }
+  /** Only the operator's files: few, and asked before every write. */
+  scanManifests(): void {
+    const prefix = join(this.root, 'manifests');
+    const files = new Set(listDirectories(prefix).flatMap((directory) => this.#filesIn(directory)));
+    const known = [...this.#known.keys()].filter((path) => path.startsWith(`${prefix}/`));
+    for (const path of [...files, ...known]) this.load(path);
+  }
+
+  #directories(): string[] {
+    const state = STORE_KINDS.map((kind) => join(this.root, 'state', kind));
+    const fixed = [this.root, join(this.root, 'state'), ...state].filter((path) => inode(path) !== undefined);
+    return [...fixed, ...listDirectories(join(this.root, 'manifests'))];
+  }
+  #filesIn(directory: string): string[] {
+    if (this.#groupOf(join(directory, 'x')) === undefined) return [];
+    return list(directory)
+      .filter((name) => /^[^.].*\.ya?ml$/.test(name))
+      .map((name) => join(directory, name));
+  }
+  /** The directory whose sudden emptiness makes the loss of this file doubtful. */
+  #groupOf(path: string): string | undefined {
+    const directory = dirname(path);
+    const manifests = join(this.root, 'manifests');
+    if (directory === manifests || directory.startsWith(`${manifests}/`)) return manifests;
+    return dirname(directory) === join(this.root, 'state') ? directory : undefined;
+  }
+  #watch(directory: string): void {
+    const present = this.#watchers.get(directory);
+    const number = inode(directory);
+    if (this.#closed || number === undefined || present?.inode === number) return;
+    present?.watcher.close();
+    const isState = dirname(directory) === join(this.root, 'state');
+    const watcher = watchFile(directory, { persistent: false }, (_, name) => {
+      const isFile = isState && name !== null && name !== basename(directory);
+      if (!isFile) this.#after('scan', DEBOUNCE_MS, () => void this.scan());
+      else if (/^[^.].*\.yaml$/.test(name)) this.load(join(directory, name));
+    });
+    watcher.on('error', () => this.#after('scan', DEBOUNCE_MS, () => void this.scan()));
+    this.#watchers.set(directory, { watcher, inode: number });
+  }
+
+  /** Reads one file again. What cannot be read any more stays as it was, and is reported. */
+  load(path: string): FileContent | undefined {
+    const text = readText(path);
+    const known = this.#known.get(path);
+    if (text === undefined) {
+      if (known !== undefined) this.#noteVanished(path);
+      return undefined;
+    }
+    this.#vanished.delete(path);
+    if (known?.text === text) return known.content;
+    const content = this.#check(path, text);
+    this.#known.set(path, { text, content });
+    const before = this.index.objectsOf(path);
+    this.index.set(path, content.problems.length === 0 ? content.objects : merge(before, content.objects));
+    for (const event of malformed(path, content)) this.#emit(this.#kindOf(path), event);
+    this.#endGaps();
+    return content;
+  }
+  #check(path: string, text: string): FileContent {
+    if (text.length > MAX_FILE_BYTES) {
+      return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
+    }
+    const content = parseObjects(text);
+    const kind = this.#kindOf(path);
+    const isMisplaced = ({ kind: own, name }: FileObject): boolean =>
+      kind !== undefined && (own !== kind || `${name}.yaml` !== basename(path));
+    if (!content.objects.some(isMisplaced)) return content;
+    const message = `kind and metadata.name are not those of ${kind}/${basename(path)}`;
+    return { objects: [], problems: [...content.problems, { line: 1, message }] };
+  }
+  #kindOf(path: string): StoreKind | undefined {
+    return STORE_KINDS.find((kind) => dirname(path) === join(this.root, 'state', kind));
+  }
+
+  /** The object was removed on purpose: nothing to doubt. */
+  forget(path: string): void {
+    this.#known.delete(path);
+    this.#vanished.delete(path);
+    this.index.set(path, []);
+  }
+  #noteVanished(path: string): void {
+    if (this.#vanished.has(path)) return;
+    this.#vanished.add(path);
+    this.#after('settle', SETTLE_MS, () => this.#settle());
+  }
+  #settle(): void {
+    const doubtful = new Set<string>();
+    for (const path of this.#vanished) {
+      const group = this.#groupOf(path) ?? '';
+      const members = [...this.#known.keys()].filter((other) => this.#groupOf(other) === group);
+      const isAll = members.every((other) => this.#vanished.has(other));
+      if (inode(group) === undefined || (isAll && members.length > 1)) doubtful.add(group);
+    }
+    for (const group of doubtful) this.#beginGap(group);
+    for (const path of this.#vanished) if (!this.gaps.has(this.#groupOf(path) ?? '')) this.forget(path);
+  }
+  #beginGap(group: string): void {
+    if (this.gaps.has(group)) return;
+    const reason = `${group} is suddenly ${inode(group) === undefined ? 'gone' : 'empty'}`;
+    this.gaps.set(group, reason);
+    for (const kind of STORE_KINDS.filter((kind) => this.isGap(kind)))
+      this.#emit(kind, { type: 'gap', reason });
+    this.#scheduleRescan();
+  }
+  /** A gap ends when its group has files again; only then is what is still missing believed to be removed. */
+  #endGaps(): void {
+    for (const group of this.gaps.keys()) {
+      const members = [...this.#known.keys()].filter((path) => this.#groupOf(path) === group);
+      if (members.every((path) => this.#vanished.has(path))) continue;
+      this.#after('end', SETTLE_MS, () => this.#endGap(group));
+    }
+  }
+  #endGap(group: string): void {
+    for (const directory of this.#directories()) this.#watch(directory);
+    for (const path of this.#known.keys()) if (this.#groupOf(path) === group) this.load(path);
+    const before = STORE_KINDS.filter((kind) => this.isGap(kind));
+    for (const path of this.#vanished) if (this.#groupOf(path) === group) this.forget(path);
+    this.gaps.delete(group);
+    for (const kind of before.filter((kind) => !this.isGap(kind))) {
+      for (const object of this.index.list(kind)) this.#emit(kind, { type: 'put', object });
+      this.#emit(kind, { type: 'synced' });
+    }
+  }
+}
+
+function malformed(path: string, { problems }: FileContent): StoreEvent[] {
+  return problems.map(({ line, message }) => ({ type: 'malformed', origin: path, line, message }));
+}
+
+function merge(before: readonly FileObject[], now: readonly FileObject[]): FileObject[] {
+  const isNew = ({ kind, name }: FileObject): boolean => now.some((o) => o.kind === kind && o.name === name);
+  return [...now, ...before.filter((object) => !isNew(object))];
+}
+
+function inode(path: string): number | undefined {
+  try {
+    return statSync(path, { throwIfNoEntry: false })?.ino;
+  } catch {
+    return undefined;
+  }
+}
+
+function list(directory: string): string[] {
+  try {
+    return readdirSync(directory).sort();
+  } catch {
+    return [];
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return statSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+function listDirectories(root: string): string[] {
+  if (!isDirectory(root)) return [];
+  const inner = list(root).filter((name) => !name.startsWith('.'));
+  return [root, ...inner.flatMap((name) => listDirectories(join(root, name)))];
+}
+
+/** Undefined when there is no such regular file; at most one byte more than allowed is kept of a large one. */
+function readText(path: string): string | undefined {
+  try {
+    const stat = statSync(path);
+    if (!stat.isFile()) return undefined;
+    return stat.size > MAX_FILE_BYTES ? ' '.repeat(MAX_FILE_BYTES + 1) : readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Follower, storeContract } from './contract.ts';
+import { type DirectoryStore, openDirectoryStore } from './directory.ts';
+
+function scratch(): string {
+  return mkdtempSync(join(tmpdir(), 'tartan-store-'));
+}
+
+storeContract('directory', async () => {
+  const path = scratch();
+  const store = openDirectoryStore(path);
+  const other = openDirectoryStore(path);
+  return {
+    store,
+    other,
+    async interrupt() {
+      renameSync(join(path, 'state'), join(path, 'away'));
+      await sleep(300);
+      renameSync(join(path, 'away'), join(path, 'state'));
+    },
+    async close() {
+      store.close();
+      other.close();
+      rmSync(path, { recursive: true });
+    },
+  };
+});
+
+function setUp(t: TestContext): { path: string; store: DirectoryStore; follow: () => Follower } {
+  const path = scratch();
+  const store = openDirectoryStore(path);
+  const stop = new AbortController();
+  t.after(() => {
+    stop.abort();
+    store.close();
+    rmSync(path, { recursive: true });
+  });
+  return { path, store, follow: () => new Follower(store, 'SubnetClaim', stop.signal) };
+}
+const manifest = (name: string, node: string): string =>
+  `apiVersion: tartan.dev/v1\nkind: SubnetClaim\nmetadata:\n  name: ${name}\nspec:\n  node: ${node}\n`;
+
+test('the operator’s objects win and cannot be overwritten', async (t) => {
+  const { path, store, follow } = setUp(t);
+  await store.put('SubnetClaim', 'a', { node: 'agent' });
+  const follower = follow();
+  await follower.synced();
+  mkdirSync(join(path, 'manifests', 'deep'), { recursive: true });
+  writeFileSync(
+    join(path, 'manifests', 'deep', 'x.yaml'),
+    `# mine\n---\n${manifest('a', 'op')}---\n${manifest('b', 'op')}`,
+  );
+  await follower.until(() => follower.objects.size === 2);
+  assert.deepEqual(follower.objects.get('a')?.value, { node: 'op' });
+  const conflict = { code: 'store-conflict', message: /operator’s: .*deep\/x\.yaml/ };
+  await assert.rejects(store.put('SubnetClaim', 'a', { node: 'agent' }), conflict);
+  await assert.rejects(store.remove('SubnetClaim', 'b'), conflict);
+  assert.deepEqual((await store.get('SubnetClaim', 'b'))?.value, { node: 'op' });
+  rmSync(join(path, 'manifests', 'deep', 'x.yaml'));
+  await follower.until(() => follower.objects.get('a')?.origin.includes('/state/') === true);
+});
+
+test('a malformed file is reported at its line; the last good object stays and the rest goes on', async (t) => {
+  const { path, store, follow } = setUp(t);
+  const file = join(path, 'manifests', 'x.yaml');
+  mkdirSync(join(path, 'manifests'));
+  writeFileSync(file, manifest('a', 'good'));
+  const follower = follow();
+  await follower.synced();
+  writeFileSync(file, `${manifest('a', '"not closed')}---\n${manifest('b', 'good')}---\nkind: [\n`);
+  await follower.until(() => follower.types.includes('malformed'));
+  const lines = follower.events.flatMap((event) =>
+    event.type === 'malformed' ? [`${event.origin}:${event.line}`] : [],
+  );
+  assert.ok(lines.length > 0 && lines.every((line) => line.startsWith(`${file}:`)));
+  assert.deepEqual(follower.objects.get('a')?.value, { node: 'good' });
+  await store.put('SubnetClaim', 'c', { node: 'agent' });
+  await follower.until(() => follower.objects.has('c'));
+  writeFileSync(file, manifest('a', 'better'));
+  await follower.until(() => JSON.stringify(follower.objects.get('a')?.value) === '{"node":"better"}');
+});
+
+test('unknown kinds, versions, misplaced and over-large files are malformed', async (t) => {
+  const { path, store, follow } = setUp(t);
+  const directory = join(path, 'state', 'SubnetClaim');
+  writeFileSync(join(directory, 'misplaced.yaml'), manifest('other', 'n'));
+  writeFileSync(join(directory, 'large.yaml'), '#'.repeat(2 << 20));
+  mkdirSync(join(path, 'manifests'));
+  writeFileSync(
+    join(path, 'manifests', 'kind.yaml'),
+    `\n\n${manifest('x', 'n').replace('SubnetClaim', 'Odd')}`,
+  );
+  writeFileSync(join(path, 'manifests', 'version.yaml'), manifest('x', 'n').replace('v1', 'v9'));
+  const follower = follow();
+  await follower.synced();
+  const found = follower.events.flatMap((event) => (event.type === 'malformed' ? [event] : []));
+  const texts = found
+    .map(({ origin, line, message }) => `${origin.split('/').at(-1)}:${line} ${message}`)
+    .sort();
+  assert.deepEqual(texts, [
+    'kind.yaml:3 unknown kind "Odd": known are Node, SubnetClaim',
+    'large.yaml:1 larger than 1048576 bytes',
+    'misplaced.yaml:1 kind and metadata.name are not those of SubnetClaim/misplaced.yaml',
+    'version.yaml:1 apiVersion is "tartan.dev/v9"; this program reads tartan.dev/v1',
+  ]);
+  assert.equal(follower.objects.size, 0);
+  await assert.rejects(store.get('SubnetClaim', 'misplaced'), { code: 'store-malformed' });
+  await store.put('SubnetClaim', 'misplaced', { node: 'healed' });
+  await follower.until(() => follower.objects.has('misplaced'));
+});
+
+test('names cannot leave the directory', async (t) => {
+  const { store } = setUp(t);
+  for (const name of ['../x', 'a/b', '.hidden', '', 'x'.repeat(245), 'a\0', 'a\n']) {
+    await assert.rejects(store.put('Node', name, {}), { code: 'store-malformed' });
+    await assert.rejects(store.get('Node', name), { code: 'store-malformed' });
+    await assert.rejects(store.remove('Node', name), { code: 'store-malformed' });
+  }
+});
+
+test('one file removed by hand is a removal, all of them at once is a gap', async (t) => {
+  const { path, store, follow } = setUp(t);
+  for (const name of ['a', 'b', 'c']) await store.put('SubnetClaim', name, { name });
+  const follower = follow();
+  await follower.synced();
+  const file = (name: string): string => join(path, 'state', 'SubnetClaim', `${name}.yaml`);
+  rmSync(file('a'));
+  await follower.until(() => !follower.objects.has('a'));
+  const kept = readFileSync(file('b'));
+  for (const name of ['b', 'c']) rmSync(file(name));
+  await follower.until(() => follower.types.endsWith('gap'));
+  assert.equal(follower.objects.size, 2);
+  writeFileSync(file('b'), kept);
+  await follower.synced(2);
+  assert.deepEqual([...follower.objects.keys()], ['b']);
+});
+
+test('two handles: a change is seen within 100 ms', async (t) => {
+  const { path, follow } = setUp(t);
+  const follower = follow();
+  await follower.synced();
+  const other = openDirectoryStore(path);
+  t.after(() => other.close());
+  await other.put('SubnetClaim', 'a', { n: 1 });
+  await follower.until(() => follower.objects.has('a'), 100);
+});

@@ -1,0 +1,178 @@
+import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Clock, systemClock } from '#lib/clock.ts';
+import { Fault, toFault } from '#model/fault.ts';
+import { DirectoryView } from './directory-view.ts';
+import { createQueue, type EventQueue } from './event-queue.ts';
+import { type FileContent, formatObject, isObjectName, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
+import type { PutOptions, Store, Stored, StoreEvent, StoreKind } from './store.ts';
+import { expectVersion } from './version.ts';
+import { withLock } from './ticket-lock.ts';
+
+/**
+ * A store in a directory that the agents of one host share:
+ *
+ *     PATH/manifests/**.yaml         the operator's, read only: what stands there wins and cannot be overwritten
+ *     PATH/state/KIND/NAME.yaml      the agents', one object in a file, replaced by rename(2)
+ *     PATH/state/.lock/              held while a file of state/ is compared and replaced
+ *
+ * Every write is on stable storage before it is answered.
+ */
+export type DirectoryStore = Store & { close(): void };
+
+export type DirectoryOptions = { readonly clock?: Clock; readonly rescanMs?: number };
+
+export function openDirectoryStore(path: string, options: DirectoryOptions = {}): DirectoryStore {
+  const { clock = systemClock, rescanMs = 30_000 } = options;
+  return new Directory(path, { clock, rescanMs });
+}
+
+type Watcher = { readonly kind: StoreKind; readonly queue: EventQueue<StoreEvent>; started: boolean };
+
+class Directory implements DirectoryStore {
+  readonly #clock: Clock;
+  readonly #view: DirectoryView;
+  readonly #watchers = new Set<Watcher>();
+  readonly #lock: string;
+  /** Writes of this process one after the other: only processes meet at the lock. */
+  #turn: Promise<unknown> = Promise.resolve();
+
+  constructor(path: string, options: { readonly clock: Clock; readonly rescanMs: number }) {
+    this.#clock = options.clock;
+    this.#lock = join(path, 'state', '.lock');
+    this.#view = new DirectoryView(path, options, (kind, event) => {
+      for (const watcher of this.#watchers) {
+        if (watcher.started && (kind === undefined || watcher.kind === kind)) watcher.queue.push(event);
+      }
+    });
+  }
+  close(): void {
+    this.#view.close();
+  }
+
+  watch(kind: StoreKind, signal: AbortSignal): AsyncIterable<StoreEvent> {
+    const queue = createQueue<StoreEvent>(signal, () => this.#watchers.delete(watcher));
+    const watcher: Watcher = { kind, queue, started: false };
+    this.#watchers.add(watcher);
+    this.#view.follow();
+    void this.#view.scan().then(() => this.#begin(watcher));
+    return queue;
+  }
+  #begin(watcher: Watcher): void {
+    const { kind, queue } = watcher;
+    watcher.started = true;
+    for (const event of this.#view.problems()) queue.push(event);
+    for (const object of this.#view.index.list(kind)) queue.push({ type: 'put', object });
+    if (this.#view.isGap(kind))
+      for (const reason of this.#view.gaps.values()) queue.push({ type: 'gap', reason });
+    else queue.push({ type: 'synced' });
+  }
+
+  async get(kind: StoreKind, name: string): Promise<Stored | undefined> {
+    checkName(name);
+    this.#view.scanManifests();
+    return this.#operators(kind, name) ?? this.#read(kind, name).stored;
+  }
+  async list(kind: StoreKind): Promise<Stored[]> {
+    await this.#view.scan();
+    return this.#view.list(kind);
+  }
+  async put(kind: StoreKind, name: string, value: unknown, options: PutOptions = {}): Promise<Stored> {
+    checkName(name);
+    return this.#exclusively(() => this.#put(kind, name, value, options));
+  }
+  async remove(kind: StoreKind, name: string, options: Pick<PutOptions, 'expect'> = {}): Promise<void> {
+    checkName(name);
+    const path = this.#view.statePath(kind, name);
+    await this.#exclusively(() => {
+      this.#refuseOperators(kind, name);
+      if (options.expect !== undefined) expectVersion(name, this.#read(kind, name).stored, options.expect);
+      rmSync(path, { force: true });
+      this.#view.forget(path);
+    });
+  }
+
+  async #exclusively<T>(action: () => T): Promise<T> {
+    const turn = this.#turn.then(() => withLock(this.#lock, action));
+    this.#turn = turn.catch(() => undefined);
+    try {
+      return await turn;
+    } catch (error) {
+      throw toFault(error, 'io');
+    }
+  }
+  #put(kind: StoreKind, name: string, value: unknown, { expect, ttlSeconds }: PutOptions): Stored {
+    this.#refuseOperators(kind, name);
+    const before = this.#read(kind, name, expect !== undefined);
+    if (expect !== undefined) expectVersion(name, before.stored, expect);
+    const now = this.#clock.nowMs();
+    const expiry = ttlSeconds === undefined ? {} : { expiresAtMs: now + ttlSeconds * 1000 };
+    const revision = Math.max(before.revision + 1, Math.floor(now));
+    const text = formatObject({ kind, name, value, ...expiry, revision });
+    const [object] = parseObjects(text).objects;
+    if (object === undefined || text.length > MAX_FILE_BYTES) {
+      throw new Fault('store-malformed', `${kind} ${name}: the value is not an object of at most 1 MiB`);
+    }
+    const origin = this.#view.statePath(kind, name);
+    replaceFile(origin, text);
+    this.#view.load(origin);
+    const { revision: _, ...stored } = object;
+    return { ...stored, origin };
+  }
+  #operators(kind: StoreKind, name: string): Stored | undefined {
+    const present = this.#view.index.get(kind, name);
+    return present?.origin.startsWith(join(this.#view.root, 'manifests/')) === true ? present : undefined;
+  }
+  #refuseOperators(kind: StoreKind, name: string): void {
+    this.#view.scanManifests();
+    const present = this.#operators(kind, name);
+    if (present !== undefined) {
+      throw new Fault('store-conflict', `${kind} ${name} is the operator’s: ${present.origin}`);
+    }
+  }
+  /** What the file holds at this moment; an expired object is none. Throws Fault `store-malformed` when strict. */
+  #read(kind: StoreKind, name: string, strict = true): { stored: Stored | undefined; revision: number } {
+    const origin = this.#view.statePath(kind, name);
+    const content = this.#view.load(origin);
+    if (strict) refuseMalformed(`${kind} ${name}`, origin, content);
+    const [object] = content?.objects ?? [];
+    if (object === undefined) return { stored: undefined, revision: 0 };
+    const { revision, ...rest } = object;
+    const isExpired = (object.expiresAtMs ?? Infinity) <= this.#clock.nowMs();
+    return { stored: isExpired ? undefined : { ...rest, origin }, revision };
+  }
+}
+
+function refuseMalformed(what: string, origin: string, content: FileContent | undefined): void {
+  const problems = (content?.problems ?? []).map(({ line, message }) => ({
+    path: `${origin}:${line}`,
+    message,
+  }));
+  if (problems.length > 0) throw new Fault('store-malformed', `${what} cannot be read`, { problems });
+}
+
+function checkName(name: string): void {
+  if (!isObjectName(name))
+    throw new Fault('store-malformed', `${JSON.stringify(name)} is not an object name`);
+}
+
+/** Whole and durable, or not at all. */
+function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const beside = join(dirname(path), `.new-${process.pid}`);
+  const file = openSync(beside, 'w', 0o644);
+  try {
+    const bytes = Buffer.from(text);
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(beside, path);
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
+  }
+}

@@ -1,0 +1,9 @@
+import { Fault } from '#model/fault.ts';
+import type { PutOptions, Stored } from './store.ts';
+
+/** Compare-and-swap's comparison. Throws Fault `store-conflict` unless what is there is what was expected. */
+export function expectVersion(name: string, present: Stored | undefined, expect: PutOptions['expect']): void {
+  if (expect === undefined || (present?.version ?? 'absent') === expect) return;
+  const found = present === undefined ? 'is not there' : `has version ${present.version}`;
+  throw new Fault('store-conflict', `${name} ${found}, expected was ${expect}`);
+}
