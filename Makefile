@@ -1,7 +1,46 @@
-.PHONY: test
-test: node_modules/.stamp
-	npm run test:unit
+# The two commands: `make up` shows Tartan at work, `make test` runs every test. Each does its own set-up.
+# System Node is only for npm; everything else runs with the Node that package.json pins.
+NODE := node_modules/.bin/node
+LAB ?= main
+SOURCES := $(shell find src profiles native scripts/build.ts package-lock.json -type f 2>/dev/null)
 
-node_modules/.stamp: package-lock.json
-	npm ci --ignore-scripts --no-audit --no-fund
-	touch $@
+.PHONY: help up down test bench build deps docs format clean
+
+help:
+	@echo 'make up      three nodes on this host under profile flannel, pods running; stays up (root)'
+	@echo 'make down    removes every trace of it (root)'
+	@echo 'make test    all tests: lint, types, units, then against the real kernel (root)'
+	@echo 'make bench   the benchmarks, each beside a named peer (root)'
+	@echo 'make build   dist/tartan and dist/tartan-cni'
+
+up: build
+	@$(NODE) scripts/root.ts 'make up'
+	@dist/tartan lab up --name $(LAB)
+
+down: build
+	@$(NODE) scripts/root.ts 'make down'
+	@dist/tartan lab down --name $(LAB)
+
+test: build
+	@$(NODE) scripts/test.ts all
+
+bench: build
+	@$(NODE) scripts/root.ts 'make bench'
+	@$(NODE) bench/run.ts
+
+build: deps dist/tartan
+
+dist/tartan: $(SOURCES)
+	@$(NODE) scripts/build.ts
+
+deps:
+	@scripts/deps.sh
+
+docs: deps
+	@$(NODE) scripts/docs.ts
+
+format: deps
+	@node_modules/.bin/oxfmt
+
+clean:
+	rm -rf dist

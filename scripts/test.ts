@@ -1,34 +1,60 @@
 /**
- * The test runner: `node scripts/test.ts [unit|host|slow|all] [file …]`.
- * unit: no root, no kernel, one process. host: real netlink, namespaces and daemons, a process per file, one at a time.
+ * The test runner: `node scripts/test.ts [static|unit|host|all] [file …]`.
+ * static: format, lint, types. unit: no root, no kernel, one process; with the rules of the house. host: real netlink,
+ * namespaces and daemons, a process per file, one file at a time. All suites run even when one fails; the exit code tells.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
-import { exit } from 'node:process';
 
-const [suite = 'all', ...files] = process.argv.slice(2);
+type Suite = { readonly pattern: readonly string[]; readonly args: readonly string[] };
 
-const SUITES: Record<string, { pattern: string[]; args: string[] }> = {
+const SUITES: Readonly<Record<string, Suite>> = {
   unit: { pattern: ['src/**/*.test.ts', 'test/house/*.test.ts'], args: ['--test-isolation=none'] },
   host: { pattern: ['test/host/**/*.test.ts'], args: ['--test-concurrency=1'] },
 };
+const CHECKS: readonly (readonly string[])[] = [
+  ['oxfmt', '--check'],
+  ['oxlint', '--deny-warnings'],
+  ['tsc', '--noEmit'],
+];
 
-async function run(name: string): Promise<number> {
-  const found = SUITES[name];
-  if (found === undefined) throw new Error(`no such suite: ${name} (${Object.keys(SUITES).join(', ')}, all)`);
-  const matched = files.length > 0 ? files : globSync(found.pattern).sort();
-  if (matched.length === 0) throw new Error(`suite ${name} found no test files`);
-  console.log(`# ${name}: ${matched.length} files`);
-  const child = spawn(
-    process.execPath,
-    ['--test', '--test-reporter=spec', ...found.args, '--test-timeout=300000', ...matched],
-    { stdio: 'inherit' },
-  );
-  return new Promise((resolve) =>
-    child.on('exit', (code, signal) => resolve(signal === null ? (code ?? 1) : 1)),
-  );
+function start(program: string, words: readonly string[]): Promise<number> {
+  const child = spawn(program, words, { stdio: 'inherit' });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (code) => resolve(code ?? 1));
+  });
 }
 
-let failed = 0;
-for (const name of suite === 'all' ? Object.keys(SUITES) : [suite]) failed |= await run(name);
-exit(failed);
+async function runChecks(): Promise<number> {
+  let failed = 0;
+  for (const [program = '', ...words] of CHECKS) {
+    const code = await start(`node_modules/.bin/${program}`, words);
+    if (code !== 0) console.error(`# ${program} ${words.join(' ')}: failed`);
+    failed |= code;
+  }
+  return failed;
+}
+
+async function runSuite(name: string, files: readonly string[]): Promise<number> {
+  const suite = SUITES[name];
+  if (suite === undefined)
+    throw new Error(`no such suite: ${name} (static, ${Object.keys(SUITES).join(', ')}, all)`);
+  const matched = files.length > 0 ? files : globSync(suite.pattern).sort();
+  if (matched.length === 0) throw new Error(`suite ${name} found no test files`);
+  console.log(`# ${name}: ${matched.length} files`);
+  const options = ['--test', '--test-reporter=spec', ...suite.args, '--test-timeout=300000'];
+  return start(process.execPath, [...options, ...matched]);
+}
+
+const [wanted = 'all', ...files] = process.argv.slice(2);
+const results: string[] = [];
+for (const name of wanted === 'all' ? ['static', ...Object.keys(SUITES)] : [wanted]) {
+  const started = performance.now();
+  const code = name === 'static' ? await runChecks() : await runSuite(name, files);
+  results.push(
+    `# ${name}: ${code === 0 ? 'passed' : 'FAILED'} in ${Math.round((performance.now() - started) / 1000)} s`,
+  );
+  if (code !== 0) process.exitCode = 1;
+}
+console.log(results.join('\n'));

@@ -9,6 +9,8 @@ import { statusSchema } from './status.ts';
 
 /** Name of the socket below `paths.run`. */
 export const API_SOCKET = 'api.sock';
+/** Name of our list below `paths.cniConf`: early, for containerd takes the first by name. */
+export const CONFLIST_FILE = '10-tartan.conflist';
 
 export const errorSchema = z.object({
   code: z.string(),

@@ -15,7 +15,8 @@ import {
   writeSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { CNI_EXECUTABLE, conflist, CONFLIST_FILE } from '#api/conflist.ts';
+import { CONFLIST_FILE } from '#api/admin.ts';
+import { PLUGIN_TYPE, renderConflist } from '#cni/conflist.ts';
 import { Fault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 
@@ -26,8 +27,8 @@ export type UninstallReport = { readonly removed: string[]; readonly kept: strin
 
 /** Where the executable's bytes come from when nothing else is said: beside the bundle. */
 export function builtExecutable(): string {
-  const beside = join(import.meta.dirname, CNI_EXECUTABLE);
-  return existsSync(beside) ? beside : join(import.meta.dirname, '../../dist', CNI_EXECUTABLE);
+  const beside = join(import.meta.dirname, PLUGIN_TYPE);
+  return existsSync(beside) ? beside : join(import.meta.dirname, '../../dist', PLUGIN_TYPE);
 }
 
 /** `executable`: the built tartan-cni. A `loopback` plugin that is already there and not ours is kept. */
@@ -35,7 +36,7 @@ export function install(settings: Pick<Settings, 'network' | 'paths'>, executabl
   const { cniBin, cniConf, run } = settings.paths;
   const bytes = readExecutable(executable);
   const report: InstallReport = { written: [], kept: [] };
-  for (const name of [CNI_EXECUTABLE, LOOPBACK]) {
+  for (const name of [PLUGIN_TYPE, LOOPBACK]) {
     const path = join(cniBin, name);
     if (isForeign(path)) {
       report.kept.push(path);
@@ -46,7 +47,7 @@ export function install(settings: Pick<Settings, 'network' | 'paths'>, executabl
     report.written.push(path, `${path}.socket`);
   }
   const list = join(cniConf, CONFLIST_FILE);
-  writeAtomically(list, conflist(settings.network.name), 0o644);
+  writeAtomically(list, renderConflist(settings), 0o644);
   report.written.push(list);
   return report;
 }
@@ -61,7 +62,7 @@ export function uninstall(settings: Pick<Settings, 'paths'>): UninstallReport {
     report.removed.push(path);
   };
   remove(join(cniConf, CONFLIST_FILE));
-  for (const name of [CNI_EXECUTABLE, LOOPBACK]) {
+  for (const name of [PLUGIN_TYPE, LOOPBACK]) {
     const path = join(cniBin, name);
     if (isForeign(path)) {
       report.kept.push(path);

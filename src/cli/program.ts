@@ -7,10 +7,12 @@ import type { Settings } from '#model/settings.ts';
 import { agentCommand } from './agent.ts';
 import { captureCommand } from './capture.ts';
 import { connectivityCommand } from './connectivity.ts';
+import { doctorCommand } from './doctor.ts';
 import { getCommand } from './get.ts';
 import { installCommand, uninstallCommand } from './install.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
+import { planCommand } from './plan.ts';
 import { statusCommand } from './status.ts';
 import { supportCommand } from './support.ts';
 import { versionCommand } from './version.ts';
@@ -56,7 +58,9 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
   for (const command of [
     agentCommand(make, doors),
     statusCommand(make),
+    doctorCommand(make),
     getCommand(make),
+    planCommand(make),
     connectivityCommand(make),
     captureCommand(make),
     pauseCommand(make),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { conflist } from '#api/conflist.ts';
+import { renderConflist } from '#cni/conflist.ts';
 import { type ConfigList, executionConfig } from './runtime.ts';
 
 test('a plugin gets the name, the highest version, only declared capabilities, and the result before it', () => {
@@ -23,7 +23,7 @@ test('a plugin gets the name, the highest version, only declared capabilities, a
 });
 
 test('our own list is run with the newest version, and has no runtimeConfig when nothing is asked', () => {
-  const list = JSON.parse(conflist('blue')) as ConfigList;
+  const list = JSON.parse(renderConflist({ network: { name: 'blue' } })) as ConfigList;
   const [plugin] = list.plugins;
   assert.ok(plugin !== undefined);
   assert.deepEqual(executionConfig({ list, plugin, prevResult: undefined }, { runtimeConfig: {} }), {
