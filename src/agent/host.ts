@@ -60,9 +60,9 @@ export class Host {
 
   /** Replaces all claims of a source; undefined withdraws it. Takes effect with the next pass. */
   set(source: string, items: Iterable<Item> | undefined): void {
-    const before = this.#sources.get(source);
     const after = items === undefined ? undefined : hostState(items);
-    for (const key of before?.keys() ?? []) if (after?.has(key) !== true) this.#unclaim(source, key);
+    const gone = [...(this.#sources.get(source)?.keys() ?? [])].filter((key) => after?.has(key) !== true);
+    for (const key of gone) this.#unclaim(source, key);
     for (const [key, item] of after ?? []) this.#claim(source, key, item);
     if (after === undefined) this.#sources.delete(source);
     else this.#sources.set(source, after);
@@ -91,11 +91,26 @@ export class Host {
     this.requestResync();
   }
 
+  get removalsAllowed(): boolean {
+    return this.#removals;
+  }
+
   /** The operator agrees to the removals that the brake holds back. */
   release(): void {
     this.#released = true;
     this.paused = false;
     this.requestResync();
+  }
+
+  /** Removes everything of ours from the kernel, and claims nothing from here on. Pods' links stay. */
+  purge(): Failure[] {
+    this.paused = true;
+    const keep = (item: Item): boolean =>
+      item.kind === 'link' && (item.type === 'veth' || item.type === 'ifb');
+    const steps = diffKeys(this.#seen.keys(), new Map(), this.#seen).filter(
+      (step) => step.op === 'remove' && !keep(step.was),
+    );
+    return this.#apply(steps);
   }
 
   requestResync(): void {
@@ -177,7 +192,10 @@ export class Host {
     else this.#wanted.set(key, first[1]);
     for (const [source, item] of others) {
       if (first !== undefined && !sameItem(first[1], item)) {
-        this.#options.log.error({ key, holder: first[0], refused: source }, 'two sources claim one item differently');
+        this.#options.log.error(
+          { key, holder: first[0], refused: source },
+          'two sources claim one item differently',
+        );
       }
     }
     if (first === undefined || before === undefined || !sameItem(before, first[1])) this.#dirty.add(key);
@@ -186,7 +204,9 @@ export class Host {
   /** Host ends of pods are not removed here: deleting one holds the kernel for 20 ms, the reaper takes many at once. */
   #withoutPodLinks(steps: Step[]): Step[] {
     const isPodLink = (step: Step): boolean =>
-      step.op === 'remove' && step.was.kind === 'link' && (step.was.type === 'veth' || step.was.type === 'ifb');
+      step.op === 'remove' &&
+      step.was.kind === 'link' &&
+      (step.was.type === 'veth' || step.was.type === 'ifb');
     const links = steps.filter(isPodLink);
     if (links.length === 0) return steps;
     if (this.#removals) this.#options.reap(links.map((step) => step.key.slice('link '.length)));
@@ -205,7 +225,10 @@ export class Host {
       return steps;
     }
     if (this.braked === undefined) {
-      this.#options.log.error({ removals: routes, of: total }, 'brake: too much would be removed; tartan resume goes on');
+      this.#options.log.error(
+        { removals: routes, of: total },
+        'brake: too much would be removed; tartan resume goes on',
+      );
     }
     this.braked = { removals: routes, of: total };
     for (const step of removals) this.#dirty.add(step.key);

@@ -8,11 +8,18 @@ const SECRETS = ['password', 'psk', 'privateKey', 'secret', 'token'];
 
 export function openLog(level: string, node: string): Logger {
   const paths = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-  return pino({ level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime }, pino.destination(2));
+  return pino(
+    { level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime },
+    pino.destination(2),
+  );
 }
 
 /** The last events that an operator should see, newest last; status shows them. */
-export type Event = { readonly time: string; readonly severity: 'info' | 'warning' | 'error'; readonly text: string };
+export type Event = {
+  readonly time: string;
+  readonly severity: 'info' | 'warning' | 'error';
+  readonly text: string;
+};
 
 export class Events {
   readonly #log: Logger;
@@ -28,4 +35,8 @@ export class Events {
   list(): readonly Event[] {
     return this.#kept;
   }
+}
+
+export function openEvents(log: Logger): Events {
+  return new Events(log);
 }

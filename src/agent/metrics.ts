@@ -21,8 +21,11 @@ export function openMetrics(node: string): Metrics {
   registry.setDefaultLabels({ node });
   collectDefaultMetrics({ register: registry });
   const registers = [registry];
-  const histogram = <T extends string>(name: string, help: string, labelNames: readonly T[] = []): Histogram<T> =>
-    new Histogram({ name, help, labelNames: [...labelNames], buckets: LATENCY, registers });
+  const histogram = <T extends string>(
+    name: string,
+    help: string,
+    labelNames: readonly T[] = [],
+  ): Histogram<T> => new Histogram({ name, help, labelNames: [...labelNames], buckets: LATENCY, registers });
   const gauge = <T extends string>(name: string, help: string, labelNames: readonly T[] = []): Gauge<T> =>
     new Gauge({ name, help, labelNames: [...labelNames], registers });
   const counter = <T extends string>(name: string, help: string, labelNames: readonly T[]): Counter<T> =>

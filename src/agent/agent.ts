@@ -1,0 +1,250 @@
+/**
+ * The agent of one node: opens what it needs, feeds the host from the stores, and serves the CNI and the admin API.
+ * Start order matters: what a killed predecessor left is taken over from the ledger before anything is served, nothing
+ * is removed before every source has said what it wants, and readiness comes after the first full pass.
+ */
+import type { Server } from 'node:http';
+import type { Server as SocketServer } from 'node:net';
+import { serveApi, serveText } from './api-server.ts';
+import { Attachments } from './attachments.ts';
+import { Cluster } from './cluster.ts';
+import { drainSpool, serveCni } from './cni-server.ts';
+import { armCrash } from './crash.ts';
+import { type Feed, startFeed } from './feed.ts';
+import { Host } from './host.ts';
+import type { Events, Logger } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import { Pools } from './pools.ts';
+import { Reaper } from './reaper.ts';
+import { Subnets } from './subnets.ts';
+import { API_SOCKET } from '#api/admin.ts';
+import { apiHandlers, textHandlers } from './answers.ts';
+import type { Clock } from '#lib/clock.ts';
+import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
+import type { Change, Kernel } from '#kernel/kernel.ts';
+import type { Settings } from '#model/settings.ts';
+import type { Underlay } from '#model/underlay.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import { families } from '#net/per-family.ts';
+import type { AttachmentLedger as Ledger } from '#stores/ledger.ts';
+import type { Store, Stored } from '#stores/store.ts';
+
+const HOST_RESYNC_MS = 60_000;
+const PLACE_RESYNC_MS = 15_000;
+
+export type AgentParts = {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: Events;
+  readonly metrics: Metrics;
+  readonly kernel: Kernel;
+  readonly store: Store;
+  readonly ledger: Ledger;
+};
+
+export class Agent {
+  readonly #parts: AgentParts;
+  readonly host: Host;
+  readonly cluster: Cluster;
+  readonly subnets: Subnets;
+  readonly pools: Pools;
+  readonly attachments: Attachments;
+  readonly startedAt = new Date().toISOString();
+  readonly #hostLoop: Reconciler;
+  readonly #placeLoop: Reconciler;
+  readonly #nodes: Feed;
+  readonly #claims: Feed;
+  /** A full pass has succeeded after all feeds were synced and the node had its place. */
+  #programmed = false;
+  /** When the oldest store change not yet programmed came in (monotonic ms). */
+  #changedAtMs: number | undefined;
+
+  constructor(parts: AgentParts) {
+    this.#parts = parts;
+    const { settings, clock, signal, log, events, kernel, store, ledger } = parts;
+    const reaper = new Reaper(kernel, log);
+    this.host = new Host({
+      kernel,
+      brake: settings.brake,
+      log,
+      nudge: () => this.#hostLoop?.nudge(),
+      reap: (names) => void reaper.reap(names),
+    });
+    this.pools = new Pools(settings, () => ledger.list());
+    this.cluster = new Cluster({
+      settings,
+      host: this.host,
+      events,
+      underlay: () => kernel.underlay(),
+      publish: (advert) => this.#publish(advert),
+    });
+    this.subnets = new Subnets({
+      settings,
+      store,
+      clock,
+      events,
+      claims: () => this.#claims.objects,
+      inUse: (subnet) => this.pools.inUse(subnet),
+    });
+    this.attachments = new Attachments({
+      settings,
+      kernel,
+      host: this.host,
+      cluster: this.cluster,
+      pools: this.pools,
+      ledger,
+      reaper,
+      events,
+      log,
+      notReady: () => this.#placeProblems(),
+      crash: armCrash(process.env['TARTAN_KILL_AT']),
+    });
+    const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
+    this.attachments.recover();
+    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
+    this.#claims = this.#follow('SubnetClaim', () => this.#placeLoop?.nudge());
+    this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
+    this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
+  }
+
+  get settings(): Settings {
+    return this.#parts.settings;
+  }
+  get version(): string {
+    return this.#parts.version;
+  }
+  get events(): Events {
+    return this.#parts.events;
+  }
+  get ledger(): Ledger {
+    return this.#parts.ledger;
+  }
+  get metrics(): Metrics {
+    return this.#parts.metrics;
+  }
+
+  /** Serves until the signal aborts. The kernel is left as it is: traffic goes on without an agent. */
+  async run(): Promise<void> {
+    const { settings, signal, log, metrics, kernel } = this.#parts;
+    const events = this.#followKernel(kernel);
+    const cni = {
+      path: `${settings.paths.run}/cni.sock`,
+      handle: this.attachments.handle,
+      versionOf: this.attachments.versionOf,
+      log,
+      metrics,
+    };
+    this.attachments.beforeFirstAdd = () => drainSpool(cni).then(() => undefined);
+    const servers: (Server | SocketServer)[] = [
+      await serveCni(cni),
+      await serveApi(`${settings.paths.run}/${API_SOCKET}`, apiHandlers(this), textHandlers(this)),
+    ];
+    if (settings.listen !== undefined) servers.push(await serveText(settings.listen, textHandlers(this)));
+    log.info({ profile: settings.profile, version: this.version }, 'the agent serves');
+    await drainSpool(cni);
+    await new Promise<void>((resolve) => {
+      if (signal.aborted) resolve();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+    for (const server of servers) server.close();
+    await Promise.all([events, this.#hostLoop.stopped, this.#placeLoop.stopped]);
+  }
+
+  /** What is missing until pods can be added, one sentence each. */
+  notReadyReasons(): string[] {
+    const reasons = this.#placeProblems();
+    if (reasons.length === 0 && !this.#programmed) reasons.push('peers are not programmed yet');
+    if (this.host.paused) reasons.push('paused by tartan pause');
+    return reasons;
+  }
+
+  underlay(): Underlay {
+    return this.#parts.kernel.underlay();
+  }
+
+  resync(): void {
+    this.host.requestResync();
+    this.#placeLoop.nudge();
+  }
+
+  #placeProblems(): string[] {
+    const reasons = [...this.subnets.problems()];
+    if (!this.#nodes.synced || !this.#claims.synced) reasons.push('the store has not been read yet');
+    else if (families(this.subnets.held).length === 0) reasons.push('the node has no subnet yet');
+    if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
+    else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
+    if (!this.#programmed && reasons.length === 0) reasons.push('peers are not programmed yet');
+    return reasons;
+  }
+
+  #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
+    const { store, clock, log, signal, events } = this.#parts;
+    const onSynced = (): void => this.#placeLoop?.nudge();
+    const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
+    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed });
+  }
+
+  async #followKernel(kernel: Kernel): Promise<void> {
+    for await (const change of kernel.changes(this.#parts.signal)) this.#onKernel(change);
+  }
+
+  #onKernel(change: Change): void {
+    if (change.type === 'underlay') this.#placeLoop.nudge();
+    else this.host.onChange(change);
+  }
+
+  #onNode(name: string, object: Stored | undefined): void {
+    this.#changedAtMs ??= this.#parts.clock.monotonicMs();
+    if (name === this.settings.node.name) this.#placeLoop?.nudge();
+    else this.cluster.setAdvert(name, object?.value as NodeAdvert | undefined);
+  }
+
+  /** The node's own place: subnets, underlay, advert. */
+  async #placePass(): Promise<'ok' | 'retry'> {
+    if (!this.#nodes.synced || !this.#claims.synced) return 'ok';
+    await this.subnets.maintain();
+    this.pools.setSubnets(this.subnets.held);
+    if (this.cluster.self === undefined) {
+      for (const [name, object] of this.#nodes.objects)
+        this.cluster.setAdvert(name, object.value as NodeAdvert);
+    }
+    this.cluster.refresh(this.subnets.held);
+    await this.cluster.advertise(this.#programmed);
+    if (this.cluster.self === undefined) return 'retry';
+    this.host.allowRemovals();
+    return 'ok';
+  }
+
+  async #hostPass(): Promise<'ok' | 'retry'> {
+    const { clock, metrics } = this.#parts;
+    const started = clock.monotonicMs();
+    const { cluster, host } = this;
+    const complete = cluster.self !== undefined && host.removalsAllowed;
+    const changedAt = this.#changedAtMs;
+    this.#changedAtMs = undefined;
+    const outcome = await host.pass();
+    metrics.passes.inc({ result: outcome });
+    metrics.passSeconds.observe((clock.monotonicMs() - started) / 1000);
+    if (changedAt !== undefined && outcome === 'ok') {
+      metrics.convergenceSeconds.observe((clock.monotonicMs() - changedAt) / 1000);
+    }
+    const nodeKeys = host.itemsOf('node');
+    const nodeFailed = [...host.failures.keys()].some((key) => nodeKeys?.has(key) === true);
+    if (complete && !this.#programmed && !nodeFailed) {
+      this.#programmed = true;
+      this.events.add('info', `ready: ${cluster.adverts.size} peers programmed`);
+      this.#placeLoop.nudge();
+    }
+    return outcome;
+  }
+
+  /** Writes the advert when the store holds another one (or none): also after somebody changed it. */
+  async #publish(advert: NodeAdvert): Promise<void> {
+    const present = this.#nodes.objects.get(advert.name);
+    if (present !== undefined && JSON.stringify(present.value) === JSON.stringify(advert)) return;
+    await this.#parts.store.put('Node', advert.name, advert);
+  }
+}

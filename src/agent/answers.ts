@@ -1,0 +1,93 @@
+/** The agent's answers on the admin API. */
+import type { Agent } from './agent.ts';
+import type { ApiHandlers, TextHandlers } from './api-server.ts';
+import { gatherFacts } from './facts.ts';
+import { describeStatus } from './status.ts';
+import { showItem } from '#model/show.ts';
+
+export function apiHandlers(agent: Agent): ApiHandlers {
+  const { host } = agent;
+  const switches = (): object => ({
+    paused: host.paused,
+    ...(host.braked === undefined ? {} : { braked: `${host.braked.removals} of ${host.braked.of} routes` }),
+  });
+  return {
+    status: () => describeStatus(agent),
+    facts: () => gatherFacts(agent),
+    state: () => ({ wanted: Object.fromEntries(host.wanted), seen: Object.fromEntries(host.seen) }),
+    pause: () => {
+      host.paused = true;
+      return switches();
+    },
+    resume: () => {
+      host.release();
+      agent.resync();
+      return switches();
+    },
+    support: () => support(agent),
+    purge: () => purge(agent),
+  };
+}
+
+export function textHandlers(agent: Agent): TextHandlers {
+  return {
+    metrics: async () => {
+      refreshGauges(agent);
+      return { status: 200, body: await agent.metrics.registry.metrics() };
+    },
+    health: () => ({ status: 200, body: 'ok\n' }),
+    ready: () => {
+      const reasons = agent.notReadyReasons();
+      return reasons.length === 0
+        ? { status: 200, body: 'ok\n' }
+        : { status: 503, body: `${reasons.join('\n')}\n` };
+    },
+  };
+}
+
+function refreshGauges(agent: Agent): void {
+  const { host, metrics, cluster, pools } = agent;
+  metrics.items.set({ state: 'wanted' }, host.wanted.size);
+  metrics.items.set({ state: 'seen' }, host.seen.size);
+  metrics.items.set({ state: 'failed' }, host.failures.size);
+  const unreachable = [...cluster.peers.values()].filter((plan) => plan.legs.length === 0).length;
+  metrics.peers.set({ state: 'programmed' }, cluster.peers.size - unreachable);
+  metrics.peers.set({ state: 'unreachable' }, unreachable);
+  metrics.ready.set(agent.notReadyReasons().length === 0 ? 1 : 0);
+  for (const { prefix, pool } of pools.list()) {
+    const family = prefix.includes(':') ? '6' : '4';
+    metrics.addresses.set({ family, state: 'used' }, pool.usage().used);
+    metrics.addresses.set({ family, state: 'quarantined' }, pool.usage().quarantined);
+  }
+}
+
+/** Settings hold no secrets, and the log is not among the files: nothing has to be blacked out. */
+async function support(agent: Agent): Promise<{ files: Record<string, string> }> {
+  const { host } = agent;
+  const pretty = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
+  const lines = (items: Iterable<Parameters<typeof showItem>[0]>): string =>
+    `${[...items].map(showItem).join('\n')}\n`;
+  return {
+    files: {
+      'status.json': pretty(describeStatus(agent)),
+      'settings.json': pretty(agent.settings),
+      'facts.json': pretty(gatherFacts(agent)),
+      'wanted.txt': lines(host.wanted.values()),
+      'seen.txt': lines(host.seen.values()),
+      'metrics.txt': await agent.metrics.registry.metrics(),
+    },
+  };
+}
+
+/** Everything of ours leaves the kernel but the links of living pods; sysctls go back to what they were. */
+function purge(agent: Agent): { removed: string[]; failed: string[] } {
+  const { host } = agent;
+  const before = [...host.seen.values()];
+  const failures = host.purge();
+  const failed = new Set(failures.map((failure) => failure.step.key));
+  const left = new Set(host.seen.values());
+  return {
+    removed: before.filter((item) => !left.has(item)).map(showItem),
+    failed: [...failed],
+  };
+}

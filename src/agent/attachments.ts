@@ -1,0 +1,189 @@
+/**
+ * CNI requests of one node. What always holds:
+ * - the ledger names everything before the kernel has it (`planned`), and until the kernel no longer has it (`deleting`);
+ * - requests about one container run one after the other, others side by side;
+ * - whatever an ADD did is undone when it fails.
+ */
+import { bootId } from './boot.ts';
+import { checkAttached } from './check.ts';
+import type { Cluster } from './cluster.ts';
+import type { Place } from './crash.ts';
+import { delegate, delegateRest } from './delegated.ts';
+import type { Host } from './host.ts';
+import { addLoopback, removeLoopback } from './loopback.ts';
+import type { Events, Logger } from './log.ts';
+import { planAttachment } from './plan.ts';
+import type { Pools } from './pools.ts';
+import type { Reaper } from './reaper.ts';
+import { addAttachment } from './add.ts';
+import { removeAttachment, undoAttachment } from './remove.ts';
+import { Serial } from './serial.ts';
+import type { Message } from '#cni/message.ts';
+import {
+  type AddRequest,
+  answerVersion,
+  type DelRequest,
+  type GcRequest,
+  parseRequest,
+} from '#cni/request.ts';
+import { encodeResult } from '#cni/result.ts';
+import { encodeVersion } from '#cni/version.ts';
+import { findLeaks } from '#ipam/leak.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import { type Attachment, attachmentId } from '#model/attachment.ts';
+import { Fault, type Problem, toFault } from '#model/fault.ts';
+import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
+import type { Settings } from '#model/settings.ts';
+import type { AttachmentLedger as Ledger } from '#stores/ledger.ts';
+
+/** What ADD, DEL, CHECK and GC work with. */
+export type Bench = {
+  readonly settings: Settings;
+  readonly kernel: Kernel;
+  readonly host: Host;
+  readonly cluster: Cluster;
+  readonly pools: Pools;
+  readonly ledger: Ledger;
+  readonly reaper: Reaper;
+  readonly events: Events;
+  readonly log: Logger;
+  readonly bootId: string;
+  /** Why pods cannot be added now, one sentence each. */
+  readonly notReady: () => string[];
+  /** Told of every enumerated place that ADD and DEL pass. */
+  readonly crash: (place: Place) => void;
+};
+
+/** The environment of a request as a delegated plugin gets it. */
+export type Call = { readonly env: Readonly<Record<string, string>>; readonly stdin: string };
+
+export function sourceOf(attachment: Attachment): string {
+  return `pod/${attachmentId(attachment)}`;
+}
+
+export class Attachments {
+  readonly #bench: Bench;
+  readonly #serial = new Serial();
+  readonly #inFlight = new Set<string>();
+  /** Done once before the first ADD: DELs that were spooled. */
+  beforeFirstAdd: () => Promise<void> = () => Promise.resolve();
+  #spool: Promise<void> | undefined;
+
+  constructor(bench: Omit<Bench, 'bootId'>) {
+    this.#bench = { ...bench, bootId: bootId() };
+  }
+
+  /** The cniVersion in which an error about this message is answered. */
+  readonly versionOf = (message: Message): ReturnType<typeof answerVersion> => answerVersion(message.stdin);
+
+  /** Answers one request with its standard output; throws a Fault for the runtime to read. */
+  readonly handle = async (message: Message): Promise<string> => {
+    const request = parseRequest(message.env, message.stdin);
+    const call: Call = { env: cniVariables(message.env), stdin: message.stdin };
+    if (request.verb === 'VERSION') return encodeVersion(request.requested);
+    if (request.verb === 'ADD') return this.#add(request, call);
+    await this.#serve(request, call);
+    return '';
+  };
+
+  /** The verbs that answer with nothing. */
+  async #serve(request: DelRequest | CheckRequest | GcRequest | StatusRequest, call: Call): Promise<void> {
+    switch (request.verb) {
+      case 'DEL':
+        return this.#del(request, call);
+      case 'CHECK':
+        return request.plugin === 'tartan' ? checkAttached(this.#bench, request, call) : undefined;
+      case 'GC':
+        return this.#gc(request, call);
+      case 'STATUS':
+        this.#status();
+        return delegateRest(request, call);
+    }
+  }
+
+  async #add(request: AddRequest, call: Call): Promise<string> {
+    if (request.plugin === 'loopback')
+      return encodeResult(addLoopback(this.#bench, request), request.version);
+    this.#spool ??= this.beforeFirstAdd();
+    await this.#spool;
+    const reasons = this.#bench.notReady();
+    if (reasons.length > 0) throw new Fault('not-ready', `this node is not ready: ${reasons.join('; ')}`);
+    const result = await this.#exclusively(attachmentId(request.key), request.key.containerId, () =>
+      addAttachment(this.#bench, request, call),
+    );
+    return encodeResult(result, request.version);
+  }
+
+  async #del(request: DelRequest, call: Call): Promise<void> {
+    if (request.plugin === 'loopback') return removeLoopback(this.#bench, request);
+    await this.#exclusively(attachmentId(request.key), request.key.containerId, async () => {
+      const attachment = this.#bench.ledger.get(request.key);
+      if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
+      if (attachment !== undefined) removeAttachment(this.#bench, attachment);
+    });
+  }
+
+  async #gc(request: GcRequest, call: Call): Promise<void> {
+    const { ledger, bootId, events } = this.#bench;
+    const problems: Problem[] = [];
+    const gc = { network: request.name, valid: request.valid };
+    for (const { attachment, why } of findLeaks({
+      attachments: ledger.list(),
+      bootId,
+      gc,
+      inFlight: this.#inFlight,
+    })) {
+      try {
+        events.add('warning', `GC removes ${attachmentId(attachment)}: ${why}`);
+        removeAttachment(this.#bench, attachment);
+      } catch (error) {
+        problems.push({ path: attachmentId(attachment), message: toFault(error).message });
+      }
+    }
+    await delegateRest(request, call).catch((error: unknown) => {
+      problems.push({ path: 'ipam', message: toFault(error).message });
+    });
+    if (problems.length > 0) throw new Fault('kernel', 'not everything could be collected', { problems });
+  }
+
+  #status(): void {
+    const reasons = this.#bench.notReady();
+    const full = this.#bench.pools.exhausted();
+    const all = [...reasons, ...full.map((prefix) => `every address of ${prefix} is in use`)];
+    if (all.length > 0) throw new Fault('node-unavailable', `no pod can be added now: ${all.join('; ')}`);
+  }
+
+  async #exclusively<T>(id: string, containerId: string, task: () => Promise<T>): Promise<T> {
+    this.#inFlight.add(id);
+    try {
+      return await this.#serial.run(containerId, task);
+    } finally {
+      this.#inFlight.delete(id);
+    }
+  }
+
+  /**
+   * Takes over what a predecessor left. Attachments of another boot are gone with it; what was cut short is undone
+   * (a runtime sends ADD or DEL again); the rest is claimed as it was, so that nothing of it is touched.
+   */
+  recover(): void {
+    const { ledger, host, bootId, log } = this.#bench;
+    for (const attachment of ledger.list()) {
+      if (attachment.bootId !== bootId) ledger.remove(attachment);
+      else if (attachment.phase === 'ready')
+        host.set(sourceOf(attachment), planAttachment(attachment, this.#bench.settings).host);
+      else undoAttachment(this.#bench, attachment);
+    }
+    log.info({ attachments: ledger.list().length }, 'attachments taken over');
+  }
+}
+
+/** Only what the protocol defines: the agent's own environment is nobody's business. */
+function cniVariables(env: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => name.startsWith('CNI_')));
+}
+
+/** Whether a link has a name that only pods' links have. */
+export function isPodLink(name: string): boolean {
+  return name.startsWith(POD_LINK_PREFIX) || name.startsWith(IFB_PREFIX);
+}

@@ -1,0 +1,57 @@
+/** CNI CHECK: what ADD made is still there, on both sides. Additions by others are none of our business. */
+import { closeSync } from 'node:fs';
+import type { Bench, Call } from './attachments.ts';
+import { sourceOf } from './attachments.ts';
+import { contextOf } from './plan.ts';
+import { netnsOf } from './container.ts';
+import { delegateRest } from './delegated.ts';
+import type { CheckRequest } from '#cni/request.ts';
+import type { Interest } from '#kernel/kernel.ts';
+import { netnsInode } from '#kernel/netns.ts';
+import { attachmentId } from '#model/attachment.ts';
+import { Fault, type Problem } from '#model/fault.ts';
+import type { Item } from '#model/host.ts';
+import { checkAttachment } from '#wiring/check.ts';
+import { planPod } from '#wiring/pod.ts';
+
+/** Throws Fault `attachment-broken` with everything that is missing or different. */
+export async function checkAttached(bench: Bench, request: CheckRequest, call: Call): Promise<void> {
+  const attachment = bench.ledger.get(request.key);
+  if (attachment?.phase !== 'ready') {
+    throw new Fault('attachment-broken', `${attachmentId(request.key)} is not attached by this node`);
+  }
+  const context = contextOf(bench.settings);
+  const { host, container } = planPod(attachment, context);
+  const seenHost = bench.kernel.observe(interestOf(host));
+  const problems: Problem[] = [];
+  const netns = netnsOf(request.netns, call);
+  try {
+    if (Number(netnsInode(netns)) !== attachment.netnsInode) {
+      problems.push({ path: 'CNI_NETNS', message: 'is not the namespace that ADD was given' });
+    }
+    using inside = bench.kernel.within(netns);
+    const seen = { host: seenHost, container: inside.observe(interestOf(container)) };
+    problems.push(...checkAttachment(attachment, context, seen));
+  } finally {
+    closeSync(netns);
+  }
+  if (problems.length > 0) {
+    throw new Fault(
+      'attachment-broken',
+      `${attachmentId(request.key)} is not as ADD left it (${sourceOf(attachment)})`,
+      {
+        problems,
+      },
+    );
+  }
+  await delegateRest(request, call);
+}
+
+/** What to look at for these items: their sysctls, and links that only stand in them. */
+function interestOf(items: readonly Item[]): Interest {
+  const sysctls = items.flatMap((item) => (item.kind === 'sysctl' ? [item.key] : []));
+  const foreignLinks = items.flatMap((item) =>
+    item.kind === 'link' && item.type === 'foreign' ? [item.name] : [],
+  );
+  return { sysctls, foreignLinks };
+}

@@ -1,0 +1,112 @@
+/**
+ * From what the stores say to what the host should be: keeps this node's own place (underlay, subnets), plans the node
+ * and each peer, and hands the plans to the host. A peer is planned again only when its advert or our own place changed.
+ */
+import type { Host } from './host.ts';
+import type { Events } from './log.ts';
+import type { Self } from '#backends/backend.ts';
+import { requiredFamilies, selectInterface } from '#backends/interface.ts';
+import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
+import { toFault } from '#model/fault.ts';
+import type { Leg, Unreachable } from '#model/leg.ts';
+import type { Settings } from '#model/settings.ts';
+import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import { families, type PerFamily } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
+
+export type PeerPlan = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
+
+export type ClusterOptions = {
+  readonly settings: Settings;
+  readonly host: Host;
+  readonly events: Events;
+  readonly underlay: () => Underlay;
+  /** Publishes this node's advert when it differs from the last one. */
+  readonly publish: (advert: NodeAdvert) => Promise<void>;
+};
+
+export class Cluster {
+  readonly #options: ClusterOptions;
+  readonly adverts = new Map<string, NodeAdvert>();
+  readonly peers = new Map<string, PeerPlan>();
+  self: Self | undefined;
+  #selfText = '';
+  /** Why there is no underlay, for status. */
+  underlayProblem: string | undefined;
+
+  constructor(options: ClusterOptions) {
+    this.#options = options;
+  }
+
+  /** Looks at the underlay again; plans everything again when the node's place changed. Answers whether it did. */
+  refresh(subnets: PerFamily<Prefix>): boolean {
+    const underlay = this.#select();
+    if (underlay === undefined || families(subnets).length === 0) return false;
+    const self: Self = { name: this.#name, subnets, underlay, settings: this.#options.settings };
+    const text = JSON.stringify([subnets, underlay]);
+    if (text === this.#selfText) return false;
+    if (this.#selfText !== '') this.#options.events.add('info', `this node's place changed: ${underlay.why}`);
+    this.#selfText = text;
+    for (const { path, message } of checkRoad(self)) this.#options.events.add('error', `${path}: ${message}`);
+    this.self = self;
+    this.#options.host.set('node', planNode(self));
+    for (const advert of this.adverts.values()) this.#plan(self, advert);
+    return true;
+  }
+
+  #select(): UnderlayChoice | undefined {
+    const { settings, events } = this.#options;
+    try {
+      const choice = selectInterface(settings.underlay, this.#options.underlay(), requiredFamilies(settings));
+      this.underlayProblem = undefined;
+      return choice;
+    } catch (error) {
+      const fault = toFault(error);
+      const text = [fault.message, fault.details].filter((part) => part !== '').join('; ');
+      if (text !== this.underlayProblem) events.add('error', `no underlay link: ${text}`);
+      this.underlayProblem = text;
+      return undefined;
+    }
+  }
+
+  /** A peer's advert came, changed or (undefined) went. */
+  setAdvert(name: string, advert: NodeAdvert | undefined): void {
+    if (name === this.#name) return;
+    if (advert === undefined) {
+      this.adverts.delete(name);
+      this.peers.delete(name);
+      this.#options.host.set(`peer/${name}`, undefined);
+      return;
+    }
+    this.adverts.set(name, advert);
+    if (this.self !== undefined) this.#plan(this.self, advert);
+  }
+
+  #plan(self: Self, advert: NodeAdvert): void {
+    try {
+      const { items, legs, unreachable } = planPeer(self, advert);
+      this.peers.set(advert.name, { legs, unreachable });
+      this.#options.host.set(`peer/${advert.name}`, items);
+    } catch (error) {
+      const why = `its advert cannot be planned: ${String(error)}`;
+      this.#options.events.add('error', `peer ${advert.name}: ${why}`);
+      this.peers.set(advert.name, { legs: [], unreachable: [{ peer: advert.name, why }] });
+      this.#options.host.set(`peer/${advert.name}`, undefined);
+    }
+  }
+
+  podMtu(): number | undefined {
+    return this.self === undefined ? undefined : podMtu(this.self);
+  }
+
+  async advertise(ready: boolean): Promise<void> {
+    const { self } = this;
+    if (self === undefined) return;
+    await this.#options.publish(advertOf(self, ready));
+  }
+
+  get #name(): string {
+    return this.#options.settings.node.name;
+  }
+}

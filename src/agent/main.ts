@@ -1,0 +1,41 @@
+/** Starts and stops the agent of one node. */
+import { mkdirSync } from 'node:fs';
+import { Agent } from './agent.ts';
+import { openEvents, openLog } from './log.ts';
+import { openMetrics } from './metrics.ts';
+import { systemClock } from '#lib/clock.ts';
+import { openKernel } from '#kernel/linux.ts';
+import { ready as poolWarm } from '#kernel/netns.ts';
+import { Fault } from '#model/fault.ts';
+import type { Settings } from '#model/settings.ts';
+import { openDirectoryStore } from '#stores/directory.ts';
+import { openLedger } from '#stores/ledger.ts';
+
+export type RunOptions = {
+  readonly version: string;
+  /** Aborts: stop serving and return; the data plane stays as it is. */
+  readonly signal: AbortSignal;
+};
+
+/** Runs until the signal aborts. Throws a Fault when the agent cannot start. */
+export async function runAgent(settings: Settings, options: RunOptions): Promise<void> {
+  if (process.geteuid?.() !== 0)
+    throw new Fault('no-root', 'the agent configures the network and must run as root');
+  await poolWarm;
+  for (const path of [settings.paths.run, settings.paths.state])
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  const log = openLog(settings.log.level, settings.node.name);
+  const agent = new Agent({
+    settings,
+    version: options.version,
+    signal: options.signal,
+    clock: systemClock,
+    log,
+    events: openEvents(log),
+    metrics: openMetrics(settings.node.name),
+    kernel: openKernel(),
+    store: openDirectoryStore(settings.store.path),
+    ledger: openLedger(`${settings.paths.run}/attachments.journal`),
+  });
+  await agent.run();
+}

@@ -1,0 +1,132 @@
+/** From a request to an attachment, and from an attachment to what both namespaces must hold. */
+import type { Bench } from './attachments.ts';
+import { type AddRequest, configHash } from '#cni/request.ts';
+import { type Attachment, type PodRoute } from '#model/attachment.ts';
+import type { CniResult, CniRoute } from '#model/cni-result.ts';
+import { Fault } from '#model/fault.ts';
+import { MIN_IPV6_MTU } from '#model/numbers.ts';
+import type { Settings } from '#model/settings.ts';
+import { type Address, addressFamily } from '#net/address.ts';
+import { type Mac, parseMac } from '#net/mac.ts';
+import {
+  type InterfaceAddress,
+  interfaceAddress,
+  prefixAddress,
+  prefixFamily,
+  prefixLength,
+} from '#net/prefix.ts';
+import { hostLinkName, podMac } from '#wiring/names.ts';
+import { type PodPlan, planPod, shapeAddresses, type WiringContext } from '#wiring/pod.ts';
+
+/** Addresses as they were allocated: with their subnet's length. */
+export type Given = {
+  readonly addresses: readonly InterfaceAddress[];
+  readonly gateways: readonly Address[];
+  /** The answer of another IPAM plugin. */
+  readonly delegated?: CniResult;
+};
+
+export function contextOf(settings: Settings): WiringContext {
+  return { bridge: settings.wiring.bridge };
+}
+
+export function newAttachment(
+  bench: Bench,
+  request: AddRequest,
+  now: { given: Given; inode: number },
+): Attachment {
+  const { wish, key } = request;
+  const wiring = wiringOf(bench.settings, request);
+  const mtu = mtuOf(bench, request, now.given);
+  return {
+    ...key,
+    phase: 'planned',
+    netns: request.netns,
+    netnsInode: now.inode,
+    bootId: bench.bootId,
+    configHash: configHash(request.raw),
+    wiring,
+    ...linksOf(request, wiring),
+    mtu,
+    ...shape(bench, wiring, now.given),
+    routes: [...routesOf(request), ...(now.given.delegated?.routes ?? []).map(podRoute)],
+    portMappings: wish.portMappings,
+    ...(wish.bandwidth === undefined ? {} : { bandwidth: wish.bandwidth }),
+    ...(request.pod === undefined ? {} : { pod: request.pod }),
+    ...(wish.aliases.length === 0 ? {} : { aliases: wish.aliases }),
+    ...(wish.ipam.type === 'delegate' ? { delegatedIpam: wish.ipam.plugin } : {}),
+  };
+}
+
+function wiringOf(
+  settings: Settings,
+  request: AddRequest,
+): Attachment['wiring'] & ('routed' | 'bridge' | 'chained') {
+  if (request.prevResult !== undefined) return 'chained';
+  const wiring = request.wish.wiring ?? settings.wiring.type;
+  if (wiring === 'bridge' && settings.wiring.type !== 'bridge') {
+    throw new Fault('cni-field', 'tartan.wiring: bridge is refused: this node has no bridge', {
+      problems: [{ path: 'tartan.wiring', message: 'the node’s settings say wiring.type: routed' }],
+    });
+  }
+  return wiring;
+}
+
+/** A chained plugin works on the host end that a predecessor made; the container end gives the MAC. */
+function linksOf(request: AddRequest, wiring: string): { hostLink: string; mac: Mac } {
+  const { prevResult, wish, key } = request;
+  if (wiring !== 'chained' || prevResult === undefined) {
+    return { hostLink: hostLinkName(key), mac: wish.mac ?? podMac(key) };
+  }
+  const inside = prevResult.interfaces.find((one) => (one.sandbox ?? '') !== '' && one.name === key.ifname);
+  const outside = prevResult.interfaces.filter((one) => (one.sandbox ?? '') === '');
+  const hostLink = outside.find((one) => one.name.startsWith('veth')) ?? outside.at(-1);
+  return { hostLink: hostLink?.name ?? '', mac: parseMac(inside?.mac ?? '') ?? podMac(key) };
+}
+
+function mtuOf(bench: Bench, request: AddRequest, given: Given): number {
+  const asked = request.wish.mtu ?? 0;
+  const mtu = asked > 0 ? asked : (bench.cluster.podMtu() ?? 1500);
+  if (mtu < MIN_IPV6_MTU && given.addresses.some((ip) => prefixFamily(ip) === 6)) {
+    throw new Fault('cni-config', `an MTU of ${mtu} is too small for IPv6`, {
+      problems: [{ path: 'mtu', message: `must be at least ${MIN_IPV6_MTU}` }],
+    });
+  }
+  return mtu;
+}
+
+function shape(bench: Bench, wiring: string, given: Given): Pick<Attachment, 'addresses' | 'gateways'> {
+  if (wiring === 'chained' || (wiring === 'bridge' && given.delegated !== undefined)) return given;
+  if (wiring === 'bridge') return given;
+  return shapeAddresses('routed', given.addresses.map(prefixAddress), bench.cluster.self?.subnets ?? {});
+}
+
+function routesOf(request: AddRequest): readonly PodRoute[] {
+  return request.wish.ipam.type === 'own' ? request.wish.ipam.routes : [];
+}
+
+function podRoute({ dst, gw, ...rest }: CniRoute): PodRoute {
+  const known = Object.entries({
+    via: gw,
+    mtu: rest.mtu,
+    advmss: rest.advmss,
+    priority: rest.priority,
+    table: rest.table,
+  });
+  return { prefix: dst, ...Object.fromEntries(known.filter(([, value]) => value !== undefined)) };
+}
+
+/** With another plugin's addresses on our bridge, the bridge has to be the gateway that the plugin named. */
+export function planAttachment(attachment: Attachment, settings: Settings): PodPlan {
+  const plan = planPod(attachment, contextOf(settings));
+  if (attachment.wiring !== 'bridge' || attachment.delegatedIpam === undefined) return plan;
+  const gateways = attachment.gateways.flatMap((gateway) => {
+    const ip = attachment.addresses.find((one) => prefixFamily(one) === addressFamily(gateway));
+    return ip === undefined ? [] : [interfaceAddress(gateway, prefixLength(ip))];
+  });
+  const link = settings.wiring.bridge.name;
+  return {
+    ...plan,
+    host: [...plan.host, ...gateways.map((address) => ({ kind: 'address', link, address }) as const)],
+  };
+}

@@ -1,0 +1,58 @@
+/**
+ * CNI DEL, and what undoes a half-made ADD. The answer comes when nothing leads to the address any more (routes, host
+ * ports, permitted sources, connections); the link itself goes in the background, and the address rests until then.
+ */
+import type { Bench } from './attachments.ts';
+import { sourceOf } from './attachments.ts';
+import type { ConntrackFilter } from '#kernel/kernel.ts';
+import { type Attachment, attachmentId } from '#model/attachment.ts';
+import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
+import { prefixAddress } from '#net/prefix.ts';
+
+/** Idempotent. Everything about the attachment is withdrawn when this returns; links and the ledger entry follow. */
+export function removeAttachment(bench: Bench, attachment: Attachment): void {
+  const id = attachmentId(attachment);
+  bench.crash('del:begun');
+  bench.ledger.put({ ...attachment, phase: 'deleting' });
+  bench.crash('del:deleting');
+  bench.host.setNow(sourceOf(attachment), undefined);
+  bench.crash('del:withdrawn');
+  bench.kernel.flushConntrack(staleConnections(attachment));
+  if (attachment.delegatedIpam === undefined) bench.pools.release(id);
+  bench.crash('del:released');
+  void finish(bench, attachment);
+}
+
+/** A UDP client of a host port would go on talking to a pod that is gone; so would one of the address itself. */
+function staleConnections(attachment: Attachment): ConntrackFilter[] {
+  return attachment.addresses.map((address) => ({ anyAddress: prefixAddress(address) }));
+}
+
+async function finish(bench: Bench, attachment: Attachment): Promise<void> {
+  try {
+    await bench.reaper.reap(linksOf(attachment));
+  } catch {
+    // The reaper has logged it. The entry stays `deleting`: the next start, or GC, tries again.
+    return;
+  }
+  bench.crash('del:reaped');
+  bench.ledger.remove(attachment);
+  bench.pools.settle(attachment.addresses);
+  bench.crash('del:forgotten');
+}
+
+function linksOf(attachment: Attachment): string[] {
+  if (!attachment.hostLink.startsWith(POD_LINK_PREFIX)) return [];
+  const ifb = `${IFB_PREFIX}${attachment.hostLink.slice(POD_LINK_PREFIX.length)}`;
+  return attachment.bandwidth?.egressRate === undefined ? [attachment.hostLink] : [attachment.hostLink, ifb];
+}
+
+/** After a restart: withdraws what an unfinished ADD or DEL may have left, known or not. */
+export function undoAttachment(bench: Bench, attachment: Attachment): void {
+  bench.log.info(
+    { attachment: attachmentId(attachment), phase: attachment.phase },
+    'undoing what was cut short',
+  );
+  bench.kernel.flushConntrack(staleConnections(attachment));
+  void finish(bench, attachment);
+}

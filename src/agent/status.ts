@@ -1,0 +1,110 @@
+/** The agent's own account of itself, in the shape of the admin API. */
+import type { Agent } from './agent.ts';
+import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, Status } from '#api/status.ts';
+import { type Item, type ItemKey, satisfies } from '#model/host.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import { showItem } from '#model/show.ts';
+import { familyValues } from '#net/per-family.ts';
+
+export function describeStatus(agent: Agent): Status {
+  const { settings, cluster, host, subnets } = agent;
+  const reasons = agent.notReadyReasons();
+  const mtu = cluster.podMtu();
+  return {
+    version: agent.version,
+    node: settings.node.name,
+    profile: settings.profile,
+    pid: process.pid,
+    startedAt: agent.startedAt,
+    ready: reasons.length === 0,
+    reasons,
+    paused: host.paused,
+    ...(host.braked === undefined
+      ? {}
+      : {
+          braked: `${host.braked.removals} of ${host.braked.of} routes would be removed; tartan resume agrees to it`,
+        }),
+    ...(cluster.self === undefined
+      ? {}
+      : { underlay: { ...cluster.self.underlay, connected: [...cluster.self.underlay.connected] } }),
+    subnets: subnets.held,
+    ...(mtu === undefined ? {} : { podMtu: mtu }),
+    peers: [...cluster.adverts.values()].map((advert) => describePeer(agent, advert)),
+    items: describeItems(agent),
+    pods: agent.ledger.list().map(describePod),
+    pools: agent.pools.list().map(describePool),
+    events: [...agent.events.list()],
+  };
+}
+
+function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
+  const plan = agent.cluster.peers.get(advert.name);
+  const leg = plan?.legs[0];
+  const keys = [...(agent.host.itemsOf(`peer/${advert.name}`)?.keys() ?? [])];
+  const failed = keys.some((key) => agent.host.failures.has(key));
+  const reasons = plan?.unreachable.map((one) => one.why) ?? [];
+  return {
+    name: advert.name,
+    addresses: familyValues(advert.addresses),
+    subnets: familyValues(advert.subnets),
+    ...(leg === undefined ? {} : { road: leg.carrier, mtu: leg.mtu }),
+    why: [...(leg === undefined ? [] : [leg.why]), ...reasons].join('; '),
+    state: leg === undefined ? 'unreachable' : failed ? 'failed' : 'programmed',
+  };
+}
+
+function describeItems({ host }: Agent): ItemStatus[] {
+  const keys = new Set<ItemKey>([...host.wanted.keys(), ...host.seen.keys()]);
+  return [...keys].map((key) => {
+    const wanted = host.wanted.get(key);
+    const seen = host.seen.get(key);
+    const failure = host.failures.get(key);
+    return {
+      key,
+      text: showItem((wanted ?? seen) as Item),
+      wanted: wanted !== undefined,
+      seen: compare(wanted, seen),
+      ...(failure === undefined
+        ? {}
+        : { error: `${failure.code}: ${failure.message}`, hint: hintFor(failure.code) }),
+    };
+  });
+}
+
+function compare(wanted: Item | undefined, seen: Item | undefined): ItemStatus['seen'] {
+  if (wanted === undefined) return 'extra';
+  if (seen === undefined) return 'missing';
+  return satisfies(seen, wanted) ? 'ok' : 'different';
+}
+
+const HINTS: Record<string, string> = {
+  EOPNOTSUPP: 'the kernel lacks this; tartan doctor says what is missing',
+  ENODEV: 'the link is not there (yet); it is tried again',
+  ENETUNREACH: 'no connected prefix leads to the next hop; check the underlay address',
+  EEXIST: 'something else occupies it; ip route / ip link shows what',
+  EPERM: 'the agent needs CAP_NET_ADMIN',
+  EADDRINUSE: 'another VXLAN device uses this VNI and port',
+};
+
+function hintFor(code: string): string {
+  return HINTS[code] ?? 'it is tried again; tartan doctor checks the host';
+}
+
+function describePod(pod: ReturnType<Agent['ledger']['list']>[number]): PodStatus {
+  return {
+    network: pod.network,
+    ...(pod.pod === undefined ? {} : { namespace: pod.pod.namespace, name: pod.pod.name }),
+    containerId: pod.containerId,
+    ifname: pod.ifname,
+    netns: pod.netns,
+    addresses: [...pod.addresses],
+    hostLink: pod.hostLink,
+    mtu: pod.mtu,
+    phase: pod.phase,
+  };
+}
+
+function describePool({ prefix, pool }: ReturnType<Agent['pools']['list']>[number]): PoolStatus {
+  const { used, free, quarantined } = pool.usage();
+  return { prefix, used, free: String(free), quarantined };
+}
