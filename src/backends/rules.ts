@@ -69,7 +69,7 @@ export function inetRules(self: Self): string {
     baseChain('input', 'filter hook input priority filter', ['jump tunnel', ...encapsulated(self)]),
     baseChain('forward', 'filter hook forward priority filter', ['jump tunnel', ...forwardAccepts(self)]),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
-    baseChain('output', 'nat hook output priority dstnat', ['fib daddr type local jump hostports']),
+    baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
   ].join('\n');
 }

@@ -31,7 +31,11 @@ const RANK = new Map(ORDER.map((kind, rank) => [kind, rank]));
 /** Within links: a bridge before its ports, an ifb before what is redirected to it. */
 const LINK_RANK = { bridge: 0, ifb: 1, vxlan: 2, veth: 3, foreign: 4 } as const;
 
+/** `net/ipv4/conf/eth0/…`: the file comes and goes with the link. */
+const SYSCTL_OF_LINK = /^net\/ipv[46]\/(?:conf|neigh)\/(?!(?:all|default)\/)/;
+
 function rank(item: Item): number {
+  if (item.kind === 'sysctl' && SYSCTL_OF_LINK.test(item.key)) return (RANK.get('shaper') ?? 0) * 10 - 1;
   const base = (RANK.get(item.kind) ?? 0) * 10;
   return item.kind === 'link' ? base + LINK_RANK[item.type] : base;
 }
