@@ -38,6 +38,7 @@ export function resolveClaims(
   nodes: ReadonlyMap<string, NodeAdvert>,
   claims: readonly SubnetClaim[],
 ): ResolvedClaims {
+  if (isUncontested(nodes, claims)) return { nodes, conflicts: [] };
   const holdings = listHoldings(nodes, claims);
   const index = createIndex(holdings);
   const conflicts: SubnetConflict[] = [];
@@ -49,6 +50,25 @@ export function resolveClaims(
   if (conflicts.length === 0) return { nodes, conflicts };
   const lost = new Set(conflicts.map(({ node, subnet }) => `${node} ${subnet}`));
   return { nodes: new Map([...nodes].map(([name, advert]) => [name, strip(advert, lost)])), conflicts };
+}
+
+/** The usual case, told in one pass: all subnets of a family are of one length and none has two nodes. */
+function isUncontested(nodes: ReadonlyMap<string, NodeAdvert>, claims: readonly SubnetClaim[]): boolean {
+  const holders = new Map<Prefix, string>();
+  const lengths: { 4?: string; 6?: string } = {};
+  const isAlone = (node: string, subnet: Prefix): boolean => {
+    const length = subnet.slice(subnet.lastIndexOf('/'));
+    const family = prefixFamily(subnet);
+    lengths[family] ??= length;
+    const holder = holders.get(subnet);
+    holders.set(subnet, node);
+    return lengths[family] === length && (holder === undefined || holder === node);
+  };
+  if (!claims.every(({ node, subnet }) => isAlone(node, subnet))) return false;
+  for (const [name, { subnets }] of nodes) {
+    if (!familyValues(subnets).every((subnet) => isAlone(name, subnet))) return false;
+  }
+  return true;
 }
 
 /** One entry for each node and subnet, strongest first. */

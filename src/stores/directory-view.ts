@@ -187,13 +187,12 @@ export class DirectoryView {
     this.#after('settle', SETTLE_MS, () => this.#settle());
   }
   #settle(): void {
-    const doubtful = new Set<string>();
-    for (const path of this.#vanished) {
-      const group = this.#groupOf(path) ?? '';
-      const members = [...this.#known.keys()].filter((other) => this.#groupOf(other) === group);
-      const isAll = members.every((other) => this.#vanished.has(other));
-      if (inode(group) === undefined || (isAll && members.length > 1)) doubtful.add(group);
-    }
+    const groups = new Set(Array.from(this.#vanished, (path) => this.#groupOf(path) ?? ''));
+    const doubtful = [...groups].filter((group) => {
+      const members = this.#membersOf(group);
+      const isAll = members.every((path) => this.#vanished.has(path));
+      return inode(group) === undefined || (isAll && members.length > 1);
+    });
     for (const group of doubtful) this.#beginGap(group);
     for (const path of this.#vanished) if (!this.gaps.has(this.#groupOf(path) ?? '')) this.forget(path);
   }
@@ -207,15 +206,16 @@ export class DirectoryView {
   }
   /** A gap ends when its group has files again; only then is what is still missing believed to be removed. */
   #endGaps(): void {
-    for (const group of this.gaps.keys()) {
-      const members = [...this.#known.keys()].filter((path) => this.#groupOf(path) === group);
-      if (members.every((path) => this.#vanished.has(path))) continue;
-      this.#after('end', SETTLE_MS, () => this.#endGap(group));
-    }
+    for (const group of this.gaps.keys()) this.#after(`end ${group}`, SETTLE_MS, () => this.#endGap(group));
+  }
+  #membersOf(group: string): string[] {
+    return [...this.#known.keys()].filter((path) => this.#groupOf(path) === group);
   }
   #endGap(group: string): void {
     for (const directory of this.#directories()) this.#watch(directory);
-    for (const path of this.#known.keys()) if (this.#groupOf(path) === group) this.load(path);
+    for (const path of this.#membersOf(group)) this.load(path);
+    clearTimeout(this.#timers.get(`end ${group}`));
+    if (this.#membersOf(group).every((path) => this.#vanished.has(path))) return;
     const before = STORE_KINDS.filter((kind) => this.isGap(kind));
     for (const path of this.#vanished) if (this.#groupOf(path) === group) this.forget(path);
     this.gaps.delete(group);
