@@ -158,8 +158,8 @@ function commit(socket: NetlinkSocket, plans: readonly Plan[]): Map<Plan, Refusa
   for (let attempt = 1; ; attempt += 1) {
     const refused = send(socket, plans);
     const code = refused.values().next().value?.code;
-    // More refusals than the receive buffer holds; a half that is repeated although it took effect does no harm.
-    if (code === 'ENOBUFS' && plans.length > 1) {
+    // More than the send buffer holds, or more refusals than the receive buffer; a half that is repeated although it took effect does no harm.
+    if ((code === 'ENOBUFS' || code === 'EMSGSIZE') && plans.length > 1) {
       const middle = plans.length >> 1;
       return new Map([...commit(socket, plans.slice(0, middle)), ...commit(socket, plans.slice(middle))]);
     }
