@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { HostFacts } from '#model/facts.ts';
+import { address } from '#net/address.ts';
+import { prefix } from '#net/prefix.ts';
+import { advise } from './checks.ts';
+
+const yes = { available: true };
+const GOOD: HostFacts = {
+  settings: {
+    road: 'vxlan',
+    wiring: 'bridge',
+    bridge: 'cni0',
+    hairpin: 'hairpin-veth',
+    vxlanPort: 8472,
+    vni: 1,
+    forwardAccept: true,
+    ranges: { 4: prefix('10.244.0.0/16') },
+    podMtu: 1450,
+    cniConf: '/etc/cni/net.d',
+  },
+  root: true,
+  kernel: {
+    release: '6.1',
+    vxlan: yes,
+    bridge: yes,
+    veth: yes,
+    nftables: yes,
+    conntrack: yes,
+    shaping: yes,
+    ipv6: yes,
+  },
+  sysctls: {
+    'net/ipv4/ip_forward': '1',
+    'net/bridge/bridge-nf-call-iptables': '1',
+    'net/netfilter/nf_conntrack_max': '1000',
+    'net/netfilter/nf_conntrack_count': '1',
+  },
+  underlay: { links: [], routes: [] },
+  choice: {
+    link: 'eth0',
+    mtu: 1500,
+    local: { 4: address('192.0.2.1') },
+    announced: { 4: address('192.0.2.1') },
+    connected: [],
+    why: 'x',
+  },
+  cniConfigs: ['10-tartan.conflist', '99-loopback.conf'],
+  ownCniConfig: '10-tartan.conflist',
+  udpSockets: [],
+  forwardChains: [],
+  services: [],
+};
+
+test('a good host is told to be good', () => {
+  assert.deepEqual(
+    advise(GOOD).filter((finding) => finding.severity !== 'ok'),
+    [],
+  );
+});
+
+const link = (name: string) => ({
+  name,
+  index: 1,
+  mtu: 1500,
+  up: true,
+  loopback: false,
+  pointToPoint: false,
+  ours: false,
+  addresses: [],
+});
+const drop = { family: 'ip', table: 'filter', chain: 'FORWARD', policy: 'drop' } as const;
+const CASES: readonly (readonly [string, string, Partial<HostFacts>])[] = [
+  ['root', 'error', { root: false }],
+  ['kernel-vxlan', 'error', { kernel: { ...GOOD.kernel, vxlan: { available: false } } }],
+  ['kernel-shaping', 'info', { kernel: { ...GOOD.kernel, shaping: { available: false } } }],
+  ['forwarding-ipv4', 'warn', { sysctls: {} }],
+  ['rp-filter', 'info', { sysctls: { ...GOOD.sysctls, 'net/ipv4/conf/eth0/rp_filter': '1' } }],
+  ['br-netfilter', 'warn', { sysctls: { 'net/ipv4/ip_forward': '1' }, kubeProxy: { mode: 'iptables' } }],
+  ['mtu', 'error', { settings: { ...GOOD.settings, podMtu: 1500 } }],
+  [
+    'range-overlap',
+    'warn',
+    { underlay: { links: [], routes: [{ prefix: prefix('10.244.3.0/24'), link: 'x', metric: 0 }] } },
+  ],
+  ['conntrack-room', 'warn', { sysctls: { ...GOOD.sysctls, 'net/netfilter/nf_conntrack_count': '900' } }],
+  ['cni-order', 'error', { cniConfigs: ['05-cilium.conflist', '10-tartan.conflist'] }],
+  ['cni-order', 'warn', { cniConfigs: [] }],
+  ['other-providers', 'warn', { underlay: { links: [link('flannel.1'), link('cali12')], routes: [] } }],
+  ['vxlan-port', 'error', { udpSockets: [{ port: 8472 }] }],
+  ['forward-drop', 'info', { forwardChains: [drop] }],
+  ['forward-drop', 'error', { forwardChains: [drop], settings: { ...GOOD.settings, forwardAccept: false } }],
+  ['networkd-routes', 'warn', { services: ['systemd-networkd'], networkd: { manageForeignRoutes: true } }],
+  ['network-manager', 'warn', { services: ['NetworkManager'], networkManagerUnmanaged: [] }],
+];
+for (const [check, severity, change] of CASES) {
+  test(`${check} can be ${severity}`, () => {
+    const findings = advise({ ...GOOD, ...change }).filter((finding) => finding.check === check);
+    assert.deepEqual(
+      findings.map((finding) => finding.severity),
+      [severity],
+    );
+    assert.ok(severity === 'info' || findings.every((finding) => finding.hint !== undefined));
+  });
+}
+test('worst first, and no link is an error', () => {
+  const { choice: _, ...without } = GOOD;
+  assert.equal(advise(without)[0]?.check, 'underlay');
+});
