@@ -39,7 +39,14 @@ hash=$(cat package.json package-lock.json | sha256sum | cut -d' ' -f1)
 stamp=node_modules/.stamp-$hash
 if [ ! -e "$stamp" ]; then
   say 'npm ci (the lockfile is new here)'
-  npm ci --ignore-scripts --no-audit --no-fund || die 'npm ci failed' 'is the npm registry reachable? npm says why, above'
+  # npm ci also refuses where a registry lacks the packages of other platforms, which are optional: npm install does not.
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/tmp/tartan-npm-$$.log 2>&1 ||
+    npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error || {
+      head -5 /tmp/tartan-npm-$$.log >&2
+      rm -f /tmp/tartan-npm-$$.log
+      die 'npm could not install the dependencies' 'is the npm registry reachable? npm says why, above'
+    }
+  rm -f /tmp/tartan-npm-$$.log
   : >"$stamp"
 fi
 

@@ -37,6 +37,8 @@ export type LabOptions = {
   readonly profile?: string;
   /** Further settings of every node, by group as in a settings file. */
   readonly settings?: RawSettings;
+  /** How long an agent may take to become ready. */
+  readonly readyMs?: number;
   /** Told what is being done. */
   readonly progress?: (line: string) => void;
 };
@@ -86,7 +88,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     const settings = { profile: record.profile, ...options.settings };
     const places = nodePlaces(shape);
     await Promise.all(places.map((place) => prepareNode(shape.name, place, settings)));
-    const lab = makeLab(record);
+    const lab = makeLab(record, options.readyMs);
     await Promise.all(
       places.map(async ({ name }) => {
         await lab.start(name);
@@ -129,7 +131,7 @@ function shapeOf(options: LabOptions): LabShape {
   throw new Fault('settings-invalid', 'a lab has 1 to 100 nodes');
 }
 
-function makeLab(record: LabRecord): Lab {
+function makeLab(record: LabRecord, readyMs = READY_MS): Lab {
   const { shape } = record;
   const nodes = nodePlaces(shape).map((place) => ({
     ...place,
@@ -145,7 +147,7 @@ function makeLab(record: LabRecord): Lab {
     nodes,
     pods: () => Object.values(record.pods),
     ...podOperations(record, node, pod),
-    ...agentOperations(record, node),
+    ...agentOperations(record, node, readyMs),
     exec: (where, words) => {
       const place = record.pods[where] ?? node(where);
       return run(inNetns(place.netns, words));
@@ -199,7 +201,7 @@ function podOperations(
   };
 }
 
-function agentOperations(record: LabRecord, node: Find<LabNode>): Pick<Lab, 'kill' | 'start'> {
+function agentOperations(record: LabRecord, node: Find<LabNode>, readyMs: number): Pick<Lab, 'kill' | 'start'> {
   const lab = record.shape.name;
   const kill: Lab['kill'] = async (name, signal = 'SIGKILL') => {
     const agent = record.agents[node(name).name];
@@ -212,7 +214,7 @@ function agentOperations(record: LabRecord, node: Find<LabNode>): Pick<Lab, 'kil
       const agent = startAgent(lab, node(name));
       record.agents[name] = agent;
       writeRecord(record);
-      await waitReady(lab, node(name), agent, READY_MS);
+      await waitReady(lab, node(name), agent, readyMs);
     },
   };
 }
