@@ -6,7 +6,7 @@
 import type { Server } from 'node:http';
 import type { Server as SocketServer } from 'node:net';
 import { serveApi, serveText } from './api-server.ts';
-import { Attachments } from './attachments.ts';
+import { Attachments, type Ledger } from './attachments.ts';
 import { Cluster } from './cluster.ts';
 import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
@@ -26,7 +26,7 @@ import type { Settings } from '#model/settings.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { families } from '#net/per-family.ts';
-import type { AttachmentLedger as Ledger } from '#stores/ledger.ts';
+
 import type { Store, Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;

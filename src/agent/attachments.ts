@@ -22,9 +22,11 @@ import type { Message } from '#cni/message.ts';
 import {
   type AddRequest,
   answerVersion,
+  type CheckRequest,
   type DelRequest,
   type GcRequest,
   parseRequest,
+  type StatusRequest,
 } from '#cni/request.ts';
 import { encodeResult } from '#cni/result.ts';
 import { encodeVersion } from '#cni/version.ts';
@@ -34,7 +36,9 @@ import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
-import type { AttachmentLedger as Ledger } from '#stores/ledger.ts';
+import type { openLedger } from '#stores/ledger.ts';
+
+export type Ledger = ReturnType<typeof openLedger>;
 
 /** What ADD, DEL, CHECK and GC work with. */
 export type Bench = {
