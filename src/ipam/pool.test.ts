@@ -215,3 +215,12 @@ test('the pool does what the plain model does', () => {
     { numRuns: 200 },
   );
 });
+
+test('an address that was freed before its turn came is used last all the same', () => {
+  const pool = createPool(options('10.0.0.0/29'));
+  pool.allocate('a', { wanted: address('10.0.0.2') });
+  pool.release('a');
+  pool.settle(address('10.0.0.2'));
+  const got = ['b', 'c', 'd', 'e', 'f', 'g'].map((owner) => pool.allocate(owner).slice(-1));
+  assert.equal(got.join(''), '134562');
+});
