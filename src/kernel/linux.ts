@@ -14,6 +14,7 @@ import { observeNetlink, observeUnderlay } from './observe.ts';
 import { createPair } from './pair.ts';
 import { Reaper } from './reaper.ts';
 import { openScope, type Scope } from './scope.ts';
+import { applyShaping, observeShaping } from './shaper.ts';
 import { writeSysctl } from './sysctl.ts';
 import { watchChanges } from './watch.ts';
 
@@ -56,7 +57,7 @@ class LinuxKernel implements Kernel, Disposable {
       link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
       entry: (steps) => applyEntries(this.#scope, steps),
       nftables: (steps) => run(() => this.#nft().apply(steps)),
-      shaper: (steps) => steps.map(unsupported),
+      shaper: (steps) => applyShaping(this.#scope, steps),
     };
   }
   [Symbol.dispose](): void {
@@ -70,6 +71,7 @@ class LinuxKernel implements Kernel, Disposable {
     const looked = this.#place === 'host' || this.#nftables !== undefined;
     return hostState([
       ...observeNetlink(this.#scope, interest),
+      ...observeShaping(this.#scope),
       ...(looked ? this.#scope.run(() => this.#nft().observe()) : []),
     ]);
   }
@@ -135,8 +137,4 @@ function applySysctl(step: Step): Failure[] {
     if (!(error instanceof Error) || !('code' in error)) throw error;
     return [{ step, code: String(error.code), message: error.message }];
   }
-}
-
-function unsupported(step: Step): Failure {
-  return { step, code: 'EOPNOTSUPP', message: `${step.key}: no shaper in this build` };
 }

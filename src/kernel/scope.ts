@@ -13,7 +13,7 @@ export type Scope = {
   readonly names: LinkNames;
   readonly links: LinkContext;
   /** Runs a synchronous function in the namespace. */
-  run<T>(work: () => T): T;
+  readonly run: <T>(work: () => T) => T;
 };
 
 export function openScope(run: Scope['run']): Scope {

@@ -72,11 +72,10 @@ function watchBoth(
     const nft = run(() => netlinkSocket(NETLINK_NETFILTER, NFT_GROUPS));
     const scope = openScope(run);
     stack.use(scope.socket);
-    let translator: Translator | undefined;
-    const onRoute = (bytes: Buffer): void => push(translator?.read(bytes) ?? [{ type: 'resync' }]);
+    const translator = new Translator(scope, isNamed);
+    const onRoute = (bytes: Buffer): void => push(translator.read(bytes));
     stack.use(watchSocket(route, onRoute, onLost));
     stack.use(watchSocket(nft, (bytes) => push(parseNftEvent(bytes)), onLost));
-    translator = new Translator(scope, isNamed);
     return stack;
   } catch (error) {
     stack[Symbol.dispose]();

@@ -101,16 +101,19 @@ export function setLink(writer: MessageWriter, item: LinkItem, names: LinkNames,
   if (item.type === 'vxlan' && was?.type === 'vxlan' && was.learning !== item.learning) {
     setLearning(writer, item);
   }
-  const promiscuous = item.promiscuous === true ? IFF.promiscuous : 0;
-  const change = IFF.up | (item.promiscuous === undefined ? 0 : IFF.promiscuous);
   writer.begin(RTM_NEWLINK, 0);
-  header(writer, IFF.up | promiscuous, change);
+  bringUp(writer, item.promiscuous);
   writer.str(IFLA.name, item.name);
   if (item.mtu !== undefined && item.mtu !== was?.mtu) writer.u32(IFLA.mtu, item.mtu);
   if (item.mac !== undefined && item.mac !== was?.mac) writer.mac(IFLA.address, item.mac);
   if (master !== undefined) writer.u32(IFLA.master, master);
   writer.end();
   setPort(writer, item);
+}
+
+function bringUp(writer: MessageWriter, promiscuous: boolean | undefined): void {
+  if (promiscuous === undefined) header(writer, IFF.up, IFF.up);
+  else header(writer, IFF.up | (promiscuous ? IFF.promiscuous : 0), IFF.up | IFF.promiscuous);
 }
 
 function markLink(writer: MessageWriter, item: MadeLink): void {
