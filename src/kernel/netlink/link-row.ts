@@ -96,24 +96,33 @@ export type LinkContext = {
 
 /** The model's item; a link of ours whose type we never make shows as `foreign`. */
 export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
-  const master = row.master === undefined ? undefined : context.name(row.master);
-  const common = {
-    kind: 'link' as const,
-    name: row.name,
-    mtu: row.mtu,
-    promiscuous: (row.flags & IFF.promiscuous) !== 0,
-    ...(isUp(row) ? {} : { down: true as const }),
-    ...(row.mac === undefined ? {} : { mac: row.mac }),
-    ...(master === undefined ? {} : { master }),
-    ...(row.hairpin === undefined ? {} : { hairpin: row.hairpin }),
-    ...(row.isolated === undefined ? {} : { isolated: row.isolated }),
-  };
+  const common = { ...commonOf(row, context), ...portOf(row) };
   if (!row.ours) return { ...common, type: 'foreign' };
   if (row.vxlan !== undefined) return vxlanItem(common, row.vxlan, context);
   if (row.kind === 'bridge' || row.kind === 'veth' || row.kind === 'ifb') {
     return { ...common, type: row.kind };
   }
   return { ...common, type: 'foreign' };
+}
+
+function commonOf(row: LinkRow, context: LinkContext): Common {
+  const master = row.master === undefined ? undefined : context.name(row.master);
+  return {
+    kind: 'link',
+    name: row.name,
+    mtu: row.mtu,
+    promiscuous: (row.flags & IFF.promiscuous) !== 0,
+    ...(isUp(row) ? {} : { down: true }),
+    ...(row.mac === undefined ? {} : { mac: row.mac }),
+    ...(master === undefined ? {} : { master }),
+  };
+}
+
+function portOf({ hairpin, isolated }: LinkRow): Pick<Common, 'hairpin' | 'isolated'> {
+  return {
+    ...(hairpin === undefined ? {} : { hairpin }),
+    ...(isolated === undefined ? {} : { isolated }),
+  };
 }
 
 type Common = Omit<Extract<LinkItem, { type: 'foreign' }>, 'type'>;

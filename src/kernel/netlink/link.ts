@@ -98,17 +98,19 @@ function putVxlan(writer: MessageWriter, item: VxlanLink, parent: number): void 
 export function setLink(writer: MessageWriter, item: LinkItem, names: LinkNames, was?: LinkItem): void {
   const master = item.master === undefined ? undefined : names.index(item.master);
   if (isMade(item)) markLink(writer, item);
-  if (item.type === 'vxlan' && was?.type === 'vxlan' && was.learning !== item.learning) {
-    setLearning(writer, item);
-  }
+  if (item.type === 'vxlan') setLearning(writer, item, was);
   writer.begin(RTM_NEWLINK, 0);
   bringUp(writer, item.promiscuous);
   writer.str(IFLA.name, item.name);
-  if (item.mtu !== undefined && item.mtu !== was?.mtu) writer.u32(IFLA.mtu, item.mtu);
-  if (item.mac !== undefined && item.mac !== was?.mac) writer.mac(IFLA.address, item.mac);
+  putChanges(writer, item, was);
   if (master !== undefined) writer.u32(IFLA.master, master);
   writer.end();
   setPort(writer, item);
+}
+
+function putChanges(writer: MessageWriter, { mtu, mac }: LinkItem, was?: LinkItem): void {
+  if (mtu !== undefined && mtu !== was?.mtu) writer.u32(IFLA.mtu, mtu);
+  if (mac !== undefined && mac !== was?.mac) writer.mac(IFLA.address, mac);
 }
 
 function bringUp(writer: MessageWriter, promiscuous: boolean | undefined): void {
@@ -132,7 +134,8 @@ function markLink(writer: MessageWriter, item: MadeLink): void {
   writer.end();
 }
 
-function setLearning(writer: MessageWriter, item: VxlanLink): void {
+function setLearning(writer: MessageWriter, item: VxlanLink, was?: LinkItem): void {
+  if (was?.type !== 'vxlan' || was.learning === item.learning) return;
   writer.begin(RTM_NEWLINK, 0);
   header(writer);
   writer.str(IFLA.name, item.name);

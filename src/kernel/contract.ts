@@ -1,0 +1,160 @@
+/** What every Kernel does, as checks that run against any: the real one and the fake one. */
+import assert from 'node:assert/strict';
+import { diff, type Step } from '#model/diff.ts';
+import { Fault } from '#model/fault.ts';
+import { hostState, type Item, keyOf } from '#model/host.ts';
+import { address } from '#net/address.ts';
+import { mac } from '#net/mac.ts';
+import { interfaceAddress, prefix } from '#net/prefix.ts';
+import type { Kernel } from './kernel.ts';
+
+/** An empty namespace with a foreign link `eth0` (up, 10.9.0.1/24), and an empty one for a pod. */
+export type Subject = { readonly kernel: Kernel; readonly podNetns: number };
+export type Check = (subject: Subject) => void | Promise<void>;
+
+const NOTHING = { sysctls: [], foreignLinks: [] };
+const remote = mac('02:00:00:00:01:00');
+const POD = {
+  hostName: 'tt00000000001',
+  podName: 'eth0',
+  podMac: mac('02:00:00:00:00:99'),
+  mtu: 1400,
+};
+
+const vxlan = {
+  kind: 'link',
+  type: 'vxlan',
+  name: 'tartan.1',
+  vni: 1,
+  port: 8472,
+  local: address('10.9.0.1'),
+  parent: 'eth0',
+  learning: false,
+  gbp: false,
+  mtu: 1450,
+  mac: mac('02:00:00:00:00:02'),
+} as const satisfies Item;
+const peerRoute = {
+  kind: 'route',
+  type: 'unicast',
+  prefix: prefix('10.1.1.0/24'),
+  table: 254,
+  metric: 512,
+  link: 'tartan.1',
+  via: address('10.1.1.0'),
+  onlink: true,
+} as const satisfies Item;
+const peer: readonly Item[] = [
+  vxlan,
+  { kind: 'address', link: 'tartan.1', address: interfaceAddress(address('10.1.0.0'), 32) },
+  { kind: 'neighbor', link: 'tartan.1', address: address('10.1.1.0'), mac: remote },
+  { kind: 'fdb', link: 'tartan.1', mac: remote, remote: address('10.9.0.2') },
+  peerRoute,
+  { kind: 'route', type: 'blackhole', prefix: prefix('10.1.0.0/24'), table: 254, metric: 4096 },
+  { kind: 'route', type: 'blackhole', prefix: prefix('fd02::/64'), table: 254, metric: 4096 },
+];
+
+function add(item: Item): Step {
+  return { op: 'add', key: keyOf(item), item };
+}
+
+function converge(kernel: Kernel, items: readonly Item[]): void {
+  const wanted = hostState(items);
+  assert.deepEqual(kernel.apply(diff(wanted, kernel.observe(NOTHING))), []);
+  assert.deepEqual(diff(wanted, kernel.observe(NOTHING)), []);
+}
+
+export const CONTRACT: Readonly<Record<string, Check>> = {
+  'a namespace without our marks shows nothing': ({ kernel }) => {
+    assert.deepEqual([...kernel.observe(NOTHING)], []);
+  },
+  'what is applied is what is seen, and can be taken away': ({ kernel }) => {
+    converge(kernel, peer);
+    converge(kernel, []);
+    assert.equal(kernel.observe(NOTHING).size, 0);
+  },
+  'a changed item is changed, a changed VXLAN identity is made anew': ({ kernel }) => {
+    converge(kernel, peer);
+    const moved = peer.map((item) => (item.kind === 'fdb' ? { ...item, remote: address('10.9.0.3') } : item));
+    converge(kernel, moved);
+    const steps = diff(hostState([{ ...vxlan, vni: 7 }]), hostState([vxlan]));
+    assert.deepEqual(kernel.apply(steps), []);
+    const seen = kernel.observe(NOTHING);
+    assert.equal((seen.get('link tartan.1') as typeof vxlan | undefined)?.vni, 7);
+    assert.equal(seen.has('fdb tartan.1 02:00:00:00:01:00'), false, 'entries went with the old device');
+  },
+  'one step that fails does not keep the others from being done': ({ kernel }) => {
+    const lost = { ...peerRoute, prefix: prefix('10.1.9.0/24'), link: 'nowhere' };
+    const failures = kernel.apply([add(vxlan), add(lost), add(peerRoute)]);
+    assert.deepEqual(
+      failures.map(({ step, code }) => [step.key, code]),
+      [[keyOf(lost), 'ENODEV']],
+    );
+    assert.ok(kernel.observe(NOTHING).has(keyOf(peerRoute)));
+  },
+  'removing what is gone is no failure': ({ kernel }) => {
+    const steps = peer.map((item): Step => ({ op: 'remove', key: keyOf(item), was: item }));
+    assert.deepEqual(kernel.apply(steps), []);
+  },
+  'adding what is there already is no failure': ({ kernel }) => {
+    assert.deepEqual(kernel.apply(peer.map(add)), []);
+    assert.deepEqual(kernel.apply(peer.map(add)), []);
+  },
+  'what stands on a link goes with it': ({ kernel }) => {
+    converge(kernel, peer);
+    assert.deepEqual(kernel.apply([{ op: 'remove', key: keyOf(vxlan), was: vxlan }]), []);
+    const left = [...kernel.observe(NOTHING).keys()].sort();
+    assert.deepEqual(left, ['route 254 10.1.0.0/24 4096', 'route 254 fd02::/64 4096']);
+  },
+  'a stranger’s link is neither made over nor removed': async ({ kernel }) => {
+    const item = { kind: 'link', type: 'bridge', name: 'eth0' } as const;
+    assert.equal(kernel.apply([add(item)])[0]?.code, 'EEXIST');
+    assert.equal(kernel.apply([{ op: 'remove', key: keyOf(item), was: item }])[0]?.code, 'EPERM');
+    await kernel.reapLinks(['eth0']);
+    assert.ok(kernel.observe({ ...NOTHING, foreignLinks: ['eth0'] }).has('link eth0'));
+  },
+  'a pair spans two namespaces, once, and is reaped': async ({ kernel, podNetns }) => {
+    const pair = { ...POD, netns: podNetns };
+    const { hostIndex, podIndex } = kernel.createPair(pair);
+    assert.ok(hostIndex > 0 && podIndex > 0);
+    assert.throws(() => kernel.createPair(pair), Fault);
+    using pod = kernel.within(podNetns);
+    const inside = { ...NOTHING, foreignLinks: ['eth0'] };
+    assert.equal((pod.observe(inside).get('link eth0') as { down?: true }).down, true);
+    const eth0 = { kind: 'link', type: 'foreign', name: 'eth0', mac: POD.podMac } as const;
+    const home = {
+      kind: 'address',
+      link: 'eth0',
+      address: interfaceAddress(address('10.1.0.7'), 32),
+    } as const;
+    assert.deepEqual(pod.apply([add(eth0), add(home)]), []);
+    assert.deepEqual(diff(hostState([eth0, home]), pod.observe(inside)), []);
+    await kernel.reapLinks([POD.hostName, 'tt0000000000f']);
+    assert.equal(kernel.observe(NOTHING).size, 0);
+    assert.equal(pod.observe(inside).size, 0);
+  },
+  'changes are told': async ({ kernel }) => {
+    const stop = new AbortController();
+    const told = new Map<string, Item | undefined>();
+    const following = (async () => {
+      for await (const change of kernel.changes(stop.signal)) {
+        if (change.type !== 'item') continue;
+        told.set(change.key, change.seen);
+        const gone = [keyOf(vxlan), keyOf(peerRoute)].every(
+          (key) => told.has(key) && told.get(key) === undefined,
+        );
+        if (gone) stop.abort();
+      }
+    })();
+    const patience = setTimeout(() => stop.abort(), 3000);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.deepEqual(kernel.apply(peer.map(add)), []);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    for (const item of peer) assert.ok(told.get(keyOf(item)) !== undefined, `${keyOf(item)} was not told`);
+    kernel.apply([{ op: 'remove', key: keyOf(vxlan), was: vxlan }]);
+    await following;
+    clearTimeout(patience);
+    assert.equal(told.get(keyOf(vxlan)), undefined);
+    assert.equal(told.get(keyOf(peerRoute)), undefined, 'the route went with its link');
+  },
+};
