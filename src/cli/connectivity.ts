@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { Argument, type Command } from 'commander';
 import type { PodStatus, Status } from '#api/status.ts';
 import { renderTable } from '#lib/table.ts';
+import type { Family } from '#net/address.ts';
 import { connectAgent } from './client.ts';
 import { requireRoot } from './install.ts';
 import { configOf, formatOf, textOption, withConfig, withOutput } from './options.ts';
@@ -21,6 +22,8 @@ type Source = {
   readonly kind: 'node' | 'pod';
   readonly netns: string;
   readonly mtu: number;
+  /** Families that it has an address of; it asks in no other. */
+  readonly families: ReadonlySet<Family>;
 };
 type Target = {
   readonly name: string;
@@ -58,20 +61,34 @@ function sourcesOf(status: Status): Source[] {
     kind: 'node' as const,
     netns: `/proc/${status.pid}/ns/net`,
     mtu: status.underlay?.mtu ?? 1280,
+    families: new Set(ownAddresses(status).map(familyOf)),
   };
   return [node, ...status.pods.filter(isLive).map(podSource)];
 }
 
+function ownAddresses({ underlay }: Status): string[] {
+  return [underlay?.local[4], underlay?.local[6]].filter((one) => one !== undefined);
+}
+
+function familyOf(address: string): Family {
+  return address.includes(':') ? 6 : 4;
+}
+
 function podSource(pod: PodStatus): Source {
-  return { name: podName(pod), kind: 'pod', netns: pod.netns, mtu: pod.mtu };
+  return {
+    name: podName(pod),
+    kind: 'pod',
+    netns: pod.netns,
+    mtu: pod.mtu,
+    families: new Set(pod.addresses.map(familyOf)),
+  };
 }
 
 function targetsOf(status: Status): Target[] {
   const mtu = status.underlay?.mtu ?? 1280;
   const node = (name: string, address: string): Target => ({ name, kind: 'node', address, mtu });
-  const own = [status.underlay?.local[4], status.underlay?.local[6]].filter((one) => one !== undefined);
   return [
-    ...own.map((address) => node(status.node, address)),
+    ...ownAddresses(status).map((address) => node(status.node, address)),
     ...status.peers.flatMap((peer) => peer.addresses.map((address) => node(peer.name, address))),
     ...status.pods.filter(isLive).flatMap((pod) =>
       pod.addresses.map((address) => ({
@@ -95,7 +112,7 @@ function unique(targets: readonly Target[]): Target[] {
 
 function questions(source: Source, targets: readonly Target[]): (() => Promise<Result>)[] {
   return targets
-    .filter((target) => target.name !== source.name)
+    .filter(({ name, address }) => name !== source.name && source.families.has(familyOf(address)))
     .flatMap((target) => {
       const result = { from: source.name, to: target.name, address: target.address };
       const size = Math.min(source.mtu, target.mtu);
