@@ -94,6 +94,12 @@ export async function referenceSubject(plugin: 'bridge' | 'ptp'): Promise<Subjec
   };
 }
 
+/** Our pools come from the node's subnets; ranges in the configuration narrow them to the families that a case wants. */
+function ownRanges(families: readonly (4 | 6)[]): object {
+  const ranges = families.map((family) => [{ subnet: family === 4 ? V4 : V6 }]);
+  return { type: 'tartan', ranges };
+}
+
 const CAPABILITIES = ['portMappings', 'bandwidth', 'ips', 'mac', 'ipRanges', 'dns', 'aliases'];
 
 /** Tartan with the given wiring; one executable does what the reference does by a chain. */
@@ -101,9 +107,10 @@ export async function tartanSubject(wiring: 'routed' | 'bridge'): Promise<Subjec
   const host = await startNode(`our-${wiring}`, {
     network: {
       name: 'bxnet',
-      ranges: ['10.88.0.0/16', 'fd88::/64'],
-      nodeSubnets: [V4, V6],
+      ipv4: { range: '10.88.0.0/16', nodeSubnet: V4 },
+      ipv6: { range: 'fd88::/64', nodeSubnet: V6 },
     },
+    addresses: { quarantineSeconds: 0 },
     wiring: { type: wiring },
   });
   return {
@@ -119,13 +126,15 @@ export async function tartanSubject(wiring: 'routed' | 'bridge'): Promise<Subjec
         {
           type: 'tartan-cni',
           capabilities: Object.fromEntries(CAPABILITIES.map((capability) => [capability, true])),
-          families: families.map((family) => `IPv${family}`),
+          ...(wish.runtimeRanges ? {} : { ipam: ownRanges(families) }),
           ...wish.extra,
         },
       ],
     }),
     leases: async () => {
-      throw new Error('to be read by `tartan status -o json`');
+      const done = await host.run(['status', '-o', 'json']);
+      const { pods } = JSON.parse(done.stdout) as { pods: { addresses: string[] }[] };
+      return pods.flatMap((pod) => pod.addresses.map((address) => address.split('/')[0] ?? '')).sort();
     },
     stop: () => host.stop(),
   };

@@ -62,6 +62,8 @@ export type Node = CniHost & {
   /** Process id of the running agent. */
   pid(): number;
   log(): string;
+  /** A command of the program on this node's settings: `run(['status', '-o', 'json'])`. */
+  run(words: readonly string[]): Promise<Output>;
   /** SIGKILL, and until it is gone. */
   kill(): Promise<void>;
   /** Starts the agent (again) and waits until it serves. */
@@ -201,6 +203,8 @@ function mergeSettings(
   paths: Paths,
 ): Record<string, unknown> {
   return {
+    apiVersion: 'tartan.dev/v1',
+    kind: 'Settings',
     profile: 'flannel',
     ...settings,
     node: { name },
@@ -270,6 +274,16 @@ export async function startNode(
     log,
     restart,
     stop,
+    run: (words) =>
+      execute([
+        'nsenter',
+        `--net=${netns.path}`,
+        process.execPath,
+        agentProgram(),
+        ...words,
+        '--config',
+        settingsFile,
+      ]),
     pid: () => agent?.pid ?? 0,
     kill: () => end('SIGKILL'),
   };

@@ -12,10 +12,23 @@ import { whyNoTartan } from './node.ts';
 const why = whyNoKernel(['podman', 'runc', 'busybox', 'curl', 'nft']);
 
 const addressIn = (text: string): string => /inet (10\.88\.\d+\.\d+)/.exec(text)?.[1] ?? '';
-const SERVE = (name: string): string => `mkdir -p /www; echo hello-from-${name} > /www/index.html; exec /bin/httpd -f -p 8080 -h /www`;
+const SERVE = (name: string): string =>
+  `mkdir -p /www; echo hello-from-${name} > /www/index.html; exec /bin/httpd -f -p 8080 -h /www`;
 
 async function startWeb(podman: Podman, name: string, ports: readonly string[]): Promise<string> {
-  await podman.must('run', '-d', '--name', name, '--network', 'bxnet', ...ports, IMAGE, '/bin/sh', '-c', SERVE(name));
+  await podman.must(
+    'run',
+    '-d',
+    '--name',
+    name,
+    '--network',
+    'bxnet',
+    ...ports,
+    IMAGE,
+    '/bin/sh',
+    '-c',
+    SERVE(name),
+  );
   return addressIn(await podman.must('exec', name, '/bin/ip', '-4', 'addr', 'show', 'eth0'));
 }
 
@@ -35,7 +48,13 @@ async function wholeLife(cluster: RuntimeCluster, image: string): Promise<void> 
       for (const to of webs) {
         if (from === to) continue;
         await waitFor(`${from.name} to reach ${to.name}`, async () => {
-          const page = await from.podman.run('exec', from.name, '/bin/sh', '-c', `ping -c 1 -W 2 ${to.address} >/dev/null && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 ${to.address} 8080`);
+          const page = await from.podman.run(
+            'exec',
+            from.name,
+            '/bin/sh',
+            '-c',
+            `ping -c 1 -W 2 ${to.address} >/dev/null && printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 3 ${to.address} 8080`,
+          );
           return page.stdout.includes(`hello-from-${to.name}`);
         });
       }
@@ -46,8 +65,16 @@ async function wholeLife(cluster: RuntimeCluster, image: string): Promise<void> 
     for (const podman of podmen) await podman.must('rm', '-fa', '-t', '0');
     for (const node of cluster.nodes) {
       const left = node.netns.list<{ ifname: string }>('link show type veth').map((link) => link.ifname);
-      assert.deepEqual(left.filter((name) => name !== 'eth0'), [], 'no container link is left');
-      assert.doesNotMatch(await node.netns.must(['nft', 'list', 'ruleset']), /18080/, 'no host port rule is left');
+      assert.deepEqual(
+        left.filter((name) => name !== 'eth0'),
+        [],
+        'no container link is left',
+      );
+      assert.doesNotMatch(
+        await node.netns.must(['nft', 'list', 'ruleset']),
+        /18080/,
+        'no host port rule is left',
+      );
     }
   } finally {
     for (const podman of podmen) await podman.stop();
@@ -61,8 +88,12 @@ describe('podman', { skip: why ?? false }, () => {
   if (why === undefined) writeImage(image);
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
 
-  test('the reference bridge plugin on one node', async () => wholeLife(await referenceCluster('1.0.0'), image));
+  test('the reference bridge plugin on one node', async () =>
+    wholeLife(await referenceCluster('1.0.0'), image));
   test('Tartan on two nodes', { skip: whyNoTartan() ?? false }, async () => {
-    await wholeLife(await tartanCluster('1.0.0', { network: { name: 'bxnet', ranges: ['10.88.0.0/16'] } }), image);
+    await wholeLife(
+      await tartanCluster('1.0.0', { network: { name: 'bxnet', ipv4: { range: '10.88.0.0/16' } } }),
+      image,
+    );
   });
 });

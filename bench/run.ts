@@ -1,0 +1,14 @@
+/** `npm run bench [name …]`: every benchmark, or those named. Each prints its ratios and keeps its figures in bench/results. */
+import { whyNoKernel } from '../test/host/namespace.ts';
+import { benchCni } from './cni.ts';
+
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = { cni: benchCni };
+
+const why = whyNoKernel(['ip', 'gcc', 'nsenter', 'iperf3']);
+if (why !== undefined) throw new Error(`benchmarks cannot run: ${why}`);
+const named = process.argv.slice(2);
+for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {
+  const bench = BENCHES[name];
+  if (bench === undefined) throw new Error(`no benchmark ${name} (${Object.keys(BENCHES).join(', ')})`);
+  await bench();
+}
