@@ -85,7 +85,7 @@ export class FakeKernel implements Kernel, Disposable {
     if (made && this.#foreign.has(item.name)) return refuse('EEXIST', `${item.name} is not ours`);
     const anew = made && step.op === 'recreate';
     if (anew) this.#drop(key);
-    this.#set(anew ? item : ({ ...before, ...item } as LinkItem));
+    this.#set(anew ? item : { ...before, ...item });
     return undefined;
   }
 
