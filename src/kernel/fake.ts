@@ -3,6 +3,7 @@
  * stays his, and what stands on a link goes with it. Namespaces are numbers. For tests of what uses a Kernel.
  */
 import type { Step } from '#model/diff.ts';
+import type { ForeignChain } from '#model/facts.ts';
 import { Fault } from '#model/fault.ts';
 import { type Item, type ItemKey, keyOf, type LinkItem } from '#model/host.ts';
 import type { Underlay, UnderlayLink } from '#model/underlay.ts';
@@ -20,6 +21,7 @@ export class FakeKernel implements Kernel, Disposable {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #namespaces: Map<number, FakeKernel>;
   #underlay: Underlay = NO_UNDERLAY;
+  #forwardChains: readonly ForeignChain[] = [];
   #lastIndex = 1;
 
   constructor(namespaces = new Map<number, FakeKernel>()) {
@@ -31,6 +33,10 @@ export class FakeKernel implements Kernel, Disposable {
   setUnderlay(underlay: Underlay): void {
     this.#underlay = underlay;
     for (const { name, mtu } of underlay.links.filter((link) => !link.ours)) this.addForeign(name, mtu);
+    this.#tell({ type: 'underlay' });
+  }
+  setForwardChains(chains: readonly ForeignChain[]): void {
+    this.#forwardChains = chains;
     this.#tell({ type: 'underlay' });
   }
   addForeign(name: string, mtu = 1500): void {
@@ -115,6 +121,10 @@ export class FakeKernel implements Kernel, Disposable {
     );
     const links = ours.map((item, index) => ourLink(item as LinkItem, 1000 + index));
     return { ...this.#underlay, links: [...this.#underlay.links, ...links] };
+  }
+
+  forwardChains(): ForeignChain[] {
+    return [...this.#forwardChains];
   }
 
   createPair(pair: VethPair): { hostIndex: number; podIndex: number } {

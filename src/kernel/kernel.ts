@@ -6,6 +6,7 @@ import type { Address } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import type { Protocol } from '#model/attachment.ts';
 import type { Step } from '#model/diff.ts';
+import type { ForeignChain } from '#model/facts.ts';
 import type { HostState, Item, ItemKey } from '#model/host.ts';
 import type { Underlay } from '#model/underlay.ts';
 
@@ -54,6 +55,8 @@ export interface Kernel {
   /** Changes as they happen, until the signal aborts. The kernel's echo of our own steps is among them. */
   changes(signal: AbortSignal): AsyncIterable<Change>;
   underlay(): Underlay;
+  /** Other programs' base chains at the forward hook. */
+  forwardChains(): ForeignChain[];
   /** Throws Fault `kernel` (and leaves nothing) when either name is taken or the namespace is gone. */
   createPair(pair: VethPair): { hostIndex: number; podIndex: number };
   /** Deletes links that are ours, many in one RCU grace period; resolves when they are gone. Missing ones are fine. */

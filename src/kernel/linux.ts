@@ -99,6 +99,10 @@ class LinuxKernel implements Kernel, Disposable {
     return observeUnderlay(this.#scope);
   }
 
+  forwardChains(): ReturnType<Kernel['forwardChains']> {
+    return this.#scope.run(() => this.#nft().forwardChains());
+  }
+
   createPair(pair: Parameters<Kernel['createPair']>[0]): ReturnType<Kernel['createPair']> {
     return createPair(this.#scope, pair);
   }

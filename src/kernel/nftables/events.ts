@@ -19,15 +19,21 @@ const TABLE = 1;
 /** NFTA_RULE_CHAIN and NFTA_CHAIN_NAME. */
 const CHAIN_OF_RULE = 2;
 const CHAIN_NAME = 3;
+const CHAIN_HOOK = 4;
 
-/** Somebody else touched our table, or a chain that we have a rule in: look again. Everything else is nothing. */
+/**
+ * Somebody else touched our table, or a chain that we have a rule in: look again. Somebody made a base chain or changed
+ * its policy: something foreign changed. Everything else is nothing.
+ */
 export function parseNftEvent(datagram: Buffer, interest: Interest): Change[] {
+  let foreign = false;
   for (const message of readMessages(datagram)) {
     const portOffset = message.at - 4;
     if (interest.ports.has(datagram.readUInt32LE(portOffset))) continue;
     if (concerns(message, interest)) return [{ type: 'resync' }];
+    foreign ||= isBaseChain(message);
   }
-  return [];
+  return foreign ? [{ type: 'underlay' }] : [];
 }
 
 function concerns(message: Message, interest: Interest): boolean {
@@ -38,6 +44,13 @@ function concerns(message: Message, interest: Interest): boolean {
   const table = attributes.str(TABLE);
   if (table === NFT_TABLE && (family === 'inet' || family === 'bridge')) return true;
   return concernsChain(type, `${family} ${table}`, attributes, interest.chains);
+}
+
+function isBaseChain(message: Message): boolean {
+  if (nftType(message) !== NFT_MSG.newChain) return false;
+  return (
+    new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end).data(CHAIN_HOOK) !== undefined
+  );
 }
 
 function concernsChain(

@@ -1,5 +1,6 @@
 /** The nftables part of one network namespace: our tables, their elements, our rules in others' chains. */
 import type { Step } from '#model/diff.ts';
+import type { ForeignChain } from '#model/facts.ts';
 import type { Item } from '#model/host.ts';
 import type { Change, Failure } from '../kernel.ts';
 import { openNetlink } from '../netlink/socket.ts';
@@ -7,6 +8,7 @@ import { NETLINK_NETFILTER } from '../sys.ts';
 import { applyElements, dumpElements, type ElementStep } from './elements.ts';
 import { parseNftEvent } from './events.ts';
 import { ForeignRules } from './foreign.ts';
+import { listForwardChains } from './forward-chains.ts';
 import { netlinkPort, openLibrary } from './library.ts';
 import { Tables } from './tables.ts';
 
@@ -17,6 +19,8 @@ export type Nftables = {
    */
   apply(steps: readonly Step[]): Failure[];
   observe(): Item[];
+  /** Base chains of others at the forward hook. */
+  forwardChains(): ForeignChain[];
   /** What a datagram of the group NFNLGRP_NFTABLES means; nothing for our own writes. */
   changes(datagram: Buffer): Change[];
   close(): void;
@@ -48,6 +52,7 @@ export function openNftables(): Nftables {
   return {
     apply: (steps) => runs(steps).flatMap(([kind, run]) => applyRun(kind, run)),
     observe: () => [...tables.observe(), ...dumpElements(socket), ...rules.observe()],
+    forwardChains: () => listForwardChains(library),
     changes: (datagram) => parseNftEvent(datagram, { ports, chains: rules.chains }),
     close: () => {
       library.close();

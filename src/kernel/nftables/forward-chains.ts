@@ -1,0 +1,66 @@
+/**
+ * Other programs' filters of forwarded packets, read from nft's own listing (counters left out). Only what nf_tables
+ * holds is seen: rules of the legacy iptables modules are in no listing.
+ */
+import type { ForeignChain } from '#model/facts.ts';
+import { NFT_TABLE } from '#model/numbers.ts';
+import { NftError, type NftLibrary } from './library.ts';
+
+const FAMILIES = new Set(['ip', 'ip6', 'inet']);
+/** Docker jumps here first, and leaves the chain to the user. */
+const USER_CHAIN = 'DOCKER-USER';
+/** A rule without a condition that ends a packet's way. */
+const FINAL = /^(?:counter (?:packets \d+ bytes \d+ )?)?(?:drop|reject(?: with .*)?|xt target "REJECT")$/;
+
+type ListedChain = { family: string; table: string; chain: string; body: string[] };
+
+/** Base chains at the forward hook in tables that are not ours. */
+export function listForwardChains(library: NftLibrary): ForeignChain[] {
+  const chains = readChains(library.run('list chains')).filter(({ table }) => table !== NFT_TABLE);
+  const users = new Set(chains.filter(({ chain }) => chain === USER_CHAIN).map(tableOf));
+  return chains.flatMap((one): ForeignChain[] => {
+    const base = /^type filter hook forward .*?policy (accept|drop);/.exec(one.body[0] ?? '');
+    if (base === null || !FAMILIES.has(one.family)) return [];
+    const policy = base[1] as 'accept' | 'drop';
+    return [
+      {
+        family: one.family as ForeignChain['family'],
+        table: one.table,
+        chain: one.chain,
+        policy,
+        ...(policy === 'accept' && endsInDrop(library, one) ? { rejects: true } : {}),
+        ...(users.has(tableOf(one)) ? { userChain: USER_CHAIN } : {}),
+      },
+    ];
+  });
+}
+
+function tableOf({ family, table }: ListedChain): string {
+  return `${family} ${table}`;
+}
+
+/** Blocks of `table FAMILY NAME { chain NAME { … } }` as nft prints them, one statement a line. */
+export function readChains(listing: string): ListedChain[] {
+  const chains: ListedChain[] = [];
+  let family = '';
+  let table = '';
+  for (const line of listing.split('\n').map((text) => text.trim())) {
+    const [, word, ...names] = /^(table|chain) (?:(\S+) )?(\S+) \{/.exec(line) ?? [];
+    if (word === 'table') [family = '', table = ''] = names;
+    else if (word === 'chain') chains.push({ family, table, chain: names[1] ?? '', body: [] });
+    else if (line !== '' && line !== '}') chains.at(-1)?.body.push(line);
+  }
+  return chains;
+}
+
+/** The chain may be gone since it was listed. */
+function endsInDrop(library: NftLibrary, { family, table, chain }: ListedChain): boolean {
+  try {
+    const [listed] = readChains(library.run(`list chain ${family} ${table} ${chain}`));
+    const last = listed?.body.at(-1)?.replace(/ comment ".*"$/, '');
+    return last !== undefined && FINAL.test(last);
+  } catch (error) {
+    if (error instanceof NftError) return false;
+    throw error;
+  }
+}
