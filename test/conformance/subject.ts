@@ -108,7 +108,7 @@ export async function tartanSubject(wiring: 'routed' | 'bridge'): Promise<Subjec
     network: {
       name: 'bxnet',
       ipv4: { range: '10.88.0.0/16', nodeSubnet: V4 },
-      ipv6: { range: 'fd88::/64', nodeSubnet: V6 },
+      ipv6: { range: 'fd88::/96', subnetLength: 112, nodeSubnet: V6 },
     },
     addresses: { quarantineSeconds: 0 },
     wiring: { type: wiring },

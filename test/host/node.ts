@@ -189,7 +189,7 @@ function installExecutable(paths: Paths): string {
   const socket = join(paths.run, 'cni.sock');
   for (const name of ['tartan-cni', 'loopback']) {
     copyFileSync(EXECUTABLE, join(paths.bin, name));
-    writeFileSync(join(paths.bin, `${name}.socket`), socket);
+    writeFileSync(join(paths.bin, `${name}.socket`), `${socket}\n`);
   }
   // A delegate of an IPAM plugin is looked for on CNI_PATH like any other.
   for (const name of ['host-local', 'static'])
@@ -248,16 +248,20 @@ export async function startNode(
         stdio: ['ignore', out, out],
       },
     );
-    await waitFor(
-      `the agent of ${name} to serve; its log:\n${log()}`,
-      async () => {
-        if (agent?.exitCode !== null) throw new Error(`the agent of ${name} ended:\n${log()}`);
-        if (!existsSync(socket) || !statSync(socket).isSocket()) return false;
-        const status = await cni('STATUS', {}, { cniVersion: '1.1.0', name: 'tartan', type: 'tartan-cni' });
-        return status.code === 0;
-      },
-      20_000,
-    );
+    let last = 'no socket';
+    const serves = async (): Promise<boolean> => {
+      if (agent?.exitCode !== null) throw new Error(`the agent of ${name} ended:\n${log()}`);
+      if (!existsSync(socket) || !statSync(socket).isSocket()) return false;
+      const { name: network = 'tartan' } = (settings.network ?? {}) as { name?: string };
+      const status = await cni('STATUS', {}, { cniVersion: '1.1.0', name: network, type: 'tartan-cni' });
+      last = status.stdout;
+      return status.code === 0;
+    };
+    try {
+      await waitFor(`the agent of ${name} to serve`, serves, 20_000);
+    } catch (error) {
+      throw new Error(`${String(error)}; STATUS: ${last}; its log:\n${log()}`, { cause: error });
+    }
   }
   async function stop(): Promise<void> {
     await end('SIGTERM');
