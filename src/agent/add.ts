@@ -4,8 +4,9 @@ import type { Bench, Call } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
 import { delegateAdd, undoDelegate } from './delegated.ts';
 import { netnsOf } from './container.ts';
-import { contextOf, type Given, newAttachment, planAttachment } from './plan.ts';
+import { chainedKey, contextOf, type Given, newAttachment, planAttachment } from './plan.ts';
 import { removeAttachment } from './remove.ts';
+import type { RangeSet } from '#cni/ranges.ts';
 import { type AddRequest, configHash } from '#cni/request.ts';
 import type { CniResult } from '#model/cni-result.ts';
 import type { Failure, Kernel } from '#kernel/kernel.ts';
@@ -22,7 +23,8 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   const netns = netnsOf(request.netns, call);
   undo.defer(async () => closeSync(netns));
   const inode = Number(netnsInode(netns));
-  const existing = bench.ledger.get(request.key);
+  const key = request.prevResult === undefined ? request.key : chainedKey(request.key);
+  const existing = bench.ledger.get(key);
   if (existing !== undefined) return answerAgain(bench, existing, { inode, hash: configHash(request.raw) });
 
   // From here on everything that is done is undone unless the end is reached.
@@ -92,8 +94,7 @@ async function takeAddresses(
     return { addresses: request.prevResult.ips.map((ip) => ip.address), gateways: [] };
   }
   const { ipam } = request.wish;
-  if (ipam.type === 'own')
-    return bench.pools.allocate(attachmentId(request.key), request.wish.addresses, ipam.ranges);
+  if (ipam.type === 'own') return allocate(bench, request, ipam.ranges);
   means.rollback.defer(() => undoDelegate(ipam.plugin, means.call));
   const delegated = await delegateAdd(ipam.plugin, means.call, request.version);
   return {
@@ -101,6 +102,18 @@ async function takeAddresses(
     gateways: delegated.ips.flatMap((ip) => (ip.gateway === undefined ? [] : [ip.gateway])),
     delegated,
   };
+}
+
+/** An address may be out of reach only because the link of its last owner is still being deleted: that is waited for. */
+async function allocate(bench: Bench, request: AddRequest, ranges: readonly RangeSet[]): Promise<Given> {
+  const take = (): Given => bench.pools.allocate(attachmentId(request.key), request.wish.addresses, ranges);
+  try {
+    return take();
+  } catch (error) {
+    if (!bench.reaper.busy) throw error;
+    await bench.reaper.idle();
+    return take();
+  }
 }
 
 /** Makes the pair and applies both sides. Throws Fault with every step that failed. */

@@ -8,6 +8,7 @@ import type { Server as SocketServer } from 'node:net';
 import { serveApi, serveText } from './api-server.ts';
 import { Attachments, type Ledger } from './attachments.ts';
 import { Cluster } from './cluster.ts';
+import { type Chores, startChores } from './chores.ts';
 import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
@@ -17,20 +18,24 @@ import type { Metrics } from './metrics.ts';
 import { Pools } from './pools.ts';
 import { Reaper } from './reaper.ts';
 import { Subnets } from './subnets.ts';
+import { SysctlMemory } from './sysctl-memory.ts';
 import { API_SOCKET } from '#api/admin.ts';
 import { apiHandlers, textHandlers } from './answers.ts';
 import type { Clock } from '#lib/clock.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
+import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay } from '#model/underlay.ts';
-import type { NodeAdvert } from '#model/world.ts';
-import { families } from '#net/per-family.ts';
+import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
+import { families, familyValues } from '#net/per-family.ts';
 
 import type { Store, Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;
 const PLACE_RESYNC_MS = 15_000;
+/** In the ledger while the node is paused: a restart of the agent does not resume. */
+const PAUSED = 'paused';
 
 export type AgentParts = {
   readonly settings: Settings;
@@ -52,6 +57,8 @@ export class Agent {
   readonly subnets: Subnets;
   readonly pools: Pools;
   readonly attachments: Attachments;
+  readonly sysctls: SysctlMemory;
+  readonly chores: Chores;
   readonly startedAt = new Date().toISOString();
   readonly #hostLoop: Reconciler;
   readonly #placeLoop: Reconciler;
@@ -66,19 +73,23 @@ export class Agent {
     this.#parts = parts;
     const { settings, clock, signal, log, events, kernel, store, ledger } = parts;
     const reaper = new Reaper(kernel, log);
+    this.sysctls = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
     this.host = new Host({
-      kernel,
+      kernel: this.sysctls.watch(kernel),
       brake: settings.brake,
       log,
       nudge: () => this.#hostLoop?.nudge(),
       reap: (names) => void reaper.reap(names),
     });
+    this.host.paused = ledger.getMeta(PAUSED) !== undefined;
     this.pools = new Pools(settings, () => ledger.list());
     this.cluster = new Cluster({
       settings,
       host: this.host,
       events,
       underlay: () => kernel.underlay(),
+      claims: () => this.#allClaims(),
+      nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });
     this.subnets = new Subnets({
@@ -89,7 +100,20 @@ export class Agent {
       claims: () => this.#claims.objects,
       inUse: (subnet) => this.pools.inUse(subnet),
     });
-    this.attachments = new Attachments({
+    this.attachments = this.#openAttachments(reaper);
+    const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
+    this.attachments.recover();
+    const { inFlight } = this.attachments;
+    this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
+    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
+    this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
+    this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
+  }
+
+  #openAttachments(reaper: Reaper): Attachments {
+    const { settings, kernel, ledger, events, log } = this.#parts;
+    return new Attachments({
       settings,
       kernel,
       host: this.host,
@@ -99,15 +123,10 @@ export class Agent {
       reaper,
       events,
       log,
-      notReady: () => this.#placeProblems(),
+      notReady: () => [...this.#placeProblems(), ...this.#pauseProblems()],
+      rest: () => this.#rest(),
       crash: armCrash(process.env['TARTAN_KILL_AT']),
     });
-    const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
-    this.attachments.recover();
-    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
-    this.#claims = this.#follow('SubnetClaim', () => this.#placeLoop?.nudge());
-    this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
-    this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
   }
 
   get settings(): Settings {
@@ -150,19 +169,35 @@ export class Agent {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
     for (const server of servers) server.close();
-    await Promise.all([events, this.#hostLoop.stopped, this.#placeLoop.stopped]);
+    await Promise.all([events, this.#hostLoop.stopped, this.#placeLoop.stopped, this.chores.stopped]);
   }
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
     const reasons = this.#placeProblems();
     if (reasons.length === 0 && !this.#programmed) reasons.push('peers are not programmed yet');
-    if (this.host.paused) reasons.push('paused by tartan pause');
-    return reasons;
+    return [...reasons, ...this.#pauseProblems()];
   }
 
   underlay(): Underlay {
     return this.#parts.kernel.underlay();
+  }
+
+  /** Freezes the node, also over a restart of the agent, until `release`. */
+  pause(): void {
+    this.ledger.setMeta(PAUSED, 'yes');
+    this.host.paused = true;
+  }
+
+  /** The operator agrees to what is held back, by a pause or by the brake. */
+  release(): void {
+    this.ledger.setMeta(PAUSED, undefined);
+    this.host.release();
+    this.resync();
+  }
+
+  get kernel(): Kernel {
+    return this.#parts.kernel;
   }
 
   resync(): void {
@@ -171,13 +206,30 @@ export class Agent {
   }
 
   #placeProblems(): string[] {
-    const reasons = [...this.subnets.problems()];
+    const reasons = [...this.subnets.problems(), ...this.cluster.lostSubnets()];
     if (!this.#nodes.synced || !this.#claims.synced) reasons.push('the store has not been read yet');
     else if (families(this.subnets.held).length === 0) reasons.push('the node has no subnet yet');
     if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
     else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
     if (!this.#programmed && reasons.length === 0) reasons.push('peers are not programmed yet');
     return reasons;
+  }
+
+  #pauseProblems(): string[] {
+    return this.host.paused ? ['paused by tartan pause'] : [];
+  }
+
+  #rest(): Promise<void> | undefined {
+    const { clock, signal, settings } = this.#parts;
+    const { quarantineSeconds } = settings.addresses;
+    return quarantineSeconds > 0 ? clock.sleep(quarantineSeconds * 1000, signal) : undefined;
+  }
+
+  /** What we hold counts as claimed also before the store has told us of our own claim. */
+  #allClaims(): SubnetClaim[] {
+    const node = this.settings.node.name;
+    const own = familyValues(this.subnets.held).map((subnet) => ({ node, subnet, reserved: false }));
+    return [...own, ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim)];
   }
 
   #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
@@ -192,8 +244,14 @@ export class Agent {
   }
 
   #onKernel(change: Change): void {
+    if (change.type !== 'item') this.chores.nudge();
     if (change.type === 'underlay') this.#placeLoop.nudge();
     else this.host.onChange(change);
+  }
+
+  #onClaim(): void {
+    this.cluster.unsettle();
+    this.#placeLoop?.nudge();
   }
 
   #onNode(name: string, object: Stored | undefined): void {
@@ -223,6 +281,7 @@ export class Agent {
     const started = clock.monotonicMs();
     const { cluster, host } = this;
     const complete = cluster.self !== undefined && host.removalsAllowed;
+    cluster.settle();
     const changedAt = this.#changedAtMs;
     this.#changedAtMs = undefined;
     const outcome = await host.pass();

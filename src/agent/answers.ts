@@ -16,12 +16,11 @@ export function apiHandlers(agent: Agent): ApiHandlers {
     facts: () => gatherFacts(agent),
     state: () => ({ wanted: Object.fromEntries(host.wanted), seen: Object.fromEntries(host.seen) }),
     pause: () => {
-      host.paused = true;
+      agent.pause();
       return switches();
     },
     resume: () => {
-      host.release();
-      agent.resync();
+      agent.release();
       return switches();
     },
     support: () => support(agent),
@@ -53,6 +52,7 @@ function refreshGauges(agent: Agent): void {
   const unreachable = [...cluster.peers.values()].filter((plan) => plan.legs.length === 0).length;
   metrics.peers.set({ state: 'programmed' }, cluster.peers.size - unreachable);
   metrics.peers.set({ state: 'unreachable' }, unreachable);
+  metrics.leaks.set(agent.chores.leaks.count);
   metrics.ready.set(agent.notReadyReasons().length === 0 ? 1 : 0);
   for (const { prefix, pool } of pools.list()) {
     const family = prefix.includes(':') ? '6' : '4';
@@ -83,7 +83,7 @@ async function support(agent: Agent): Promise<{ files: Record<string, string> }>
 function purge(agent: Agent): { removed: string[]; failed: string[] } {
   const { host } = agent;
   const before = [...host.seen.values()];
-  const failures = host.purge();
+  const failures = [...host.purge(), ...agent.sysctls.restore(agent.kernel)];
   const failed = new Set(failures.map((failure) => failure.step.key));
   const left = new Set(host.seen.values());
   return {

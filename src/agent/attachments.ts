@@ -12,7 +12,7 @@ import { delegate, delegateRest } from './delegated.ts';
 import type { Host } from './host.ts';
 import { addLoopback, removeLoopback } from './loopback.ts';
 import type { Events, Logger } from './log.ts';
-import { planAttachment } from './plan.ts';
+import { chainedKey, planAttachment } from './plan.ts';
 import type { Pools } from './pools.ts';
 import type { Reaper } from './reaper.ts';
 import { addAttachment } from './add.ts';
@@ -30,7 +30,7 @@ import {
 } from '#cni/request.ts';
 import { encodeResult } from '#cni/result.ts';
 import { encodeVersion } from '#cni/version.ts';
-import { findLeaks } from '#ipam/leak.ts';
+import { findLeaks, type Leak } from '#ipam/leak.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
@@ -54,6 +54,8 @@ export type Bench = {
   readonly bootId: string;
   /** Why pods cannot be added now, one sentence each. */
   readonly notReady: () => string[];
+  /** Resolves when an address whose link is gone now has rested long enough; undefined: at once. */
+  readonly rest: () => Promise<void> | undefined;
   /** Told of every enumerated place that ADD and DEL pass. */
   readonly crash: (place: Place) => void;
 };
@@ -75,6 +77,11 @@ export class Attachments {
 
   constructor(bench: Omit<Bench, 'bootId'>) {
     this.#bench = { ...bench, bootId: bootId() };
+  }
+
+  /** Ids of attachments that a request is working on. */
+  get inFlight(): ReadonlySet<string> {
+    return this.#inFlight;
   }
 
   /** The cniVersion in which an error about this message is answered. */
@@ -121,22 +128,18 @@ export class Attachments {
   async #del(request: DelRequest, call: Call): Promise<void> {
     if (request.plugin === 'loopback') return removeLoopback(this.#bench, request);
     await this.#exclusively(attachmentId(request.key), request.key.containerId, async () => {
-      const attachment = this.#bench.ledger.get(request.key);
       if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
-      if (attachment !== undefined) removeAttachment(this.#bench, attachment);
+      for (const key of [chainedKey(request.key), request.key]) {
+        const attachment = this.#bench.ledger.get(key);
+        if (attachment !== undefined) removeAttachment(this.#bench, attachment);
+      }
     });
   }
 
   async #gc(request: GcRequest, call: Call): Promise<void> {
-    const { ledger, bootId, events } = this.#bench;
+    const { events } = this.#bench;
     const problems: Problem[] = [];
-    const gc = { network: request.name, valid: request.valid };
-    for (const { attachment, why } of findLeaks({
-      attachments: ledger.list(),
-      bootId,
-      gc,
-      inFlight: this.#inFlight,
-    })) {
+    for (const { attachment, why } of this.#invalid(request)) {
       try {
         events.add('warning', `GC removes ${attachmentId(attachment)}: ${why}`);
         removeAttachment(this.#bench, attachment);
@@ -148,6 +151,16 @@ export class Attachments {
       problems.push({ path: 'ipam', message: toFault(error).message });
     });
     if (problems.length > 0) throw new Fault('kernel', 'not everything could be collected', { problems });
+  }
+
+  #invalid({ name, valid }: GcRequest): Leak[] {
+    const { ledger, bootId } = this.#bench;
+    const attachments = ledger.list();
+    const inFlight = this.#inFlight;
+    const chained = chainedKey({ network: name, containerId: '', ifname: '' }).network;
+    return [chained, name].flatMap((network) =>
+      findLeaks({ attachments, bootId, inFlight, gc: { network, valid } }),
+    );
   }
 
   #status(): void {

@@ -1,17 +1,19 @@
 /**
  * From what the stores say to what the host should be: keeps this node's own place (underlay, subnets), plans the node
- * and each peer, and hands the plans to the host. A peer is planned again only when its advert or our own place changed.
+ * and each peer, and hands the plans to the host. A peer is planned again only when its advert or our own place changed,
+ * and only for the subnets that it may use: nodes that want the same one do not fight over its route.
  */
 import type { Host } from './host.ts';
 import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
 import { requiredFamilies, selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
+import { resolveClaims, type SubnetConflict } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
-import type { NodeAdvert } from '#model/world.ts';
+import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, type PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
@@ -22,6 +24,10 @@ export type ClusterOptions = {
   readonly host: Host;
   readonly events: Events;
   readonly underlay: () => Underlay;
+  /** Claims as they stand, those of this node among them. */
+  readonly claims: () => readonly SubnetClaim[];
+  /** Asks for a `settle` soon. */
+  readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
   readonly publish: (advert: NodeAdvert) => Promise<void>;
 };
@@ -30,6 +36,10 @@ export class Cluster {
   readonly #options: ClusterOptions;
   readonly adverts = new Map<string, NodeAdvert>();
   readonly peers = new Map<string, PeerPlan>();
+  /** The advert that each peer was planned with. */
+  readonly #planned = new Map<string, NodeAdvert>();
+  #unsettled = true;
+  conflicts: readonly SubnetConflict[] = [];
   self: Self | undefined;
   #selfText = '';
   /** Why there is no underlay, for status. */
@@ -51,7 +61,8 @@ export class Cluster {
     for (const { path, message } of checkRoad(self)) this.#options.events.add('error', `${path}: ${message}`);
     this.self = self;
     this.#options.host.set('node', planNode(self));
-    for (const advert of this.adverts.values()) this.#plan(self, advert);
+    this.#planned.clear();
+    this.unsettle();
     return true;
   }
 
@@ -76,17 +87,61 @@ export class Cluster {
     if (advert === undefined) {
       this.adverts.delete(name);
       this.peers.delete(name);
+      this.#planned.delete(name);
+      this.unsettle();
       this.#options.host.set(`peer/${name}`, undefined);
       return;
     }
     this.adverts.set(name, advert);
-    if (this.self !== undefined) this.#plan(this.self, advert);
+    this.unsettle();
+  }
+
+  /** Adverts or claims changed: who may use which subnet has to be found again. */
+  unsettle(): void {
+    this.#unsettled = true;
+    this.#options.nudge();
+  }
+
+  /** Plans what changed since the last time, whatever the number of changes, with one look at all claims. */
+  settle(): void {
+    const { self } = this;
+    if (self === undefined || !this.#unsettled) return;
+    this.#unsettled = false;
+    const own = advertOf(self, true);
+    const { nodes, conflicts } = resolveClaims(
+      new Map([...this.adverts, [own.name, own]]),
+      this.#options.claims(),
+    );
+    this.#report(conflicts);
+    for (const [name, advert] of nodes) {
+      if (name === self.name || this.#planned.get(name) === advert) continue;
+      this.#planned.set(name, advert);
+      this.#plan(self, advert);
+    }
+  }
+
+  #report(conflicts: readonly SubnetConflict[]): void {
+    const before = new Set(this.conflicts.map(({ why }) => why));
+    const now = new Set(conflicts.map(({ why }) => why));
+    this.conflicts = conflicts;
+    for (const why of now) if (!before.has(why)) this.#options.events.add('error', why);
+    for (const why of before) if (!now.has(why)) this.#options.events.add('info', `settled: ${why}`);
+  }
+
+  /** Why this node may not use a subnet of its own, one sentence each. */
+  lostSubnets(): string[] {
+    return this.#lostBy(this.#name);
+  }
+
+  #lostBy(node: string): string[] {
+    return this.conflicts.filter((conflict) => conflict.node === node).map(({ why }) => why);
   }
 
   #plan(self: Self, advert: NodeAdvert): void {
     try {
       const { items, legs, unreachable } = planPeer(self, advert);
-      this.peers.set(advert.name, { legs, unreachable });
+      const lost = this.#lostBy(advert.name).map((why): Unreachable => ({ peer: advert.name, why }));
+      this.peers.set(advert.name, { legs, unreachable: [...unreachable, ...lost] });
       this.#options.host.set(`peer/${advert.name}`, items);
     } catch (error) {
       const why = `its advert cannot be planned: ${String(error)}`;

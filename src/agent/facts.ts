@@ -25,7 +25,7 @@ export function gatherFacts(agent: Agent): HostFacts {
     udpSockets: readUdpSockets().filter(
       ({ port }) => cluster.self === undefined || port !== settings.road.vxlan.port,
     ),
-    forwardChains: [],
+    forwardChains: agent.chores.foreign.chains() ?? [],
     services: activeServices(),
   };
 }

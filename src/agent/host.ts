@@ -261,8 +261,19 @@ export class Host {
   #noteApplied(step: Step): void {
     this.failures.delete(step.key);
     if (step.op === 'remove') this.#seen.delete(step.key);
-    else this.#seen.set(step.key, step.op === 'replace' ? { ...step.was, ...step.item } : step.item);
+    else
+      this.#seen.set(
+        step.key,
+        step.op === 'replace' ? withoutDown({ ...step.was, ...step.item }) : step.item,
+      );
     // What stood on the old device went with it.
     if (step.op === 'recreate') this.requestResync();
   }
+}
+
+/** A link that was just changed is up again: `down` was only ever seen, never wanted. */
+function withoutDown(item: Item): Item {
+  if (item.kind !== 'link' || item.down === undefined) return item;
+  const { down: _down, ...rest } = item;
+  return rest;
 }

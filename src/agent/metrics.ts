@@ -13,6 +13,7 @@ export type Metrics = {
   readonly items: Gauge<'state'>;
   readonly peers: Gauge<'state'>;
   readonly addresses: Gauge<'family' | 'state'>;
+  readonly leaks: Gauge;
   readonly ready: Gauge;
 };
 
@@ -40,6 +41,7 @@ export function openMetrics(node: string): Metrics {
     items: gauge('tartan_items', 'Items wanted, seen and failed', ['state']),
     peers: gauge('tartan_peers', 'Other nodes by state', ['state']),
     addresses: gauge('tartan_addresses', 'Pod addresses by state', ['family', 'state']),
+    leaks: gauge('tartan_leaked_attachments', 'Attachments whose network namespace is gone'),
     ready: gauge('tartan_ready', '1 when the node is ready for pods'),
   };
 }

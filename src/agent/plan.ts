@@ -1,7 +1,7 @@
 /** From a request to an attachment, and from an attachment to what both namespaces must hold. */
 import type { Bench } from './attachments.ts';
 import { type AddRequest, configHash } from '#cni/request.ts';
-import { type Attachment, type PodRoute } from '#model/attachment.ts';
+import type { Attachment, AttachmentKey, PodRoute } from '#model/attachment.ts';
 import type { CniResult, CniRoute } from '#model/cni-result.ts';
 import { Fault } from '#model/fault.ts';
 import { MIN_IPV6_MTU } from '#model/numbers.ts';
@@ -26,6 +26,14 @@ export type Given = {
   readonly delegated?: CniResult;
 };
 
+/**
+ * A chain may name us twice: to make the interface, and later for host ports or bandwidth. The second attachment has a
+ * network name of its own, which no configuration can have.
+ */
+export function chainedKey(key: AttachmentKey): AttachmentKey {
+  return { ...key, network: `${key.network}/chained` };
+}
+
 export function contextOf(settings: Settings): WiringContext {
   return { bridge: settings.wiring.bridge };
 }
@@ -37,9 +45,10 @@ export function newAttachment(
 ): Attachment {
   const { wish, key } = request;
   const wiring = wiringOf(bench.settings, request);
+  refuseMasquerade(bench.settings, request);
   const mtu = mtuOf(bench, request, now.given);
   return {
-    ...key,
+    ...(wiring === 'chained' ? chainedKey(key) : key),
     phase: 'planned',
     netns: request.netns,
     netnsInode: now.inode,
@@ -52,6 +61,7 @@ export function newAttachment(
     routes: [...routesOf(request), ...(now.given.delegated?.routes ?? []).map(podRoute)],
     portMappings: wish.portMappings,
     ...(wish.bandwidth === undefined ? {} : { bandwidth: wish.bandwidth }),
+    ...hairpinOf(bench.settings, request, wiring),
     ...(request.pod === undefined ? {} : { pod: request.pod }),
     ...(wish.aliases.length === 0 ? {} : { aliases: wish.aliases }),
     ...(wish.ipam.type === 'delegate' ? { delegatedIpam: wish.ipam.plugin } : {}),
@@ -70,6 +80,28 @@ function wiringOf(
     });
   }
   return wiring;
+}
+
+/**
+ * Masquerading is the node's, one for all networks. A configuration that asks for it where the node does not do it is
+ * refused; `ipMasq: false` only says that the plugin shall add none of its own, which it never does.
+ */
+function refuseMasquerade(settings: Settings, { wish }: AddRequest): void {
+  if (wish.ipMasq !== true || settings.masquerade.enabled) return;
+  throw new Fault('cni-field', 'ipMasq: true is refused: this node does not masquerade', {
+    problems: [{ path: 'ipMasq', message: 'the node’s settings say masquerade.enabled: false' }],
+  });
+}
+
+/** A routed pod reaches itself through the host in any case: only a bridge's port has the switch. */
+function hairpinOf(settings: Settings, { wish }: AddRequest, wiring: string): Pick<Attachment, 'hairpin'> {
+  if (wiring !== 'bridge' || wish.hairpinMode === undefined) return {};
+  if (wish.hairpinMode && settings.wiring.bridge.hairpin === 'promiscuous-bridge') {
+    throw new Fault('cni-field', 'hairpinMode: true is refused: the bridge is promiscuous', {
+      problems: [{ path: 'hairpinMode', message: 'with both, every packet of a pod to itself comes twice' }],
+    });
+  }
+  return { hairpin: wish.hairpinMode };
 }
 
 /** A chained plugin works on the host end that a predecessor made; the container end gives the MAC. */

@@ -1,6 +1,6 @@
 /** The address pools of this node: one per family and subnet, filled from the ledger at start. */
 import type { RangeSet } from '#cni/ranges.ts';
-import { createPool, type Pool } from '#ipam/pool.ts';
+import { createPool, type Pool, type PoolOptions } from '#ipam/pool.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
@@ -28,6 +28,7 @@ export class Pools {
   readonly #exclude: readonly Prefix[];
   readonly #attachments: () => readonly Attachment[];
   readonly #pools = new Map<Prefix, Pool>();
+  readonly #narrowed = new Map<string, Pool>();
   #current: PerFamily<Prefix> = {};
 
   /** `attachments`: what the ledger holds, taken over whenever a pool is made. */
@@ -97,10 +98,9 @@ export class Pools {
     let last = new Fault('cni-config', 'a range set is empty');
     for (const { subnet, rangeStart: start, rangeEnd: end, gateway = gatewayOf(subnet) } of set) {
       const asked = wanted.find((address) => contains(subnet, address));
-      const ranges = [{ ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) }];
+      const range = { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
       const pool = this.#pool(subnet);
-      const narrowed = createPool({ subnet, ranges, exclude: this.#exclude, gateway });
-      for (const [holder, address] of pool.list()) narrowed.adopt(holder, address);
+      const narrowed = this.#narrow(pool, { subnet, ranges: [range], exclude: this.#exclude, gateway });
       try {
         const choice = narrowed.allocate(owner, asked === undefined ? {} : { wanted: asked });
         return {
@@ -115,6 +115,19 @@ export class Pools {
     throw last;
   }
 
+  /** A part of a pool's subnet, with an order of its own; it is told of every release, and asks what others took. */
+  #narrow(pool: Pool, options: PoolOptions): Pool {
+    const key = JSON.stringify([options.subnet, options.ranges, options.gateway]);
+    const narrowed = this.#narrowed.get(key) ?? createPool(options);
+    this.#narrowed.set(key, narrowed);
+    for (const [holder, address] of pool.list()) narrowed.adopt(holder, address);
+    return narrowed;
+  }
+
+  #all(): Pool[] {
+    return [...this.#pools.values(), ...this.#narrowed.values()];
+  }
+
   #adopt(subnet: Prefix, pool: Pool): void {
     for (const attachment of this.#attachments()) {
       if (attachment.delegatedIpam !== undefined || attachment.wiring === 'chained') continue;
@@ -126,15 +139,12 @@ export class Pools {
 
   /** The addresses rest until `settle`. */
   release(owner: string): void {
-    for (const pool of this.#pools.values()) pool.release(owner);
+    for (const pool of this.#all()) pool.release(owner);
   }
 
   /** The links of these addresses are gone: they may be handed out again. */
   settle(addresses: readonly InterfaceAddress[]): void {
-    for (const address of addresses) {
-      const plain = prefixAddress(address);
-      for (const [subnet, pool] of this.#pools) if (contains(subnet, plain)) pool.settle(plain);
-    }
+    for (const pool of this.#all()) for (const address of addresses) pool.settle(prefixAddress(address));
   }
 
   inUse(subnet: Prefix): boolean {

@@ -1,6 +1,7 @@
 /**
  * CNI DEL, and what undoes a half-made ADD. The answer comes when nothing leads to the address any more (routes, host
- * ports, permitted sources, connections); the link itself goes in the background, and the address rests until then.
+ * ports, permitted sources, connections); the link itself goes in the background, and the address rests until then
+ * and as long as its quarantine lasts.
  */
 import type { Bench } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
@@ -37,8 +38,10 @@ async function finish(bench: Bench, attachment: Attachment): Promise<void> {
   }
   bench.crash('del:reaped');
   bench.ledger.remove(attachment);
-  bench.pools.settle(attachment.addresses);
   bench.crash('del:forgotten');
+  const rest = bench.rest();
+  if (rest !== undefined) await rest;
+  bench.pools.settle(attachment.addresses);
 }
 
 function linksOf(attachment: Attachment): string[] {

@@ -1,0 +1,54 @@
+/** Keeps accepts for pods in other programs' chains that would drop what they forward, as long as those drop. */
+import type { Host } from './host.ts';
+import type { Events } from './log.ts';
+import { dropsForward, planForeignAccepts } from '#backends/foreign.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import type { ForeignChain } from '#model/facts.ts';
+import { toFault } from '#model/fault.ts';
+import type { Settings } from '#model/settings.ts';
+
+export type ForeignOptions = {
+  readonly settings: Settings;
+  readonly host: Host;
+  readonly kernel: Pick<Kernel, 'forwardChains'>;
+  readonly events: Events;
+};
+
+export class Foreign {
+  readonly #options: ForeignOptions;
+  #said = '';
+
+  constructor(options: ForeignOptions) {
+    this.#options = options;
+  }
+
+  /** Other programs' chains at the forward hook now; without an answer of the kernel those are unknown, not gone. */
+  chains(): readonly ForeignChain[] | undefined {
+    try {
+      return this.#options.kernel.forwardChains();
+    } catch (error) {
+      this.#say('warning', `other programs' chains cannot be read: ${toFault(error).message}`);
+      return undefined;
+    }
+  }
+
+  refresh(): void {
+    const { settings, host } = this.#options;
+    const chains = this.chains();
+    if (chains === undefined) return;
+    const items = planForeignAccepts(settings, chains);
+    host.set('foreign', items.length === 0 ? undefined : items);
+    const names = chains
+      .filter(dropsForward)
+      .map(({ family, table, chain }) => `${family} ${table} ${chain}`);
+    const done = settings.forward.accept ? 'pods are accepted there' : 'forward.accept leaves it so';
+    if (names.length > 0) this.#say('info', `${names.join(', ')} would drop forwarded packets: ${done}`);
+    else this.#said = '';
+  }
+
+  #say(severity: 'info' | 'warning', text: string): void {
+    if (text === this.#said) return;
+    this.#said = text;
+    this.#options.events.add(severity, text);
+  }
+}
