@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Cluster } from './cluster.ts';
 import { Host } from './host.ts';
@@ -10,6 +11,7 @@ import { address } from '#net/address.ts';
 import { mac } from '#net/mac.ts';
 import { interfaceAddress, prefix } from '#net/prefix.ts';
 
+const FLANNEL = readFileSync(new URL('../../profiles/flannel.yaml', import.meta.url), 'utf8');
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 function advert(name: string, host: string, subnet: string): NodeAdvert {
@@ -31,7 +33,7 @@ const claim = (node: string, subnet: string): SubnetClaim => ({
 
 function start(): { cluster: Cluster; host: Host; events: Events; claims: SubnetClaim[] } {
   const text = 'apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n';
-  const { settings } = parseSettings([{ origin: 'test', text }]);
+  const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
   const kernel = new FakeKernel();
   const link = {
     name: 'eth0',
@@ -45,7 +47,10 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
   const local = {
     address: interfaceAddress(address('192.0.2.1'), 16),
     scope: 'global',
-    secondary: false,
+    dynamic: false,
+    temporary: false,
+    deprecated: false,
+    tentative: false,
   } as const;
   kernel.setUnderlay({
     links: [{ ...link, addresses: [local] }],

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Foreign } from './foreign.ts';
 import { Host } from './host.ts';
@@ -10,6 +11,7 @@ import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
 import { mac } from '#net/mac.ts';
 import { prefix } from '#net/prefix.ts';
 
+const FLANNEL = readFileSync(new URL('../../profiles/flannel.yaml', import.meta.url), 'utf8');
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 const route = (index: number): RouteItem => ({
   kind: 'route',
@@ -91,7 +93,7 @@ test('pods’ links that nobody claims are reaped once removals are allowed, and
 
 test('accepts in others’ chains come with a drop and go with it; unknown is not gone', () => {
   const text = 'apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n';
-  const { settings } = parseSettings([{ origin: 'test', text }]);
+  const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
   const { host, kernel } = start();
   const events = new Events(log);
   let broken = false;

@@ -66,6 +66,8 @@ export type Attachment = AttachmentKey & {
   readonly routes: readonly PodRoute[];
   readonly portMappings: readonly PortMapping[];
   readonly bandwidth?: Bandwidth;
+  /** Of the bridge port; absent: what the node's settings say. */
+  readonly hairpin?: boolean;
   readonly pod?: PodName;
   readonly aliases?: readonly string[];
   /** Name of the IPAM plugin when addresses are not ours. */

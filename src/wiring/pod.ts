@@ -9,6 +9,7 @@
  * Everything follows from the attachment, as the ledger keeps it, and a few settings: the plan of a living pod can be
  * made again at any time.
  */
+import { fnv1a64 } from '#lib/hash.ts';
 import type { Attachment, PodRoute } from '#model/attachment.ts';
 import type { Item, NeighborItem, RouteItem } from '#model/host.ts';
 import { MAIN_TABLE, METRIC, POD_GATEWAY, POD_GATEWAY_MAC } from '#model/numbers.ts';
@@ -56,6 +57,11 @@ const DEFAULT_ROUTE = { 4: prefix('0.0.0.0/0'), 6: prefix('::/0') } as const;
 const GATEWAY_MAC = mac(POD_GATEWAY_MAC);
 /** The metric that the kernel gives a route without one (IP6_RT_PRIO_USER for IPv6). */
 const KERNEL_METRIC = { 4: 0, 6: 1024 } as const;
+
+/** A second interface of a pod has routes of its own, after those of the first: without that they would collide. */
+function metricOf(ifname: string, family: Family): number {
+  return ifname === 'eth0' ? KERNEL_METRIC[family] : 2000 + Number(fnv1a64(ifname) % 1000n);
+}
 
 /** Addresses with the length that the pod sees, and its next hops. On a bridge the node has the subnet's first address. */
 export function shapeAddresses(
@@ -140,7 +146,7 @@ function hostSysctls(attachment: Attachment): Item[] {
 
 function bridgeHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringContext): Item[] {
   const name = pair.hostName;
-  const hairpin = bridge.hairpin === 'hairpin-veth';
+  const hairpin = attachment.hairpin ?? bridge.hairpin === 'hairpin-veth';
   return [
     { kind: 'link', type: 'veth', name, mac: pair.hostMac, mtu: pair.mtu, master: bridge.name, hairpin },
     ...attachment.addresses.map((ip): Item => {
@@ -150,12 +156,21 @@ function bridgeHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringCo
   ];
 }
 
+/** Docker-like runtimes make namespaces with IPv6 off; and an address must survive its link going down and up. */
+function ipv6Sysctls(link: string): Item[] {
+  const values = { disable_ipv6: '0', keep_addr_on_down: '1' };
+  return Object.entries(values).map(([name, value]) => ({
+    kind: 'sysctl',
+    key: `net/ipv6/conf/${link}/${name}`,
+    value,
+  }));
+}
+
 function planContainer(attachment: Attachment, wiring: 'routed' | 'bridge'): Item[] {
   const { ifname: link, addresses, gateways } = attachment;
   const six = addresses.some((ip) => prefixFamily(ip) === 6);
   return [
-    // Docker-like runtimes make namespaces with IPv6 switched off.
-    ...(six ? [{ kind: 'sysctl', key: `net/ipv6/conf/${link}/disable_ipv6`, value: '0' } as const] : []),
+    ...(six ? ipv6Sysctls(link) : []),
     { kind: 'link', type: 'foreign', name: link },
     ...addresses.map((ip): Item => {
       const item = { kind: 'address', link, address: ip } as const;
@@ -168,7 +183,7 @@ function planContainer(attachment: Attachment, wiring: 'routed' | 'bridge'): Ite
 
 /** The next hop is on no prefix of the pod: a route makes it on-link and a neighbour answers for it. */
 function reachGateway(link: string, gateway: Address): [NeighborItem, RouteItem] {
-  const metric = KERNEL_METRIC[addressFamily(gateway)];
+  const metric = metricOf(link, addressFamily(gateway));
   return [
     { kind: 'neighbor', link, address: gateway, mac: GATEWAY_MAC },
     { kind: 'route', type: 'unicast', prefix: hostPrefix(gateway), table: MAIN_TABLE, metric, link },
@@ -203,7 +218,7 @@ function containerRoute(route: PodRoute, attachment: Attachment, wiring: 'routed
     type: 'unicast',
     prefix,
     table: table ?? MAIN_TABLE,
-    metric: priority ?? KERNEL_METRIC[prefixFamily(prefix)],
+    metric: priority ?? metricOf(attachment.ifname, prefixFamily(prefix)),
     link: attachment.ifname,
     ...(via === undefined ? {} : { via }),
     ...(foreignHop ? { onlink: true } : {}),
