@@ -10,7 +10,11 @@ import { execute } from '../host/namespace.ts';
 import { enterMounts } from './mounts.ts';
 import { waitFor } from '../host/namespace.ts';
 
-export type Podman = { run(...words: readonly string[]): Promise<Output>; must(...words: readonly string[]): Promise<string>; stop(): Promise<void> };
+export type Podman = {
+  run(...words: readonly string[]): Promise<Output>;
+  must(...words: readonly string[]): Promise<string>;
+  stop(): Promise<void>;
+};
 
 const containersConf = (bin: string, conf: string): string => `[containers]
 default_ulimits = ["nofile=1024:4096", "nproc=4096:4096"]
@@ -38,14 +42,29 @@ export async function startPodman(
   options: { readonly conf: string; readonly image: string },
 ): Promise<Podman> {
   const folder = join(node.directory, 'podman');
-  for (const name of ['graph', 'runroot', 'tmp', 'etc', 'netns']) mkdirSync(join(folder, name), { recursive: true });
+  for (const name of ['graph', 'runroot', 'tmp', 'etc', 'netns'])
+    mkdirSync(join(folder, name), { recursive: true });
   writeFileSync(join(folder, 'containers.conf'), containersConf(node.bin, options.conf));
   writeFileSync(join(folder, 'storage.conf'), storageConf(folder));
   cpSync('/etc/containers', join(folder, 'etc'), { recursive: true, dereference: true });
   writeFileSync(join(folder, 'etc/policy.json'), POLICY);
   const room = enterMounts(node.netns, folder, 'mount --bind "$1/etc" /etc/containers\nexec sleep infinity');
-  await waitFor('podman’s mounts', async () =>
-    (await execute(['nsenter', '-t', String(room.pid), '-m', 'grep', '-q', 'example\\|insecure', '/etc/containers/policy.json'])).code === 0);
+  await waitFor(
+    'podman’s mounts',
+    async () =>
+      (
+        await execute([
+          'nsenter',
+          '-t',
+          String(room.pid),
+          '-m',
+          'grep',
+          '-q',
+          'example\\|insecure',
+          '/etc/containers/policy.json',
+        ])
+      ).code === 0,
+  );
   const env = {
     ...process.env,
     CONTAINERS_CONF: join(folder, 'containers.conf'),
