@@ -8,11 +8,17 @@ import { parseSettings } from '#config/parse.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { address } from '#net/address.ts';
-import { mac } from '#net/mac.ts';
+import { type Mac, mac } from '#net/mac.ts';
 import { interfaceAddress, prefix } from '#net/prefix.ts';
 
 const FLANNEL = readFileSync(new URL('../../profiles/flannel.yaml', import.meta.url), 'utf8');
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
+
+/** Of its own for each node. */
+function vtepMacOf(host: string): Mac {
+  const bytes = host.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
+  return mac(['02', '00', ...bytes].join(':'));
+}
 
 function advert(name: string, host: string, subnet: string): NodeAdvert {
   return {
@@ -20,7 +26,7 @@ function advert(name: string, host: string, subnet: string): NodeAdvert {
     addresses: { 4: address(host) },
     subnets: { 4: prefix(subnet) },
     road: 'vxlan',
-    vxlan: { vni: 1, port: 8472, mac: { 4: mac('02:00:00:00:00:05') } },
+    vxlan: { vni: 1, port: 8472, mac: { 4: vtepMacOf(host) } },
     mtu: 1500,
     ready: true,
   };
