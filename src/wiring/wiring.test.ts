@@ -79,6 +79,7 @@ test('a routed pod: host routes and neighbours here, link-local next hops there'
   assert.deepEqual(lines(plan.container), [
     'link lo',
     'sysctl net/ipv6/conf/eth0/disable_ipv6',
+    'sysctl net/ipv6/conf/eth0/keep_addr_on_down',
     'link eth0',
     'address eth0 10.244.1.5/32',
     'address eth0 fd00:1::5/128',
