@@ -80,6 +80,8 @@ export function removeFdb(writer: MessageWriter, item: FdbItem, names: LinkNames
   writer.end();
 }
 
+const NO_MAC = macFromBytes(Buffer.alloc(6));
+
 /** A neighbour or forwarding entry as the kernel has it. */
 export type NeighborRow = {
   readonly index: number;
@@ -89,7 +91,10 @@ export type NeighborRow = {
   readonly entry: Omit<NeighborItem, 'link'> | Omit<FdbItem, 'link'>;
 };
 
-/** Undefined for proxy entries, forwarding entries of bridges, and entries that have no MAC yet. */
+/**
+ * Undefined for proxy entries, forwarding entries of bridges, and forwarding entries without MAC. A neighbour without
+ * MAC has the zero one: so the kernel tells of a permanent neighbour that `ip neigh flush` removed.
+ */
 export function readNeighbor({ bytes, at, end }: Message): NeighborRow | undefined {
   const flags = bytes.readUInt8(at + 10);
   if ((flags & NTF_PROXY) !== 0) return undefined;
@@ -113,9 +118,9 @@ function readEntry(
   target: Buffer,
   mac: NeighborItem['mac'] | undefined,
 ): NeighborRow['entry'] | undefined {
-  if (mac === undefined) return undefined;
   const address = addressFromBytes(target);
-  return family === AF_BRIDGE ? { kind: 'fdb', mac, remote: address } : { kind: 'neighbor', address, mac };
+  if (family !== AF_BRIDGE) return { kind: 'neighbor', address, mac: mac ?? NO_MAC };
+  return mac === undefined ? undefined : { kind: 'fdb', mac, remote: address };
 }
 
 /** The dump request: all neighbours, or the forwarding entries of every bridge and VXLAN device. */
