@@ -61,7 +61,12 @@ export type Bench = {
 };
 
 /** The environment of a request as a delegated plugin gets it. */
-export type Call = { readonly env: Readonly<Record<string, string>>; readonly stdin: string };
+export type Call = {
+  readonly env: Readonly<Record<string, string>>;
+  readonly stdin: string;
+  /** The CNI executable's process, which lives until it is answered; absent for a spooled request. */
+  readonly pid?: number;
+};
 
 export function sourceOf(attachment: Attachment): string {
   return `pod/${attachmentId(attachment)}`;
@@ -88,9 +93,10 @@ export class Attachments {
   readonly versionOf = (message: Message): ReturnType<typeof answerVersion> => answerVersion(message.stdin);
 
   /** Answers one request with its standard output; throws a Fault for the runtime to read. */
-  readonly handle = async (message: Message): Promise<string> => {
+  readonly handle = async (message: Message, pid?: number): Promise<string> => {
     const request = parseRequest(message.env, message.stdin);
-    const call: Call = { env: cniVariables(message.env), stdin: message.stdin };
+    const caller = pid === undefined ? {} : { pid };
+    const call: Call = { env: cniVariables(message.env), stdin: message.stdin, ...caller };
     if (request.verb === 'VERSION') return encodeVersion(request.requested);
     if (request.verb === 'ADD') return this.#add(request, call);
     await this.#serve(request, call);
@@ -114,7 +120,7 @@ export class Attachments {
 
   async #add(request: AddRequest, call: Call): Promise<string> {
     if (request.plugin === 'loopback')
-      return encodeResult(addLoopback(this.#bench, request), request.version);
+      return encodeResult(addLoopback(this.#bench, request, call), request.version);
     this.#spool ??= this.beforeFirstAdd();
     await this.#spool;
     const reasons = this.#bench.notReady();

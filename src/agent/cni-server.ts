@@ -9,13 +9,14 @@ import type { Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { encodeError } from '#cni/error.ts';
 import { decodeMessage, encodeReply, type Message } from '#cni/message.ts';
+import { peerOf } from '#kernel/peer.ts';
 import { type Fault, toFault } from '#model/fault.ts';
 
 const REQUEST_MAX = 6 << 20;
 const IDLE_MS = 120_000;
 
 /** Standard output of a request; throws a Fault for what the executable shall report. `peer` is the caller's process. */
-export type Handle = (message: Message) => Promise<string>;
+export type Handle = (message: Message, pid?: number) => Promise<string>;
 
 export type CniServerOptions = {
   readonly path: string;
@@ -50,20 +51,21 @@ function receive(options: CniServerOptions, socket: Socket): void {
     if (size > REQUEST_MAX) socket.destroy();
     else chunks.push(chunk);
   });
+  const caller = peerOf((socket as unknown as { _handle: { fd: number } })._handle.fd);
   socket.on('end', () => {
-    void answer(options, Buffer.concat(chunks)).then((reply) => socket.end(reply));
+    void answer(options, Buffer.concat(chunks), caller?.pid).then((reply) => socket.end(reply));
   });
 }
 
 /** Never throws: what goes wrong becomes an error object. */
-export async function answer(options: CniServerOptions, bytes: Uint8Array): Promise<string> {
+export async function answer(options: CniServerOptions, bytes: Uint8Array, pid?: number): Promise<string> {
   const started = performance.now();
   let verb = 'none';
   let message: Message | undefined;
   try {
     message = decodeMessage(bytes);
     verb = message.env['CNI_COMMAND'] ?? 'none';
-    const stdout = await options.handle(message);
+    const stdout = await options.handle(message, pid);
     observe(options, { verb, code: '0', started });
     return encodeReply(0, stdout);
   } catch (error) {

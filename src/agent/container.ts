@@ -1,12 +1,22 @@
 /** The container's side of a request. */
+import { existsSync } from 'node:fs';
 import type { Call } from './attachments.ts';
 import { openNetns } from '#kernel/netns.ts';
 import { Fault } from '#model/fault.ts';
 
+/**
+ * The path as the caller means it: a runtime may keep network namespaces in a mount namespace of its own, and the agent
+ * may live in a container. Without a caller (a spooled DEL) the agent's own view has to do.
+ */
+function inMountNamespaceOf(pid: number | undefined, path: string): string {
+  const seen = `/proc/${pid}/root${path}`;
+  return pid !== undefined && existsSync(seen) ? seen : path;
+}
+
 /** Opens the request's network namespace; the caller closes it. Throws Fault `unknown-container` when it is not there. */
 export function netnsOf(path: string, call: Call): number {
   try {
-    return openNetns(path);
+    return openNetns(inMountNamespaceOf(call.pid, path));
   } catch (error) {
     throw new Fault(
       'unknown-container',

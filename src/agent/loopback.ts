@@ -1,6 +1,6 @@
 /** The `loopback` plugin: lo comes up with ADD and goes down with DEL. It keeps no state. */
 import { closeSync } from 'node:fs';
-import type { Bench } from './attachments.ts';
+import type { Bench, Call } from './attachments.ts';
 import { netnsOf } from './container.ts';
 import type { AddRequest, DelRequest } from '#cni/request.ts';
 import type { CniResult } from '#model/cni-result.ts';
@@ -11,8 +11,8 @@ import { interfaceAddress } from '#net/prefix.ts';
 
 const LO = { kind: 'link', type: 'foreign', name: 'lo' } as const;
 
-export function addLoopback(bench: Bench, request: AddRequest): CniResult {
-  const netns = netnsOf(request.netns, { env: { CNI_CONTAINERID: request.key.containerId }, stdin: '' });
+export function addLoopback(bench: Bench, request: AddRequest, call: Call): CniResult {
+  const netns = netnsOf(request.netns, call);
   try {
     using inside = bench.kernel.within(netns);
     const failures = inside.apply([{ op: 'add', key: keyOf(LO), item: LO }]);

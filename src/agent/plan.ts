@@ -4,6 +4,7 @@ import { type AddRequest, configHash } from '#cni/request.ts';
 import type { Attachment, AttachmentKey, PodRoute } from '#model/attachment.ts';
 import type { CniResult, CniRoute } from '#model/cni-result.ts';
 import { Fault } from '#model/fault.ts';
+import type { Item } from '#model/host.ts';
 import { MIN_IPV6_MTU } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Address, addressFamily } from '#net/address.ts';
@@ -148,17 +149,20 @@ function podRoute({ dst, gw, ...rest }: CniRoute): PodRoute {
   return { prefix: dst, ...Object.fromEntries(known.filter(([, value]) => value !== undefined)) };
 }
 
-/** With another plugin's addresses on our bridge, the bridge has to be the gateway that the plugin named. */
+/**
+ * Bridge wiring: the bridge is the gateway of every subnet that its pods are in, also where the subnet is not the node's
+ * own (ipRanges, another IPAM plugin). Where it is, node and pod claim the same item.
+ */
 export function planAttachment(attachment: Attachment, settings: Settings): PodPlan {
   const plan = planPod(attachment, contextOf(settings));
-  if (attachment.wiring !== 'bridge' || attachment.delegatedIpam === undefined) return plan;
-  const gateways = attachment.gateways.flatMap((gateway) => {
-    const ip = attachment.addresses.find((one) => prefixFamily(one) === addressFamily(gateway));
-    return ip === undefined ? [] : [interfaceAddress(gateway, prefixLength(ip))];
-  });
+  if (attachment.wiring !== 'bridge') return plan;
   const link = settings.wiring.bridge.name;
-  return {
-    ...plan,
-    host: [...plan.host, ...gateways.map((address) => ({ kind: 'address', link, address }) as const)],
-  };
+  const gateways = attachment.gateways.flatMap((gateway): Item[] => {
+    const family = addressFamily(gateway);
+    const ip = attachment.addresses.find((one) => prefixFamily(one) === family);
+    if (ip === undefined) return [];
+    const address = interfaceAddress(gateway, prefixLength(ip));
+    return [{ kind: 'address', link, address, ...(family === 6 ? { nodad: true } : {}) }];
+  });
+  return { ...plan, host: [...plan.host, ...gateways] };
 }

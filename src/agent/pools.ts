@@ -5,7 +5,7 @@ import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Address, type Family, addressFamily } from '#net/address.ts';
-import { families, type PerFamily } from '#net/per-family.ts';
+import { families, familyValues, type PerFamily } from '#net/per-family.ts';
 import {
   contains,
   type InterfaceAddress,
@@ -60,29 +60,21 @@ export class Pools {
     const taken: Taken[] = [];
     try {
       if (sets.length === 0) {
-        this.#checkWanted(wanted);
+        checkWanted(wanted, familyValues(this.#current));
         for (const family of families(this.#current)) taken.push(this.#allocateIn(family, owner, wanted));
-      } else for (const set of sets) taken.push(this.#allocateFrom(set, owner, wanted));
+      } else {
+        checkWanted(
+          wanted,
+          sets.flat().map((range) => range.subnet),
+        );
+        for (const set of sets) taken.push(this.#allocateFrom(set, owner, wanted));
+      }
       if (taken.length === 0) throw new Fault('not-ready', 'this node has no subnet yet');
       return { addresses: taken.map((one) => one.address), gateways: taken.map((one) => one.gateway) };
     } catch (error) {
       for (const { pool, address } of taken) giveBack(pool, owner, prefixAddress(address));
       throw error;
     }
-  }
-
-  #checkWanted(wanted: readonly Address[]): void {
-    const foreign = wanted.filter((address) => {
-      const subnet = this.#current[addressFamily(address)];
-      return subnet === undefined || !contains(subnet, address);
-    });
-    if (foreign.length === 0) return;
-    throw new Fault('cni-config', 'requested addresses are outside this node’s subnets', {
-      problems: foreign.map((address) => ({
-        path: 'ips',
-        message: `${address} is in none of this node's subnets`,
-      })),
-    });
   }
 
   #allocateIn(family: Family, owner: string, wanted: readonly Address[]): Taken {
@@ -166,4 +158,14 @@ export class Pools {
 function giveBack(pool: Pool, owner: string, address: Address): void {
   pool.release(owner);
   pool.settle(address);
+}
+
+/** Throws Fault `cni-config` that names every wanted address which none of the subnets holds. */
+function checkWanted(wanted: readonly Address[], subnets: readonly Prefix[]): void {
+  const foreign = wanted.filter((address) => !subnets.some((subnet) => contains(subnet, address)));
+  if (foreign.length === 0) return;
+  const where = subnets.join(', ');
+  throw new Fault('cni-config', `requested addresses are outside ${where}`, {
+    problems: foreign.map((address) => ({ path: 'ips', message: `${address} is outside ${where}` })),
+  });
 }

@@ -56,6 +56,20 @@ const ipamSchema = z.object({
   routes: optional(z.array(z.unknown())),
 });
 
+/**
+ * containerd (go-cni) writes its structures without JSON tags: `HostPort`, `Servers`, `IngressRate`. Go readers do not
+ * mind the case of keys, so every other plugin understands them.
+ */
+function lowerInitials(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(lowerInitials);
+  if (!isObject(value)) return value;
+  const lowered = Object.entries(value).map(([key, inner]) => [
+    key.charAt(0).toLowerCase() + key.slice(1),
+    lowerInitials(inner),
+  ]);
+  return Object.fromEntries(lowered);
+}
+
 const runtimeSchema = z.object({
   portMappings: optional(z.array(portMappingSchema)),
   bandwidth: optional(bandwidthSchema),
@@ -73,7 +87,7 @@ const wishSchema = z.object({
   dns: dnsSchema,
   ipam: optional(ipamSchema),
   bandwidth: optional(bandwidthSchema),
-  runtimeConfig: optional(runtimeSchema),
+  runtimeConfig: z.preprocess(lowerInitials, optional(runtimeSchema)),
   args: optional(
     z.object({
       cni: optional(z.object({ ips: optional(z.array(wantedAddress)), mac: optional(wantedMac) })),
