@@ -201,7 +201,11 @@ function podOperations(
   };
 }
 
-function agentOperations(record: LabRecord, node: Find<LabNode>, readyMs: number): Pick<Lab, 'kill' | 'start'> {
+function agentOperations(
+  record: LabRecord,
+  node: Find<LabNode>,
+  readyMs: number,
+): Pick<Lab, 'kill' | 'start'> {
   const lab = record.shape.name;
   const kill: Lab['kill'] = async (name, signal = 'SIGKILL') => {
     const agent = record.agents[node(name).name];

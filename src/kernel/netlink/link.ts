@@ -125,6 +125,8 @@ function markLink(writer: MessageWriter, item: MadeLink): void {
   writer.str(IFLA.alias, LINK_ALIAS);
   writer.u32(IFLA.group, 0);
   writer.end();
+  // A bridge keeps its link-local address: neighbour solicitations of forwarded packets are sent from it (RFC 4861, 7.2.2).
+  if (item.type === 'bridge') return;
   writer.begin(RTM_NEWLINK, 0);
   header(writer);
   writer.str(IFLA.name, item.name);
