@@ -26,6 +26,7 @@ import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
+import { contains, prefixAddress } from '#net/prefix.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
@@ -98,7 +99,8 @@ export class Agent {
       clock,
       events,
       claims: () => this.#claims.objects,
-      inUse: (subnet) => this.pools.inUse(subnet),
+      inUse: (subnet) =>
+        ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip)))),
     });
     this.attachments = this.#openAttachments(reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };

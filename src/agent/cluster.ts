@@ -14,7 +14,7 @@ import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
-import { families, type PerFamily } from '#net/per-family.ts';
+import { families, familyValues, type PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
 export type PeerPlan = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
@@ -108,10 +108,12 @@ export class Cluster {
     if (self === undefined || !this.#unsettled) return;
     this.#unsettled = false;
     const own = advertOf(self, true);
-    const { nodes, conflicts } = resolveClaims(
-      new Map([...this.adverts, [own.name, own]]),
-      this.#options.claims(),
-    );
+    const adverts = new Map([...this.adverts, [own.name, own]]);
+    // A claim decides between nodes that use the subnet. While its holder does not, the pods that live there are reached.
+    const used = this.#options
+      .claims()
+      .filter(({ node, subnet }) => familyValues(adverts.get(node)?.subnets ?? {}).includes(subnet));
+    const { nodes, conflicts } = resolveClaims(adverts, used);
     this.#report(conflicts);
     for (const [name, advert] of nodes) {
       if (name === self.name || this.#planned.get(name) === advert) continue;

@@ -139,10 +139,6 @@ export class Pools {
     for (const pool of this.#all()) for (const address of addresses) pool.settle(prefixAddress(address));
   }
 
-  inUse(subnet: Prefix): boolean {
-    return (this.#pools.get(subnet)?.list().size ?? 0) > 0;
-  }
-
   /** Current subnets without a free address. */
   exhausted(): Prefix[] {
     return this.list()

@@ -12,7 +12,13 @@ const HINT = 'run: npm exec -- node scripts/docs.ts';
 test('docs/settings.md is printed from the schema', () => {
   const text = renderSettingsDocs();
   assert.equal(readFileSync('docs/settings.md', 'utf8'), text, HINT);
-  for (const path of ['node.name', 'network.ipv6.subnetMin', 'road.vxlan.directRouting', 'paths.run', 'listen'])
+  for (const path of [
+    'node.name',
+    'network.ipv6.subnetMin',
+    'road.vxlan.directRouting',
+    'paths.run',
+    'listen',
+  ])
     assert.match(text, new RegExp(`\`${path.replaceAll('.', '\\.')}\``));
   const rows = text.split('\n').filter((line) => line.startsWith('| `'));
   assert.ok(rows.length > 40, `only ${rows.length} settings`);
