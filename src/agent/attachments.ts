@@ -10,7 +10,7 @@ import type { Cluster } from './cluster.ts';
 import type { Place } from './crash.ts';
 import { delegate, delegateRest } from './delegated.ts';
 import type { Host } from './host.ts';
-import { addLoopback, removeLoopback } from './loopback.ts';
+import { addLoopback, checkLoopback, removeLoopback } from './loopback.ts';
 import type { Events, Logger } from './log.ts';
 import { chainedKey, planAttachment } from './plan.ts';
 import type { Pools } from './pools.ts';
@@ -109,7 +109,9 @@ export class Attachments {
       case 'DEL':
         return this.#del(request, call);
       case 'CHECK':
-        return request.plugin === 'tartan' ? checkAttached(this.#bench, request, call) : undefined;
+        return request.plugin === 'tartan'
+          ? checkAttached(this.#bench, request, call)
+          : checkLoopback(this.#bench, request, call);
       case 'GC':
         return this.#gc(request, call);
       case 'STATUS':
@@ -132,7 +134,7 @@ export class Attachments {
   }
 
   async #del(request: DelRequest, call: Call): Promise<void> {
-    if (request.plugin === 'loopback') return removeLoopback(this.#bench, request);
+    if (request.plugin === 'loopback') return removeLoopback(this.#bench, request, call);
     await this.#exclusively(attachmentId(request.key), request.key.containerId, async () => {
       if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
       for (const key of [chainedKey(request.key), request.key]) {

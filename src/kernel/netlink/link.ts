@@ -100,7 +100,7 @@ export function setLink(writer: MessageWriter, item: LinkItem, names: LinkNames,
   if (isMade(item)) markLink(writer, item);
   if (item.type === 'vxlan') setLearning(writer, item, was);
   writer.begin(RTM_NEWLINK, 0);
-  bringUp(writer, item.promiscuous);
+  bringUp(writer, item);
   writer.str(IFLA.name, item.name);
   putChanges(writer, item, was);
   if (master !== undefined) writer.u32(IFLA.master, master);
@@ -113,8 +113,9 @@ function putChanges(writer: MessageWriter, { mtu, mac }: LinkItem, was?: LinkIte
   if (mac !== undefined && mac !== was?.mac) writer.mac(IFLA.address, mac);
 }
 
-function bringUp(writer: MessageWriter, promiscuous: boolean | undefined): void {
-  if (promiscuous === undefined) header(writer, IFF.up, IFF.up);
+function bringUp(writer: MessageWriter, { promiscuous, down }: LinkItem): void {
+  if (down === true) header(writer, 0, IFF.up);
+  else if (promiscuous === undefined) header(writer, IFF.up, IFF.up);
   else header(writer, IFF.up | (promiscuous ? IFF.promiscuous : 0), IFF.up | IFF.promiscuous);
 }
 
