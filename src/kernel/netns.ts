@@ -2,10 +2,12 @@
  * Network namespaces by file descriptor. A thread enters one only for the length of a synchronous function: sockets
  * opened and /proc/sys files written meanwhile belong to that namespace. Never start anything asynchronous inside.
  */
-import { closeSync, constants, fstatSync, openSync, promises } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, promises, statfsSync } from 'node:fs';
 import { setns } from './sys.ts';
 
 const CLONE_NEWNET = 0x4000_0000;
+/** linux/magic.h */
+const NSFS_MAGIC = 0x6e73_6673;
 
 /**
  * libuv starts its pool threads on first use, and they keep the namespace of that moment for ever: so use it now.
@@ -13,9 +15,15 @@ const CLONE_NEWNET = 0x4000_0000;
  */
 export const ready: Promise<void> = promises.stat('/').then(() => undefined);
 
-/** Opens the namespace at this path (`/run/netns/x`, `/proc/1/ns/net`); the caller closes it. */
+/**
+ * Opens the namespace at this path (`/run/netns/x`, `/proc/1/ns/net`); the caller closes it. Throws Node's system
+ * error, or an Error when the file is no namespace: what is left once a runtime has unmounted it is an empty file.
+ */
 export function openNetns(path: string): number {
-  return openSync(path, constants.O_RDONLY);
+  const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+  if (statfsSync(`/proc/self/fd/${fd}`).type === NSFS_MAGIC) return fd;
+  closeSync(fd);
+  throw new Error(`${path} is no namespace`);
 }
 
 /** A file descriptor of the calling thread's own namespace; the caller closes it. */

@@ -1,5 +1,6 @@
 /** Checklist part d, second half: shaping and the loopback plugin. */
 import assert from 'node:assert/strict';
+import { rmSync, writeFileSync } from 'node:fs';
 import type { Case } from './case.ts';
 import { expected } from './differences.ts';
 import { addressesOf, environmentOf, makePod, tryAdd, tryDel, withPod } from './runtime.ts';
@@ -101,6 +102,13 @@ async function loopback(subject: Subject): Promise<void> {
   assert.equal((await subject.host.cni('VERSION', {}, '', { type: 'loopback' })).code, 0);
   pod.netns.remove();
   assert.equal((await run('DEL')).code, 0, 'DEL with the namespace gone');
+  writeFileSync(pod.netns.path, '');
+  try {
+    const unmounted = await run('DEL');
+    assert.equal(unmounted.code, expected(subject, 'lo-of-an-unmounted-netns'), 'its file left behind');
+  } finally {
+    rmSync(pod.netns.path);
+  }
 }
 
 export const SHAPING: readonly Case[] = [
