@@ -13,7 +13,7 @@ import { parseInterfaceAddress, prefixAddress } from '#net/prefix.ts';
 import { bandwidthSchema, portMappingSchema } from './capabilities.ts';
 import type { CniArgs } from './environment.ts';
 import type { Findings } from './findings.ts';
-import { isObject, type JsonObject, optional, problemsOf, textOf } from './json.ts';
+import { isObject, type JsonObject, LIST_LIMIT, listOf, optional, problemsOf, textOf } from './json.ts';
 import { type RangeSet, rangeSetsSchema } from './ranges.ts';
 import { dnsSchema, routeSchema } from './result.ts';
 
@@ -45,7 +45,7 @@ const wantedMac = textOf('a unicast MAC address', (text) => {
   const mac = parseMac(text);
   return mac !== undefined && isUnicastMac(mac) ? mac : undefined;
 });
-const strings = optional(z.array(z.string()));
+const strings = optional(listOf(z.string()));
 const pluginName = textOf('the file name of a plugin', (text) =>
   /^[^/\0]{1,255}$/.test(text) ? text : undefined,
 );
@@ -61,7 +61,7 @@ const ipamSchema = z.object({
  * mind the case of keys, so every other plugin understands them.
  */
 function lowerInitials(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(lowerInitials);
+  if (Array.isArray(value)) return value.length > LIST_LIMIT ? value : value.map(lowerInitials);
   if (!isObject(value)) return value;
   const lowered = Object.entries(value).map(([key, inner]) => [
     key.charAt(0).toLowerCase() + key.slice(1),
@@ -71,10 +71,10 @@ function lowerInitials(value: unknown): unknown {
 }
 
 const runtimeSchema = z.object({
-  portMappings: optional(z.array(portMappingSchema)),
+  portMappings: optional(listOf(portMappingSchema)),
   bandwidth: optional(bandwidthSchema),
   ipRanges: optional(rangeSetsSchema),
-  ips: optional(z.array(wantedAddress)),
+  ips: optional(listOf(wantedAddress)),
   mac: optional(wantedMac),
   dns: optional(z.object({ servers: strings, searches: strings, options: strings })),
   aliases: strings,
@@ -90,14 +90,14 @@ const wishSchema = z.object({
   runtimeConfig: z.preprocess(lowerInitials, optional(runtimeSchema)),
   args: optional(
     z.object({
-      cni: optional(z.object({ ips: optional(z.array(wantedAddress)), mac: optional(wantedMac) })),
+      cni: optional(z.object({ ips: optional(listOf(wantedAddress)), mac: optional(wantedMac) })),
     }),
   ),
   tartan: optional(z.strictObject({ wiring: optional(z.enum(['routed', 'bridge'])) })),
 });
 type Parsed = z.infer<typeof wishSchema>;
-const ownIpamSchema = z.object({ ranges: optional(rangeSetsSchema), routes: optional(z.array(routeSchema)) });
-const argsSchema = z.object({ ips: z.array(wantedAddress), mac: optional(wantedMac) });
+const ownIpamSchema = z.object({ ranges: optional(rangeSetsSchema), routes: optional(listOf(routeSchema)) });
+const argsSchema = z.object({ ips: listOf(wantedAddress), mac: optional(wantedMac) });
 
 /** Keys of other plugins that change what the network is: to overlook them would be to do something else. */
 const REFUSED = ['vlan', 'vlanTrunk', 'portIsolation', 'disableContainerInterface'];

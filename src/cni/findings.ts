@@ -3,10 +3,7 @@
  * looked at in the order in which the CNI reference reports. The message names all findings of that code (CNI spec,
  * "Error": codes 2 and 4 ask for it), the details hold those of every code.
  */
-import { Fault, type FaultCode, type Problem } from '#model/fault.ts';
-
-/** More problems than this are counted, not listed: an answer has to stay readable. */
-const LISTED = 50;
+import { Fault, type FaultCode, listProblems, type Problem } from '#model/fault.ts';
 
 const MESSAGES = {
   'cni-environment': 'the CNI_* environment is not valid',
@@ -43,13 +40,8 @@ export class Findings {
   throwIfAny(): void {
     const [first] = this.#found;
     if (first === undefined) return;
-    const listed = this.#found.slice(0, LISTED).map(({ problem }) => problem);
-    const rest = this.#found.length - listed.length;
-    const problems = rest > 0 ? [...listed, { path: '…', message: `${rest} more` }] : listed;
-    const summary = this.#found
-      .slice(0, LISTED)
-      .filter(({ code }) => code === first.code)
-      .map(({ problem }) => `${problem.path}: ${problem.message}`);
-    throw new Fault(first.code, `${MESSAGES[first.code]}: ${summary.join('; ')}`, { problems });
+    const problems = this.#found.map(({ problem }) => problem);
+    const coded = this.#found.filter(({ code }) => code === first.code).map(({ problem }) => problem);
+    throw new Fault(first.code, `${MESSAGES[first.code]}: ${listProblems(coded).join('; ')}`, { problems });
   }
 }

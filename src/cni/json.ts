@@ -29,6 +29,17 @@ export function optional<T extends z.ZodType>(schema: T) {
   return z.preprocess((value) => (value === null || value === '' ? undefined : value), schema.optional());
 }
 
+/** The longest list that a request may carry: what is longer is refused unread, so that no request holds up others. */
+export const LIST_LIMIT = 4096;
+
+/** A list whose items are looked at only when there are not too many of them. */
+export function listOf<T extends z.ZodType>(item: T, limit = LIST_LIMIT) {
+  const sized = z.array(z.unknown()).superRefine((list, context) => {
+    if (list.length > limit) context.addIssue(`has ${list.length} entries, more than ${limit}`);
+  });
+  return sized.pipe(z.array(item));
+}
+
 export const addressText = textOf('an IP address', parseAddress);
 export const interfaceAddressText = textOf('an address with a prefix length', parseInterfaceAddress);
 export const macText = textOf('a MAC address', parseMac);

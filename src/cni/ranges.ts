@@ -10,7 +10,7 @@ import {
   prefixFamily,
   prefixLength,
 } from '#net/prefix.ts';
-import { addressText, optional, prefixText } from './json.ts';
+import { addressText, listOf, optional, prefixText } from './json.ts';
 
 export type AddressRange = {
   readonly subnet: Prefix;
@@ -32,8 +32,11 @@ const rangeSchema = z
     for (const message of rangeProblems(range)) context.addIssue(message);
   });
 
+const SETS_LIMIT = 64;
+const rangeSetSchema = listOf(rangeSchema, SETS_LIMIT).refine((set) => set.length > 0, 'is empty');
+
 /** Range sets with the rules of host-local: no /31 or /32, bounds inside the subnet, no overlap anywhere. */
-export const rangeSetsSchema = z.array(z.array(rangeSchema).min(1)).superRefine((sets, context) => {
+export const rangeSetsSchema = listOf(rangeSetSchema, SETS_LIMIT).superRefine((sets, context) => {
   for (const message of setProblems(sets)) context.addIssue(message);
 });
 

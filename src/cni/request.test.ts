@@ -284,12 +284,41 @@ test('the configuration hash overlooks the state of the chain', () => {
 });
 
 test('large and deep input: an answer of bounded size', () => {
-  const portMappings = Array.from({ length: 30_000 }, () => ({ hostPort: 0 }));
-  const found = fault(env('ADD'), { ...CONFIG, runtimeConfig: { portMappings } });
-  assert.equal(found.problems.length, 51);
-  assert.match(found.problems.at(-1)?.message ?? '', /^\d+ more$/);
+  const mappings = (length: number) => ({
+    portMappings: Array.from({ length }, () => ({ hostPort: 0, containerPort: 1 })),
+  });
+  const found = fault(env('ADD'), { ...CONFIG, runtimeConfig: mappings(4096) });
+  const lines = found.details.split('\n');
+  assert.deepEqual([lines.length, lines.at(-1)], [51, 'and 4046 more']);
+  assert.match(found.message, /and 4046 more$/);
+  assert.ok(found.message.length < 10_000);
   const deep = `{"name":"pods","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`;
   assert.equal(fault(env('ADD'), deep).cni, 6);
+});
+
+test('a list that is too long is refused whole, unread, at its path', () => {
+  const long = (item: unknown, length = 4097): unknown[] => Array.from({ length }, () => item);
+  const lists: Record<string, object> = {
+    'runtimeConfig.portMappings': { runtimeConfig: { portMappings: long({ hostPort: 0 }, 200_000) } },
+    'runtimeConfig.ips': { runtimeConfig: { ips: long('x') } },
+    'runtimeConfig.aliases': { runtimeConfig: { aliases: long('a') } },
+    'runtimeConfig.ipRanges': { runtimeConfig: { ipRanges: long([], 65) } },
+    'runtimeConfig.ipRanges[0]': { runtimeConfig: { ipRanges: [long({}, 65)] } },
+    'args.cni.ips': { args: { cni: { ips: long('x') } } },
+    'dns.nameservers': { dns: { nameservers: long('x') } },
+    'prevResult.routes': { prevResult: { cniVersion: '1.0.0', routes: long({}) } },
+  };
+  for (const [path, more] of Object.entries(lists)) {
+    const { cni, problems } = fault(env('ADD'), { ...CONFIG, ...more });
+    assert.equal(cni, 7);
+    assert.deepEqual(
+      problems.map((problem) => problem.path),
+      [path],
+    );
+    assert.match(problems[0]?.message ?? '', /^has \d+ entries, more than \d+$/);
+  }
+  const valid = { 'cni.dev/valid-attachments': long({}, 65_537) };
+  assert.match(fault(env('GC'), { ...CONFIG, ...valid }).details, /^[^\n]*has 65537 entries[^\n]*$/);
 });
 
 test('property: whatever comes in, the answer is a request or a Fault with problems', () => {

@@ -206,6 +206,8 @@ function readPrevious(network: Network, findings: Findings): { prevResult?: CniR
 }
 
 const VALID = 'cni.dev/valid-attachments';
+/** More attachments than any node has. */
+const VALID_LIMIT = 65_536;
 /** What libcni called the key before the specification had its name. */
 const LEGACY_VALID = 'cni.dev/attachments';
 
@@ -218,6 +220,10 @@ function readValid(raw: JsonObject, findings: Findings): LiveAttachment[] {
   const list = raw[name] === null ? [] : raw[name];
   if (!Array.isArray(list)) {
     findings.add('cni-config', VALID, 'is required for GC, a list of {containerID, ifname}');
+    return [];
+  }
+  if (list.length > VALID_LIMIT) {
+    findings.add('cni-config', name, `has ${list.length} entries, more than ${VALID_LIMIT}`);
     return [];
   }
   return list.map((item: unknown, index) => {

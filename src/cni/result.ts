@@ -16,14 +16,15 @@ import {
   interfaceAddressText,
   isObject,
   type JsonObject,
+  listOf,
   loosePrefixText,
   optional,
   problemsOf,
 } from './json.ts';
 import { atLeast, type CniVersion, isSupported } from './version.ts';
 
-const list = <T extends z.ZodType>(item: T) => z.preprocess((value) => value ?? [], z.array(item));
-const strings = optional(z.array(z.string()));
+const list = <T extends z.ZodType>(item: T) => z.preprocess((value) => value ?? [], listOf(item));
+const strings = optional(listOf(z.string()));
 
 const dnsShape = z.object({
   nameservers: strings,

@@ -40,6 +40,15 @@ export type FaultCode = keyof typeof FAULTS;
 /** One thing that is wrong, at its path (a file and line, a JSON path, a variable name). */
 export type Problem = { readonly path: string; readonly message: string };
 
+/** More problems than this are counted, not listed: an answer and a log have to stay readable. */
+const LISTED = 50;
+
+/** Each problem as `path: message`; the last says how many more there are. */
+export function listProblems(problems: readonly Problem[]): string[] {
+  const lines = problems.slice(0, LISTED).map(({ path, message }) => `${path}: ${message}`);
+  return problems.length <= LISTED ? lines : [...lines, `and ${problems.length - LISTED} more`];
+}
+
 /** An error that is meant for the reader: what happened, all problems found, and a hint. */
 export class Fault extends Error {
   readonly code: FaultCode;
@@ -63,9 +72,9 @@ export class Fault extends Error {
     const entry: { readonly hint: string; readonly cni?: number } = FAULTS[this.code];
     return entry.cni ?? 999;
   }
-  /** The problems as lines `path: message`. */
+  /** The problems as lines `path: message`, as many as can be read. */
   get details(): string {
-    return this.problems.map((problem) => `${problem.path}: ${problem.message}`).join('\n');
+    return listProblems(this.problems).join('\n');
   }
 }
 

@@ -50,15 +50,20 @@ export function planHostPorts(owner: Owner): NftElementItem[] {
  */
 export function findHostPortConflicts(wanted: Owner, others: readonly Attachment[]): Problem[] {
   const claims = claimsOf(wanted);
-  const taken = others.flatMap((other) => claimsOf(other).map((claim) => ({ claim, other })));
+  const own = claims.map((claim): Held => ({ claim }));
+  const taken = groupByPort(others.flatMap((owner) => claimsOf(owner).map((claim) => ({ claim, owner }))));
   const byOthers = claims.flatMap((claim) => {
-    const found = taken.find((entry) => clash(entry.claim, claim));
-    return found === undefined ? [] : [{ claim, by: `is taken by ${ownerText(found.other)}` }];
+    const found = taken.get(portOf(claim))?.find((held) => sameAddress(held.claim, claim));
+    return found?.owner === undefined ? [] : [{ claim, by: `is taken by ${ownerText(found.owner)}` }];
   });
-  const byItself = claims.flatMap((claim, index) =>
-    claims.slice(0, index).some((earlier) => clash(earlier, claim) && !sameEnd(earlier, claim))
-      ? [{ claim, by: 'is asked for twice, with different container ports' }]
-      : [],
+  const byItself = [...groupByPort(own).values()].flatMap((sharing) =>
+    sharing
+      .filter(({ claim }, index) =>
+        sharing
+          .slice(0, index)
+          .some((earlier) => sameAddress(earlier.claim, claim) && !sameEnd(earlier.claim, claim)),
+      )
+      .map(({ claim }) => ({ claim, by: 'is asked for twice, with different container ports' })),
   );
   const conflicts = [...byOthers, ...byItself].map(({ claim, by }) => ({
     path: pathOf(wanted, claim.mapping),
@@ -67,20 +72,25 @@ export function findHostPortConflicts(wanted: Owner, others: readonly Attachment
   return [...conflicts, ...unserved(wanted, claims)];
 }
 
-function clash(a: Claim, b: Claim): boolean {
-  return (
-    a.family === b.family &&
-    a.mapping.protocol === b.mapping.protocol &&
-    a.mapping.hostPort === b.mapping.hostPort &&
-    (a.ip === undefined || b.ip === undefined || a.ip === b.ip)
-  );
+/** A claim and, where it is not the wanted attachment's own, who has it. */
+type Held = { readonly claim: Claim; readonly owner?: Attachment };
+
+const portOf = ({ family, mapping }: Claim): string => `${family} ${mapping.protocol} ${mapping.hostPort}`;
+
+/** Only claims of one port can stand in each other's way: pods with thousands of them are compared in no time. */
+function groupByPort(held: readonly Held[]): Map<string, Held[]> {
+  return Map.groupBy(held, ({ claim }) => portOf(claim));
 }
+
+const sameAddress = (a: Claim, b: Claim): boolean =>
+  a.ip === undefined || b.ip === undefined || a.ip === b.ip;
 
 const sameEnd = (a: Claim, b: Claim): boolean => a.mapping.containerPort === b.mapping.containerPort;
 
 function unserved(wanted: Owner, claims: readonly Claim[]): Problem[] {
+  const served = new Set(claims.map((claim) => claim.mapping));
   return wanted.portMappings
-    .filter((mapping) => !claims.some((claim) => claim.mapping === mapping))
+    .filter((mapping) => !served.has(mapping))
     .map((mapping) => ({
       path: pathOf(wanted, mapping),
       message: `the pod has no address of the family of hostIP ${mapping.hostIp}`,
