@@ -16,6 +16,7 @@ import { Host } from './host.ts';
 import type { Events, Logger } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { Pools } from './pools.ts';
+import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
 import { Subnets } from './subnets.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
@@ -65,8 +66,7 @@ export class Agent {
   readonly #placeLoop: Reconciler;
   readonly #nodes: Feed;
   readonly #claims: Feed;
-  /** A full pass has succeeded after all feeds were synced and the node had its place. */
-  #programmed = false;
+  readonly #readiness: Readiness;
   /** When the oldest store change not yet programmed came in (monotonic ms). */
   #changedAtMs: number | undefined;
 
@@ -93,6 +93,7 @@ export class Agent {
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });
+    this.#readiness = new Readiness(this);
     this.subnets = new Subnets({
       settings,
       store,
@@ -125,7 +126,7 @@ export class Agent {
       reaper,
       events,
       log,
-      notReady: () => [...this.#placeProblems(), ...this.#pauseProblems()],
+      notReady: () => this.notReadyReasons(),
       rest: () => this.#rest(),
       crash: armCrash(process.env['TARTAN_KILL_AT']),
     });
@@ -176,9 +177,7 @@ export class Agent {
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
-    const reasons = this.#placeProblems();
-    if (reasons.length === 0 && !this.#programmed) reasons.push('peers are not programmed yet');
-    return [...reasons, ...this.#pauseProblems()];
+    return [...this.#placeProblems(), ...this.#pauseProblems()];
   }
 
   underlay(): Underlay {
@@ -213,8 +212,7 @@ export class Agent {
     else if (families(this.subnets.held).length === 0) reasons.push('the node has no subnet yet');
     if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
     else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
-    if (!this.#programmed && reasons.length === 0) reasons.push('peers are not programmed yet');
-    return reasons;
+    return reasons.length > 0 ? reasons : this.#readiness.problems();
   }
 
   #pauseProblems(): string[] {
@@ -272,7 +270,7 @@ export class Agent {
         this.cluster.setAdvert(name, object.value as NodeAdvert);
     }
     this.cluster.refresh(this.subnets.held);
-    await this.cluster.advertise(this.#programmed);
+    await this.cluster.advertise(this.#readiness.reached);
     if (this.cluster.self === undefined) return 'retry';
     this.host.allowRemovals();
     return 'ok';
@@ -292,11 +290,9 @@ export class Agent {
     if (changedAt !== undefined && outcome === 'ok') {
       metrics.convergenceSeconds.observe((clock.monotonicMs() - changedAt) / 1000);
     }
-    const nodeKeys = host.itemsOf('node');
-    const nodeFailed = [...host.failures.keys()].some((key) => nodeKeys?.has(key) === true);
-    if (complete && !this.#programmed && !nodeFailed) {
-      this.#programmed = true;
-      this.events.add('info', `ready: ${cluster.adverts.size} peers programmed`);
+    if (complete && this.#readiness.judge(clock.monotonicMs())) {
+      const { programmed, known } = countPeers(this);
+      this.events.add('info', `ready: ${programmed} of ${known} peers in the store are programmed`);
       this.#placeLoop.nudge();
     }
     return outcome;

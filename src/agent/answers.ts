@@ -2,6 +2,7 @@
 import type { Agent } from './agent.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
 import { gatherFacts } from './facts.ts';
+import { countPeers } from './readiness.ts';
 import { describeStatus } from './status.ts';
 import { showItem } from '#model/show.ts';
 
@@ -45,13 +46,12 @@ export function textHandlers(agent: Agent): TextHandlers {
 }
 
 function refreshGauges(agent: Agent): void {
-  const { host, metrics, cluster, pools } = agent;
+  const { host, metrics, pools } = agent;
   metrics.items.set({ state: 'wanted' }, host.wanted.size);
   metrics.items.set({ state: 'seen' }, host.seen.size);
   metrics.items.set({ state: 'failed' }, host.failures.size);
-  const unreachable = [...cluster.peers.values()].filter((plan) => plan.legs.length === 0).length;
-  metrics.peers.set({ state: 'programmed' }, cluster.peers.size - unreachable);
-  metrics.peers.set({ state: 'unreachable' }, unreachable);
+  const { known: _, ...states } = countPeers(agent);
+  for (const [state, count] of Object.entries(states)) metrics.peers.set({ state }, count);
   metrics.leaks.set(agent.chores.leaks.count);
   metrics.ready.set(agent.notReadyReasons().length === 0 ? 1 : 0);
   for (const { prefix, pool } of pools.list()) {

@@ -58,6 +58,14 @@ export class Host {
     return this.#sources.get(source);
   }
 
+  /** Keys of a source's items that the kernel does not hold as they are wanted, by what was seen last. */
+  openKeys(source: string): ItemKey[] {
+    return [...(this.#sources.get(source)?.keys() ?? [])].filter((key) => {
+      const [wanted, seen] = [this.#wanted.get(key), this.#seen.get(key)];
+      return wanted !== undefined && (seen === undefined || !satisfies(seen, wanted));
+    });
+  }
+
   /** Replaces all claims of a source; undefined withdraws it. Takes effect with the next pass. */
   set(source: string, items: Iterable<Item> | undefined): void {
     const after = items === undefined ? undefined : hostState(items);

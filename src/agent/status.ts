@@ -1,5 +1,6 @@
 /** The agent's own account of itself, in the shape of the admin API. */
 import type { Agent } from './agent.ts';
+import { peerState } from './readiness.ts';
 import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, Status } from '#api/status.ts';
 import { type Item, type ItemKey, satisfies } from '#model/host.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -40,8 +41,6 @@ export function describeStatus(agent: Agent): Status {
 function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
   const plan = agent.cluster.peers.get(advert.name);
   const leg = plan?.legs[0];
-  const keys = [...(agent.host.itemsOf(`peer/${advert.name}`)?.keys() ?? [])];
-  const failed = keys.some((key) => agent.host.failures.has(key));
   const reasons = plan?.unreachable.map((one) => one.why) ?? [];
   return {
     name: advert.name,
@@ -49,7 +48,7 @@ function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
     subnets: familyValues(advert.subnets),
     ...(leg === undefined ? {} : { road: leg.carrier, mtu: leg.mtu }),
     why: [...(leg === undefined ? [] : [leg.why]), ...reasons].join('; '),
-    state: leg === undefined ? 'unreachable' : failed ? 'failed' : 'programmed',
+    state: peerState(agent, advert.name),
   };
 }
 

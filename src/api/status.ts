@@ -30,7 +30,8 @@ export const peerSchema = z.object({
   mtu: z.number().optional(),
   /** One sentence: why this road, or why none. */
   why: z.string(),
-  state: z.enum(['programmed', 'failed', 'unreachable']),
+  /** `pending`: not all of it is in the kernel yet; `failed`: the kernel refuses some of it. */
+  state: z.enum(['programmed', 'pending', 'failed', 'unreachable']),
 });
 
 /** One planned or found item of the host: `different` is there with other content, `extra` is ours and unwanted. */
@@ -79,7 +80,7 @@ export const statusSchema = z.object({
   profile: z.string(),
   pid: z.number(),
   startedAt: time,
-  /** Ready: all peers were programmed at least once since boot, and pods can be added. */
+  /** Ready: since the agent started, the kernel once held all peers that the store had, and pods can be added. */
   ready: z.boolean(),
   /** What is missing for `ready`, one sentence each; empty when ready. */
   reasons: z.array(z.string()),

@@ -25,7 +25,8 @@ export function renderStatus(status: Status, items: 'all' | 'wrong'): string {
 }
 
 function renderHead(status: Status): string {
-  const { underlay } = status;
+  const { underlay, peers } = status;
+  const programmed = peers.filter(({ state }) => state === 'programmed').length;
   const lines: [string, string | undefined][] = [
     ['Node', `${status.node} (profile ${status.profile}, tartan ${status.version}, pid ${status.pid})`],
     ['Ready', status.ready ? 'yes' : `no: ${status.reasons.join('; ')}`],
@@ -34,6 +35,7 @@ function renderHead(status: Status): string {
     ['Underlay', underlay && `${underlay.link} mtu ${underlay.mtu} (${underlay.why})`],
     ['Subnets', [status.subnets[4], status.subnets[6]].filter((subnet) => subnet !== undefined).join(', ')],
     ['Pod MTU', status.podMtu?.toString()],
+    ['Peers', `${programmed} of ${peers.length} peers programmed`],
     ['Items', summary(status.items)],
   ];
   const shown = lines.filter(([, value]) => value !== undefined && value !== '');
