@@ -1,6 +1,7 @@
 /** The container's side of a request. */
 import { existsSync } from 'node:fs';
 import type { Call } from './attachments.ts';
+import { hasOwnView, pathInView } from '#kernel/foreign-root.ts';
 import { openNetns } from '#kernel/netns.ts';
 import { Fault } from '#model/fault.ts';
 
@@ -9,8 +10,9 @@ import { Fault } from '#model/fault.ts';
  * may live in a container. Without a caller (a spooled DEL) the agent's own view has to do.
  */
 function inMountNamespaceOf(pid: number | undefined, path: string): string {
-  const seen = `/proc/${pid}/root${path}`;
-  return pid !== undefined && existsSync(seen) ? seen : path;
+  if (pid === undefined || !hasOwnView(pid)) return path;
+  const seen = pathInView(pid, path);
+  return existsSync(seen) ? seen : path;
 }
 
 /** Opens the request's network namespace; the caller closes it. Throws Fault `unknown-container` when it is not there. */

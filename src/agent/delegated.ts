@@ -7,9 +7,14 @@ import type { CniVersion } from '#cni/version.ts';
 import type { CniResult } from '#model/cni-result.ts';
 import { Fault } from '#model/fault.ts';
 
-/** Runs the plugin with the request's own verb; answers its standard output. */
+/** Only ADD and DEL may have to wait for others (a DHCP server); the rest looks at what is there. */
+const QUICK_MS = 10_000;
+const SLOW_VERBS: ReadonlySet<string> = new Set(['ADD', 'DEL']);
+
+/** Runs the plugin with the request's own verb, in the caller's view of the files; answers its standard output. */
 export function delegate(plugin: string, call: Call): Promise<string> {
-  return runDelegate({ type: plugin, env: call.env, stdin: call.stdin });
+  const quick = SLOW_VERBS.has(call.env['CNI_COMMAND'] ?? '') ? {} : { timeoutMs: QUICK_MS };
+  return runDelegate({ ...quick, ...call, type: plugin });
 }
 
 /** ADD by the plugin, as a result. A result without a version is of the configuration's (libcni does the same). */
@@ -28,7 +33,8 @@ export async function delegateAdd(plugin: string, call: Call, version: CniVersio
 
 /** Takes back an ADD of the plugin when a later step failed; its own failure is not reported over the first one. */
 export async function undoDelegate(plugin: string, call: Call): Promise<void> {
-  await delegate(plugin, { ...call, env: { ...call.env, CNI_COMMAND: 'DEL' } }).catch(() => undefined);
+  const env = { ...call.env, CNI_COMMAND: 'DEL' };
+  await runDelegate({ ...call, env, type: plugin, timeoutMs: QUICK_MS }).catch(() => undefined);
 }
 
 /** STATUS, CHECK and GC end with the delegated plugin, if there is one. */

@@ -53,16 +53,19 @@ export function listProblems(problems: readonly Problem[]): string[] {
 export class Fault extends Error {
   readonly code: FaultCode;
   readonly problems: readonly Problem[];
+  /** The number that somebody else's error had: it is passed on. */
+  readonly #cni: number | undefined;
 
   constructor(
     code: FaultCode,
     message: string,
-    options: { problems?: readonly Problem[]; cause?: unknown } = {},
+    options: { problems?: readonly Problem[]; cause?: unknown; cni?: number } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Fault';
     this.code = code;
     this.problems = options.problems ?? [];
+    this.#cni = options.cni;
   }
   get hint(): string {
     return FAULTS[this.code].hint;
@@ -70,7 +73,7 @@ export class Fault extends Error {
   /** CNI error number; 999 where the table has none. */
   get cni(): number {
     const entry: { readonly hint: string; readonly cni?: number } = FAULTS[this.code];
-    return entry.cni ?? 999;
+    return this.#cni ?? entry.cni ?? 999;
   }
   /** The problems as lines `path: message`, as many as can be read. */
   get details(): string {
