@@ -83,7 +83,7 @@ export class Agent {
       reap: (names) => void reaper.reap(names),
     });
     this.host.paused = ledger.getMeta(PAUSED) !== undefined;
-    this.pools = new Pools(settings, () => ledger.list());
+    this.pools = new Pools(settings, ledger);
     this.cluster = new Cluster({
       settings,
       host: this.host,
@@ -106,6 +106,7 @@ export class Agent {
     this.attachments = this.#openAttachments(reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
     this.attachments.recover();
+    void this.#settleOrphans();
     const { inFlight } = this.attachments;
     this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
@@ -219,10 +220,21 @@ export class Agent {
     return this.host.paused ? ['paused by tartan pause'] : [];
   }
 
+  /** An agent that stops ends no rest: its successor begins it again. */
+  async #restFor(ms: number): Promise<void> {
+    const { clock, signal } = this.#parts;
+    await clock.sleep(ms, signal);
+    if (signal.aborted) await new Promise<never>(() => undefined);
+  }
+
   #rest(): Promise<void> | undefined {
-    const { clock, signal, settings } = this.#parts;
-    const { quarantineSeconds } = settings.addresses;
-    return quarantineSeconds > 0 ? clock.sleep(quarantineSeconds * 1000, signal) : undefined;
+    const { quarantineSeconds } = this.settings.addresses;
+    return quarantineSeconds > 0 ? this.#restFor(quarantineSeconds * 1000) : undefined;
+  }
+
+  async #settleOrphans(): Promise<void> {
+    await this.#rest();
+    for (const ip of this.pools.orphans) this.pools.settleOne(ip);
   }
 
   /** What we hold counts as claimed also before the store has told us of our own claim. */

@@ -1,10 +1,16 @@
-/** The address pools of this node: one per family and subnet, filled from the ledger at start. */
+/**
+ * The address pools of this node: one per family and subnet, filled from the ledger at start. The ledger also keeps what
+ * attachments do not tell: which address of a pool came last, so that a restart does not begin again with those released
+ * a moment ago, and which addresses rest although their attachment is forgotten.
+ */
+import { bootId } from './boot.ts';
+import type { Ledger } from './attachments.ts';
 import type { RangeSet } from '#cni/ranges.ts';
 import { createPool, type Pool, type PoolOptions } from '#ipam/pool.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
-import { type Address, type Family, addressFamily } from '#net/address.ts';
+import { type Address, type Family, addressFamily, parseAddress } from '#net/address.ts';
 import { families, familyValues, type PerFamily } from '#net/per-family.ts';
 import {
   contains,
@@ -24,17 +30,44 @@ export function gatewayOf(subnet: Prefix): Address {
   return nthAddress(subnet, 1n);
 }
 
+export type PoolLedger = Pick<Ledger, 'list' | 'listMeta' | 'getMeta' | 'setMeta'>;
+
+/** Names in the ledger. */
+const LAST = 'last-address ';
+const RESTING = 'resting ';
+
 export class Pools {
   readonly #exclude: readonly Prefix[];
-  readonly #attachments: () => readonly Attachment[];
+  readonly #quarantine: boolean;
+  readonly #ledger: PoolLedger;
+  /** Released and not settled, by this process or a predecessor. */
+  readonly #resting = new Set<Address>();
+  /** Of a predecessor, and no attachment is left that settles them: the owner of the pools does, once they have rested. */
+  readonly orphans: readonly Address[];
   readonly #pools = new Map<Prefix, Pool>();
   readonly #narrowed = new Map<string, Pool>();
   #current: PerFamily<Prefix> = {};
 
-  /** `attachments`: what the ledger holds, taken over whenever a pool is made. */
-  constructor(settings: Settings, attachments: () => readonly Attachment[]) {
-    this.#attachments = attachments;
+  /** What the ledger holds is taken over whenever a pool is made; what it holds now may be gone by then. */
+  constructor(settings: Settings, ledger: PoolLedger) {
     this.#exclude = settings.addresses.exclude;
+    this.#quarantine = settings.addresses.quarantineSeconds > 0;
+    this.#ledger = ledger;
+    const boot = bootId();
+    for (const { phase, bootId, addresses } of this.#allocated())
+      if (phase !== 'ready' && bootId === boot) for (const ip of addresses) this.#letRest(prefixAddress(ip));
+    const noted = [...ledger.listMeta().keys()].filter((name) => name.startsWith(RESTING));
+    this.orphans = noted
+      .map((name) => parseAddress(name.slice(RESTING.length)))
+      .filter((ip) => ip !== undefined && !this.#resting.has(ip)) as Address[];
+    for (const ip of this.orphans) this.#resting.add(ip);
+  }
+
+  /** Attachments whose addresses are from here. */
+  #allocated(): Attachment[] {
+    return this.#ledger
+      .list()
+      .filter(({ delegatedIpam, wiring }) => delegatedIpam === undefined && wiring !== 'chained');
   }
 
   setSubnets(subnets: PerFamily<Prefix>): void {
@@ -45,7 +78,8 @@ export class Pools {
   #pool(subnet: Prefix): Pool {
     let pool = this.#pools.get(subnet);
     if (pool === undefined) {
-      pool = createPool({ subnet, exclude: this.#exclude, gateway: gatewayOf(subnet) });
+      const gateway = gatewayOf(subnet);
+      pool = createPool({ subnet, exclude: this.#exclude, gateway, ...this.#after(subnet) });
       this.#pools.set(subnet, pool);
       this.#adopt(subnet, pool);
     }
@@ -72,7 +106,7 @@ export class Pools {
       if (taken.length === 0) throw new Fault('not-ready', 'this node has no subnet yet');
       return { addresses: taken.map((one) => one.address), gateways: taken.map((one) => one.gateway) };
     } catch (error) {
-      for (const { pool, address } of taken) giveBack(pool, owner, prefixAddress(address));
+      for (const { address } of taken) this.#giveBack(owner, prefixAddress(address));
       throw error;
     }
   }
@@ -81,7 +115,7 @@ export class Pools {
     const subnet = this.#current[family] as Prefix;
     const pool = this.#pool(subnet);
     const asked = wanted.find((address) => addressFamily(address) === family);
-    const address = pool.allocate(owner, asked === undefined ? {} : { wanted: asked });
+    const address = this.#choose(pool, { name: subnet, owner, asked });
     return { pool, address: interfaceAddress(address, prefixLength(subnet)), gateway: gatewayOf(subnet) };
   }
 
@@ -92,9 +126,11 @@ export class Pools {
       const asked = wanted.find((address) => contains(subnet, address));
       const range = { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
       const pool = this.#pool(subnet);
-      const narrowed = this.#narrow(pool, { subnet, ranges: [range], exclude: this.#exclude, gateway });
+      const options = { subnet, ranges: [range], exclude: this.#exclude, gateway };
+      const name = JSON.stringify([subnet, [range], gateway]);
+      const narrowed = this.#narrow(pool, name, options);
       try {
-        const choice = narrowed.allocate(owner, asked === undefined ? {} : { wanted: asked });
+        const choice = this.#choose(narrowed, { name, owner, asked });
         return {
           pool,
           address: interfaceAddress(pool.allocate(owner, { wanted: choice }), prefixLength(subnet)),
@@ -107,11 +143,28 @@ export class Pools {
     throw last;
   }
 
+  /** The asked address or the next one, which the ledger then knows as the last. */
+  #choose(pool: Pool, want: { name: string; owner: string; asked: Address | undefined }): Address {
+    const { name, owner, asked } = want;
+    const before = pool.addressOf(owner);
+    const address = pool.allocate(owner, asked === undefined ? {} : { wanted: asked });
+    if (asked === undefined && before === undefined) this.#ledger.setMeta(`${LAST}${name}`, address);
+    return address;
+  }
+
+  #after(name: string): { readonly after?: Address } {
+    const after = parseAddress(this.#ledger.getMeta(`${LAST}${name}`) ?? '');
+    return after === undefined ? {} : { after };
+  }
+
   /** A part of a pool's subnet, with an order of its own; it is told of every release, and asks what others took. */
-  #narrow(pool: Pool, options: PoolOptions): Pool {
-    const key = JSON.stringify([options.subnet, options.ranges, options.gateway]);
-    const narrowed = this.#narrowed.get(key) ?? createPool(options);
-    this.#narrowed.set(key, narrowed);
+  #narrow(pool: Pool, name: string, options: PoolOptions): Pool {
+    let narrowed = this.#narrowed.get(name);
+    if (narrowed === undefined) {
+      narrowed = createPool({ ...options, ...this.#after(name) });
+      this.#narrowed.set(name, narrowed);
+      this.#rest(options.subnet, narrowed);
+    }
     for (const [holder, address] of pool.list()) narrowed.adopt(holder, address);
     return narrowed;
   }
@@ -121,22 +174,55 @@ export class Pools {
   }
 
   #adopt(subnet: Prefix, pool: Pool): void {
-    for (const attachment of this.#attachments()) {
-      if (attachment.delegatedIpam !== undefined || attachment.wiring === 'chained') continue;
+    this.#rest(subnet, pool);
+    for (const attachment of this.#allocated()) {
       const id = attachmentId(attachment);
       for (const ip of attachment.addresses.map(prefixAddress)) if (contains(subnet, ip)) pool.adopt(id, ip);
       if (attachment.phase !== 'ready') pool.release(id);
     }
   }
 
-  /** The addresses rest until `settle`. */
-  release(owner: string): void {
-    for (const pool of this.#all()) pool.release(owner);
+  /** What rests does so in a new pool too. */
+  #rest(subnet: Prefix, pool: Pool): void {
+    for (const ip of this.#resting) {
+      if (!contains(subnet, ip)) continue;
+      pool.adopt(RESTING, ip);
+      pool.release(RESTING);
+    }
   }
 
-  /** The links of these addresses are gone: they may be handed out again. */
+  /** The addresses rest until `settle`, also over a restart. */
+  release(owner: string): void {
+    for (const pool of this.#all()) {
+      const ip = pool.release(owner);
+      if (ip !== undefined) this.#letRest(ip);
+    }
+  }
+
+  /** Without quarantine the attachment is in the ledger for as long as the address rests. */
+  #letRest(ip: Address): void {
+    this.#resting.add(ip);
+    if (this.#quarantine) this.#ledger.setMeta(`${RESTING}${ip}`, 'yes');
+  }
+
+  /** The links of these addresses are gone and they have rested: they may be handed out again. */
   settle(addresses: readonly InterfaceAddress[]): void {
-    for (const pool of this.#all()) for (const address of addresses) pool.settle(prefixAddress(address));
+    for (const address of addresses) this.settleOne(prefixAddress(address));
+  }
+
+  settleOne(ip: Address): void {
+    this.#resting.delete(ip);
+    for (const pool of this.#all()) pool.settle(ip);
+    this.#ledger.setMeta(`${RESTING}${ip}`, undefined);
+  }
+
+  /** Of an allocation that did not succeed as a whole: nobody has seen the address. */
+  #giveBack(owner: string, ip: Address): void {
+    for (const pool of this.#all()) {
+      if (pool.addressOf(owner) !== ip) continue;
+      pool.release(owner);
+      pool.settle(ip);
+    }
   }
 
   /** Current subnets without a free address. */
@@ -149,11 +235,6 @@ export class Pools {
   list(): { prefix: Prefix; pool: Pool }[] {
     return [...this.#pools].map(([prefix, pool]) => ({ prefix, pool }));
   }
-}
-
-function giveBack(pool: Pool, owner: string, address: Address): void {
-  pool.release(owner);
-  pool.settle(address);
 }
 
 /** Throws Fault `cni-config` that names every wanted address which none of the subnets holds. */
