@@ -34,7 +34,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   refuseTakenPorts(bench, attachment);
   await bench.reaper.settled(attachment.hostLink);
   bench.ledger.put(attachment);
-  rollback.defer(async () => removeAttachment(bench, attachment));
+  rollback.defer(() => removeAttachment(bench, attachment));
   bench.crash('add:planned');
   apply(bench, attachment, netns);
   const result = resultOf(bench, request, { attachment, given });

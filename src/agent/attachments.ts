@@ -139,7 +139,7 @@ export class Attachments {
       if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
       for (const key of [chainedKey(request.key), request.key]) {
         const attachment = this.#bench.ledger.get(key);
-        if (attachment !== undefined) removeAttachment(this.#bench, attachment);
+        if (attachment !== undefined) await removeAttachment(this.#bench, attachment);
       }
     });
   }
@@ -147,14 +147,13 @@ export class Attachments {
   async #gc(request: GcRequest, call: Call): Promise<void> {
     const { events } = this.#bench;
     const problems: Problem[] = [];
-    for (const { attachment, why } of this.#invalid(request)) {
-      try {
-        events.add('warning', `GC removes ${attachmentId(attachment)}: ${why}`);
-        removeAttachment(this.#bench, attachment);
-      } catch (error) {
+    const collect = async ({ attachment, why }: Leak): Promise<void> => {
+      events.add('warning', `GC removes ${attachmentId(attachment)}: ${why}`);
+      await removeAttachment(this.#bench, attachment).catch((error: unknown) => {
         problems.push({ path: attachmentId(attachment), message: toFault(error).message });
-      }
-    }
+      });
+    };
+    await Promise.all(this.#invalid(request).map(collect));
     await delegateRest(request, call).catch((error: unknown) => {
       problems.push({ path: 'ipam', message: toFault(error).message });
     });
@@ -197,7 +196,7 @@ export class Attachments {
       if (attachment.bootId !== bootId) ledger.remove(attachment);
       else if (attachment.phase === 'ready')
         host.set(sourceOf(attachment), planAttachment(attachment, this.#bench.settings).host);
-      else undoAttachment(this.#bench, attachment);
+      else void undoAttachment(this.#bench, attachment);
     }
     log.info({ attachments: ledger.list().length }, 'attachments taken over');
   }

@@ -78,13 +78,13 @@ test('an address rests after its link is gone for as long as the quarantine last
   const parts = {
     ledger: { put: () => {}, remove: note('forgotten') },
     host: { setNow: () => [] },
-    kernel: { flushConntrack: () => 0 },
+    kernel: { flushConntrack: () => Promise.resolve() },
     pools: { release: note('released'), settle: note('settled') },
     reaper: { reap: async () => void done.push('link gone') },
     crash: () => {},
     rest: () => rest.promise,
   };
-  removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}));
+  await removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}));
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(done, ['released', 'link gone', 'forgotten']);
   rest.resolve();

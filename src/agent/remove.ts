@@ -11,14 +11,14 @@ import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { prefixAddress } from '#net/prefix.ts';
 
 /** Idempotent. Everything about the attachment is withdrawn when this returns; links and the ledger entry follow. */
-export function removeAttachment(bench: Bench, attachment: Attachment): void {
+export async function removeAttachment(bench: Bench, attachment: Attachment): Promise<void> {
   const id = attachmentId(attachment);
   bench.crash('del:begun');
   bench.ledger.put({ ...attachment, phase: 'deleting' });
   bench.crash('del:deleting');
   bench.host.setNow(sourceOf(attachment), undefined);
   bench.crash('del:withdrawn');
-  bench.kernel.flushConntrack(staleConnections(attachment));
+  await bench.kernel.flushConntrack(staleConnections(attachment));
   if (attachment.delegatedIpam === undefined) bench.pools.release(id);
   bench.crash('del:released');
   void finish(bench, attachment);
@@ -51,11 +51,15 @@ function linksOf(attachment: Attachment): string[] {
 }
 
 /** After a restart: withdraws what an unfinished ADD or DEL may have left, known or not. */
-export function undoAttachment(bench: Bench, attachment: Attachment): void {
+export async function undoAttachment(bench: Bench, attachment: Attachment): Promise<void> {
   bench.log.info(
     { attachment: attachmentId(attachment), phase: attachment.phase },
     'undoing what was cut short',
   );
-  bench.kernel.flushConntrack(staleConnections(attachment));
-  void finish(bench, attachment);
+  try {
+    await bench.kernel.flushConntrack(staleConnections(attachment));
+  } catch (error) {
+    bench.log.warn({ attachment: attachmentId(attachment), error: String(error) }, 'connections stay');
+  }
+  await finish(bench, attachment);
 }

@@ -3,11 +3,12 @@
  * (include/uapi/linux/netfilter/nfnetlink_conntrack.h): those that match are deleted, so that a connection does not go
  * on by a translation or verdict that no longer holds.
  */
-import { type Address, addressFromBytes } from '#net/address.ts';
+import { type Address, addressBytes, addressFromBytes } from '#net/address.ts';
 import type { Protocol } from '#model/attachment.ts';
 import type { ConntrackFilter } from './kernel.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_ACK, NLM_F_DUMP } from './netlink/message.ts';
 import { NetlinkError, type NetlinkSocket, openNetlink } from './netlink/socket.ts';
+import type { Scope } from './scope.ts';
 import { NETLINK_NETFILTER } from './sys.ts';
 
 const NFNL_SUBSYS_CTNETLINK = 1;
@@ -51,18 +52,52 @@ export function matches(connection: Connection, filter: ConntrackFilter): boolea
   );
 }
 
-/** Deletes what matches one of the filters, of both families; answers how many. In the current network namespace. */
-export function flushConntrack(filters: readonly ConntrackFilter[]): number {
-  if (filters.length === 0) return 0;
-  using socket = openNetlink(NETLINK_NETFILTER);
-  const doomed = dumpMatching(socket, filters);
-  if (doomed.length === 0) return 0;
-  const { refusals } = socket.batch(deletions(doomed));
-  for (const refusal of refusals.values()) {
-    // Ended by itself meanwhile.
-    if (refusal.code !== 'ENOENT') throw new NetlinkError(refusal);
+/** A table is searched for the bytes of so many addresses before it is parsed. */
+const SEARCHED = 8;
+
+/**
+ * Deletes entries of both families. Each flush walks the whole table, 5 ms when it is empty: it runs on a pool thread,
+ * and what is asked for meanwhile shares the next one. The socket stays open, because closing one of netfilter's waits
+ * for transactions of nftables.
+ */
+export class Conntrack {
+  readonly #socket: NetlinkSocket;
+  #waiting: ConntrackFilter[] = [];
+  #next: Promise<void> | undefined;
+  #running: Promise<void> = Promise.resolve();
+
+  constructor(run: Scope['run']) {
+    this.#socket = run(() => openNetlink(NETLINK_NETFILTER));
   }
-  return doomed.length - refusals.size;
+  /** Once nothing is under way. */
+  close(): void {
+    const close = (): void => this.#socket[Symbol.dispose]();
+    this.#running.then(close, close);
+  }
+  /** Resolves when what matched one of the filters is gone. */
+  flush(filters: readonly ConntrackFilter[]): Promise<void> {
+    this.#waiting.push(...filters);
+    this.#next ??= this.#afterRunning();
+    return this.#next;
+  }
+  async #afterRunning(): Promise<void> {
+    await this.#running.catch(() => {});
+    this.#next = undefined;
+    const filters = this.#waiting;
+    this.#waiting = [];
+    this.#running = this.#flushNow(filters);
+    await this.#running;
+  }
+  async #flushNow(filters: readonly ConntrackFilter[]): Promise<void> {
+    if (filters.length === 0) return;
+    const doomed = await dumpMatching(this.#socket, filters);
+    if (doomed.length === 0) return;
+    const { refusals } = this.#socket.batch(deletions(doomed));
+    for (const refusal of refusals.values()) {
+      // Ended by itself meanwhile.
+      if (refusal.code !== 'ENOENT') throw new NetlinkError(refusal);
+    }
+  }
 }
 
 function begin(writer: MessageWriter, message: number, flags: number, family: number): void {
@@ -72,15 +107,24 @@ function begin(writer: MessageWriter, message: number, flags: number, family: nu
   writer.put16be(0);
 }
 
-function dumpMatching(socket: NetlinkSocket, filters: readonly ConntrackFilter[]): Entry[] {
+function dumpMatching(socket: NetlinkSocket, filters: readonly ConntrackFilter[]): Promise<Entry[]> {
   const AF_UNSPEC = 0;
   const writer = new MessageWriter();
   begin(writer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
   writer.end();
-  return socket.dump(writer, (message) => {
+  const parse = (message: Message): Entry | undefined => {
     const entry = readEntry(message);
     return entry !== undefined && filters.some((filter) => matches(entry, filter)) ? keep(entry) : undefined;
-  });
+  };
+  return socket.dumpAsync(writer, parse, mayMatch(filters));
+}
+
+/** A piece of the table without the bytes of any address that is looked for need not be parsed. */
+function mayMatch(filters: readonly ConntrackFilter[]): (piece: Buffer) => boolean {
+  const addresses = filters.flatMap((filter) => filter.anyAddress ?? []);
+  if (addresses.length < filters.length || addresses.length > SEARCHED) return () => true;
+  const looked = addresses.map((address) => Buffer.from(addressBytes(address)));
+  return (piece) => looked.some((bytes) => piece.includes(bytes));
 }
 
 function deletions(entries: readonly Entry[]): MessageWriter {

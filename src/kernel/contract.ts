@@ -133,6 +133,25 @@ export const CONTRACT: Readonly<Record<string, Check>> = {
     assert.equal(kernel.observe(NOTHING).size, 0);
     assert.equal(pod.observe(inside).size, 0);
   },
+  'a pod that comes and goes is no change of the underlay': async ({ kernel, podNetns }) => {
+    const stop = new AbortController();
+    const told: string[] = [];
+    const following = (async () => {
+      for await (const change of kernel.changes(stop.signal)) told.push(change.type);
+    })();
+    const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 50));
+    await pause();
+    kernel.createPair({ ...POD, netns: podNetns });
+    using pod = kernel.within(podNetns);
+    assert.deepEqual(pod.apply([add({ kind: 'link', type: 'foreign', name: 'eth0', mac: POD.podMac })]), []);
+    await pause();
+    await kernel.reapLinks([POD.hostName]);
+    await pause();
+    stop.abort();
+    await following;
+    assert.ok(!told.includes('underlay'), told.join());
+    assert.ok(!told.includes('resync'), told.join());
+  },
   'changes are told': async ({ kernel }) => {
     const stop = new AbortController();
     const told = new Map<string, Item | undefined>();

@@ -146,9 +146,7 @@ export class FakeKernel implements Kernel, Disposable {
   }
 
   /** No connection is ever tracked here. */
-  flushConntrack(): number {
-    return 0;
-  }
+  async flushConntrack(): Promise<void> {}
 
   within(netns: number): FakeKernel {
     return this.#namespace(netns);

@@ -61,8 +61,8 @@ export interface Kernel {
   createPair(pair: VethPair): { hostIndex: number; podIndex: number };
   /** Deletes links that are ours, many in one RCU grace period; resolves when they are gone. Missing ones are fine. */
   reapLinks(names: readonly string[]): Promise<void>;
-  /** Deletes matching conntrack entries of both families; answers how many. */
-  flushConntrack(filters: readonly ConntrackFilter[]): number;
+  /** Deletes conntrack entries of both families that match one of the filters; resolves when they are gone. */
+  flushConntrack(filters: readonly ConntrackFilter[]): Promise<void>;
   /** The same operations inside another network namespace, given by an open file descriptor. Dispose closes its sockets only. */
   within(netns: number): Kernel & Disposable;
 }

@@ -6,7 +6,7 @@ import type { Step } from '#model/diff.ts';
 import { hostState, type Item, type ItemKind } from '#model/host.ts';
 import { applyEntries } from './apply-entries.ts';
 import { applyLink, type LinkStep } from './apply-links.ts';
-import { flushConntrack } from './conntrack.ts';
+import { Conntrack } from './conntrack.ts';
 import type { Change, Failure, Interest, Kernel } from './kernel.ts';
 import { inNetns } from './netns.ts';
 import { type Nftables, openNftables } from './nftables/nftables.ts';
@@ -46,6 +46,7 @@ class LinuxKernel implements Kernel, Disposable {
   readonly #place: 'host' | 'within';
   #nftables: Nftables | undefined;
   #reaper: Reaper | undefined;
+  #conntrack: Conntrack | undefined;
   #foreignLinks: readonly string[] = [];
   readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
 
@@ -62,6 +63,7 @@ class LinuxKernel implements Kernel, Disposable {
   }
   [Symbol.dispose](): void {
     this.#reaper?.close();
+    this.#conntrack?.close();
     this.#nftables?.close();
     this.#scope.socket[Symbol.dispose]();
   }
@@ -112,8 +114,9 @@ class LinuxKernel implements Kernel, Disposable {
     return this.#reaper.reap(names);
   }
 
-  flushConntrack(filters: Parameters<Kernel['flushConntrack']>[0]): number {
-    return this.#scope.run(() => flushConntrack(filters));
+  flushConntrack(filters: Parameters<Kernel['flushConntrack']>[0]): Promise<void> {
+    this.#conntrack ??= new Conntrack(this.#scope.run);
+    return this.#conntrack.flush(filters);
   }
 
   within(netns: number): Kernel & Disposable {

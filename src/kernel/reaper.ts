@@ -1,8 +1,9 @@
 /**
  * Deletes links in the background. The kernel waits some 20 ms for its readers at each deletion, however many links it
- * takes, so the links that are waiting are put in one group and the group is deleted, on a pool thread; what is asked
- * for meanwhile makes the next group.
+ * takes, and holds the lock of all link, address and route changes meanwhile. So links gather until no more are asked
+ * for, are put in one group and the group is deleted, on a pool thread; what is asked for meanwhile makes the next one.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { REAPER_GROUP } from '#model/numbers.ts';
 import { deleteGroup, groupLink } from './netlink/link.ts';
 import { MessageWriter } from './netlink/message.ts';
@@ -11,6 +12,8 @@ import { findLink, type Scope } from './scope.ts';
 
 /** Group numbers go round; the first one marks newborn links. */
 const GROUPS = 0xffff;
+/** Links gather until none was asked for during `quiet`, at most for `most`; milliseconds. */
+const GATHER = { quiet: 8, most: 100 } as const;
 
 export class Reaper {
   readonly #scope: Scope;
@@ -40,11 +43,19 @@ export class Reaper {
   }
   async #afterRunning(): Promise<void> {
     await this.#running.catch(() => {});
+    await this.#gather();
     this.#next = undefined;
     const names = this.#waiting;
     this.#waiting = new Set();
     this.#running = this.#deleteAll(names);
     await this.#running;
+  }
+  async #gather(): Promise<void> {
+    const begun = performance.now();
+    for (let before = -1; before < this.#waiting.size && performance.now() - begun < GATHER.most;) {
+      before = this.#waiting.size;
+      await sleep(GATHER.quiet);
+    }
   }
   async #deleteAll(names: ReadonlySet<string>): Promise<void> {
     const writer = this.#writer;

@@ -89,6 +89,7 @@ export const fcntl = call('fcntl', 'int fcntl(int, int, long)');
 export const ioctl = call('ioctl', 'int ioctl(int, unsigned long, void *)');
 /** On a pool thread: for sends that the kernel works on for milliseconds (deleting links). */
 export const sendAsync = asyncCall('intptr_t send(int, void *, size_t, int)');
+export const recvAsync = asyncCall('intptr_t recv(int, void *, size_t, int)');
 
 /** include/uapi/linux/netlink.h: protocols that are used here. */
 export const NETLINK_ROUTE = 0;

@@ -123,7 +123,8 @@ export class Translator {
   #onRoute(message: Message): readonly Change[] {
     const row = readRoute(message);
     if (row === undefined) return NOTHING;
-    if (!isOurRoute(message)) return UNDERLAY;
+    // The kernel's own routes come and go with every pod's link.
+    if (!isOurRoute(message)) return this.#links.get(row.index ?? 0)?.ours === true ? NOTHING : UNDERLAY;
     const item = routeItem(row, this.#scope);
     const key = keyOf({ ...row.item });
     const there = message.type === RTM_NEWROUTE && item !== undefined;

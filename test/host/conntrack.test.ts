@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
-import { flushConntrack } from '#kernel/conntrack.ts';
+import { Conntrack } from '#kernel/conntrack.ts';
 import type { ConntrackFilter } from '#kernel/kernel.ts';
 import { ready } from '#kernel/netns.ts';
 import { unshare } from '#kernel/sys.ts';
@@ -52,11 +52,14 @@ const CASES: [string, ConntrackFilter[], number][] = [
   ['an empty filter', [{}], 0],
 ];
 for (const [name, filters, deleted] of CASES) {
-  test(`flush: ${name}`, { skip }, () => {
+  test(`flush: ${name}`, { skip }, async () => {
     fill();
     assert.equal(count(), 5);
-    assert.equal(flushConntrack(filters), deleted);
+    const table = new Conntrack((work) => work());
+    await table.flush(filters);
     assert.equal(count(), 5 - deleted);
-    assert.equal(flushConntrack(filters), 0);
+    await table.flush(filters);
+    assert.equal(count(), 5 - deleted);
+    table.close();
   });
 }

@@ -9,6 +9,7 @@ import {
   NETLINK_ROUTE,
   netlinkSocket,
   recv,
+  recvAsync,
   recvNow,
   send,
   sendAsync,
@@ -34,6 +35,8 @@ const NLMSGERR_ATTR_MSG = 1;
 const CHUNK_BYTES = 32 << 10;
 /** More than the largest datagram that rtnetlink and nfnetlink make. */
 const RECEIVE_BYTES = 256 << 10;
+/** The kernel makes a piece of a dump no larger than 32 KiB when it is read by itself. */
+const PIECE_BYTES = 64 << 10;
 /** A table that never stands still is taken as it was seen last: events tell the rest. */
 const DUMP_TRIES = 8;
 
@@ -126,6 +129,32 @@ export class NetlinkSocket implements Disposable {
     }
   }
 
+  /**
+   * `dump` once, from a pool thread and a piece at a time: for tables so large that they would hold up the loop. Only
+   * pieces that are `wanted` are parsed. One at a time on a socket.
+   */
+  async dumpAsync<T>(
+    writer: MessageWriter,
+    parse: OnReply<T>,
+    wanted: (piece: Buffer) => boolean,
+  ): Promise<T[]> {
+    const seq = this.#number(writer);
+    const rows: T[] = [];
+    if ((await sendAsync(this.fd, writer.bytes, writer.length, 0)) < 0) throw new SysError('send', 5);
+    const piece = Buffer.alloc(PIECE_BYTES);
+    for (;;) {
+      const size = await recvAsync(this.fd, piece, PIECE_BYTES, 0);
+      if (size < 0) throw new SysError('recv', 5);
+      const toParse = wanted(piece.subarray(0, size));
+      for (const message of readMessages(piece, size)) {
+        if (message.seq !== seq) continue;
+        if (isLast(message)) return rows;
+        const row = toParse ? parse(message) : undefined;
+        if (row !== undefined) rows.push(row);
+      }
+    }
+  }
+
   #readDump<T>(seq: number, parse: OnReply<T>): { rows: T[]; interrupted: boolean } {
     const rows: T[] = [];
     let interrupted = false;
@@ -134,11 +163,7 @@ export class NetlinkSocket implements Disposable {
       for (const message of readMessages(received, size)) {
         if (message.seq !== seq) continue;
         if ((message.flags & NLM_F_DUMP_INTR) !== 0) interrupted = true;
-        if (message.type === NLMSG_DONE || message.type === NLMSG_ERROR) {
-          const refusal = readRefusal(message);
-          if (refusal !== undefined) throw new NetlinkError(refusal);
-          return { rows, interrupted };
-        }
+        if (isLast(message)) return { rows, interrupted };
         const row = parse(message);
         if (row !== undefined) rows.push(row);
       }
@@ -179,6 +204,14 @@ export class NetlinkSocket implements Disposable {
 /** A socket for requests in the calling thread's network namespace. */
 export function openNetlink(protocol: number = NETLINK_ROUTE): NetlinkSocket {
   return new NetlinkSocket(netlinkSocket(protocol));
+}
+
+/** Whether the dump ends here. Throws NetlinkError when it ends with a refusal. */
+function isLast(message: Message): boolean {
+  if (message.type !== NLMSG_DONE && message.type !== NLMSG_ERROR) return false;
+  const refusal = readRefusal(message);
+  if (refusal !== undefined) throw new NetlinkError(refusal);
+  return true;
 }
 
 function endOf(writer: MessageWriter, number: number): number {
