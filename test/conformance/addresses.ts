@@ -156,23 +156,6 @@ async function parallel(subject: Subject): Promise<void> {
   assert.deepEqual(await subject.leases(network.name), []);
 }
 
-/** The static plugin as IPAM: it stands beside host-local in every installation, and both sides delegate to it. */
-async function fixedAddresses(subject: Subject): Promise<void> {
-  const wish = (ipam: object) => subject.network({ extra: { ipam: { type: 'static', ...ipam } } });
-  const addresses = [{ address: '10.88.0.201/24', gateway: '10.88.0.1' }];
-  await withPod(subject, wish({ addresses, routes: [{ dst: '0.0.0.0/0' }] }), {}, async (_, result) => {
-    assert.deepEqual(addressesOf(result), ['10.88.0.201']);
-  });
-  for (const address of ['10.88.0.201', '10.88.0.999/24', '', '10.88.0.201/33']) {
-    const network = wish({ addresses: [{ address }] });
-    const pod = makePod();
-    const done = await tryAdd(subject, network, pod);
-    await tryDel(subject, network, pod);
-    pod.netns.remove();
-    assert.ok('error' in done, `static address ${JSON.stringify(address)}`);
-  }
-}
-
 export const ADDRESSES: readonly Case[] = [
   {
     id: 'I1',
@@ -188,5 +171,4 @@ export const ADDRESSES: readonly Case[] = [
   { id: 'I3', name: 'a range is given to its ends, then is exhausted', run: exhaustion },
   { id: 'I4', name: 'bad ranges', run: badRanges },
   { id: 'I5', name: 'fifty at once get fifty addresses', run: parallel },
-  { id: 'I6', name: 'the static plugin as delegate', run: fixedAddresses },
 ];

@@ -1,7 +1,5 @@
 /** Checklist part b: what an attachment looks like in both namespaces, what CHECK notices, what DEL leaves. */
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Case } from './case.ts';
 import { expected } from './differences.ts';
 import {
@@ -14,7 +12,6 @@ import {
   makePod,
   parseError,
   tryAdd,
-  tryDel,
   withPod,
   type Attachment,
   type Result,
@@ -244,49 +241,6 @@ async function dnsOverride(subject: Subject): Promise<void> {
   });
 }
 
-/** An IPAM plugin that answers what the case wants. */
-function fakeIpam(subject: Subject, answer: object): { CNI_PATH: string } {
-  const folder = join(subject.host.directory, 'fake');
-  mkdirSync(folder, { recursive: true });
-  const file = join(folder, 'bx-ipam');
-  const reply = `'${JSON.stringify(answer)}'`;
-  writeFileSync(file, `#!/bin/sh\ncat >/dev/null\nif [ "$CNI_COMMAND" = ADD ]; then echo ${reply}; fi\n`);
-  chmodSync(file, 0o755);
-  return { CNI_PATH: `${folder}:${subject.host.bin}` };
-}
-
-async function delegateResults(subject: Subject): Promise<void> {
-  const network = subject.network({ extra: { ipam: { type: 'bx-ipam' } } });
-  const [plugin] = network.plugins;
-  assert.ok(plugin);
-  const config = deriveConfig(network, plugin, {});
-  const attempt = async (answer: object): Promise<{ code: number; stdout: string }> => {
-    const pod = makePod();
-    const environment = { ...environmentOf(pod), ...fakeIpam(subject, answer) };
-    const output = await subject.host.cni('ADD', environment, config);
-    assert.equal((await subject.host.cni('DEL', environment, config)).code, 0);
-    pod.netns.remove();
-    return output;
-  };
-  const ips = [{ address: '10.88.0.205/24', gateway: '10.88.0.1' }];
-  assert.equal((await attempt({ cniVersion: '1.0.0', ips })).code, 0);
-  const inferred = await attempt({ ips });
-  assert.equal(inferred.code, 0, 'a result without version is of the config’s version');
-  const none = JSON.parse((await attempt({ cniVersion: '1.0.0', ips: [] })).stdout) as { code: number };
-  assert.equal(typeof none.code, 'number', 'a delegate without addresses is an error');
-}
-
-async function delegateMissing(subject: Subject): Promise<void> {
-  const network = subject.network({ extra: { ipam: { type: 'no-such-plugin' } } });
-  const pod = makePod();
-  const failed = await tryAdd(subject, network, pod);
-  assert.ok('error' in failed);
-  assert.equal(failed.error.code, expected(subject, 'delegate-missing'));
-  assert.match(`${failed.error.msg} ${failed.error.details ?? ''}`, /no-such-plugin/);
-  await tryDel(subject, network, pod);
-  pod.netns.remove();
-}
-
 async function surviveLinkBounce(subject: Subject): Promise<void> {
   await withPod(subject, subject.network({ families: [4, 6] }), {}, async (pod, result) => {
     pod.netns.ip('link set eth0 down');
@@ -330,7 +284,5 @@ export const ATTACHMENT: readonly Case[] = [
   { id: 'B14', name: 'DNS of the configuration', run: dnsOverride },
   { id: 'B16', name: 'addresses survive the link going down and up', run: surviveLinkBounce },
   { id: 'A4', name: 'a second ADD of a live attachment', run: secondAdd },
-  { id: 'P20', name: 'a delegate’s result without version, without addresses', run: delegateResults },
-  { id: 'P20', name: 'a delegate that is not there', run: delegateMissing },
   { id: 'T1', name: 'MTU on both ends', run: mtu },
 ];
