@@ -22,6 +22,7 @@ down: build
 	@dist/tartan lab down --name $(LAB)
 
 test: build
+	@scripts/kube-proxy.sh >/dev/null || echo 'make: the tests beside kube-proxy will be skipped'
 	@$(NODE) scripts/test.ts all
 
 bench: build

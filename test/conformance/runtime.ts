@@ -32,6 +32,9 @@ export type Attachment = {
   readonly runtimeConfig?: Readonly<Record<string, unknown>>;
 };
 
+/** The part of a subject that a runtime needs. */
+export type Provider = Pick<Subject, 'host'>;
+
 export type Failure = { readonly type: string; readonly error: CniError; readonly output: Output };
 
 let serial = 0;
@@ -84,7 +87,7 @@ export function parseError(output: Output): CniError {
 }
 
 async function executeStep(
-  subject: Subject,
+  subject: Provider,
   step: {
     verb: string;
     network: NetworkConfig;
@@ -102,7 +105,7 @@ async function executeStep(
 
 /** ADD of the whole list. Stops at the first error, as libcni does, and gives it. */
 export async function tryAdd(
-  subject: Subject,
+  subject: Provider,
   network: NetworkConfig,
   pod: Attachment,
 ): Promise<Result | Failure> {
@@ -116,7 +119,7 @@ export async function tryAdd(
   return prevResult;
 }
 
-export async function add(subject: Subject, network: NetworkConfig, pod: Attachment): Promise<Result> {
+export async function add(subject: Provider, network: NetworkConfig, pod: Attachment): Promise<Result> {
   const done = await tryAdd(subject, network, pod);
   if ('error' in done) throw new Error(`${done.type} ADD: ${done.error.msg} ${done.error.details ?? ''}`);
   return done;
@@ -124,7 +127,7 @@ export async function add(subject: Subject, network: NetworkConfig, pod: Attachm
 
 /** DEL of the whole list, backwards; the error of the first plugin that fails. */
 export async function tryDel(
-  subject: Subject,
+  subject: Provider,
   network: NetworkConfig,
   pod: Attachment,
   prevResult?: Result,
@@ -137,7 +140,7 @@ export async function tryDel(
 }
 
 export async function del(
-  subject: Subject,
+  subject: Provider,
   network: NetworkConfig,
   pod: Attachment,
   prevResult?: Result,
@@ -148,7 +151,7 @@ export async function del(
 
 /** CHECK of the whole list; undefined when everything stands. */
 export async function check(
-  subject: Subject,
+  subject: Provider,
   network: NetworkConfig,
   pod: Attachment,
   prevResult: Result,
@@ -163,7 +166,7 @@ export async function check(
 
 /** Runs `body` with a pod added to the network; the pod is deleted and its namespace gone whatever happens. */
 export async function withPod(
-  subject: Subject,
+  subject: Provider,
   network: NetworkConfig,
   options: Partial<Attachment>,
   body: (pod: Attachment, result: Result) => Promise<void>,
