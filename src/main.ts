@@ -10,6 +10,8 @@ declare const TARTAN_VERSION: string | undefined;
 void runProgram(process.argv.slice(2), {
   version: typeof TARTAN_VERSION === 'string' ? TARTAN_VERSION : '0.1.0-source',
   agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
+  facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
+  purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
   lab: async (words) => (await import('#lab/command.ts')).runLab(words),
 }).then((code) => {
   process.exitCode = code;

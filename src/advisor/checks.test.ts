@@ -103,6 +103,14 @@ for (const [check, severity, change] of CASES) {
     assert.ok(severity === 'info' || findings.every((finding) => finding.hint !== undefined));
   });
 }
+test('the connected route of our own bridge is no overlap', () => {
+  const route = { prefix: prefix('10.244.3.0/24'), link: 'cni0', metric: 0 };
+  const check = (ours: boolean): string | undefined =>
+    advise({ ...GOOD, underlay: { links: [{ ...link('cni0'), ours }], routes: [route] } }).find(
+      (finding) => finding.check === 'range-overlap',
+    )?.severity;
+  assert.deepEqual([check(true), check(false)], ['ok', 'warn']);
+});
 test('worst first, and no link is an error', () => {
   const { choice: _, ...without } = GOOD;
   assert.equal(advise(without)[0]?.check, 'underlay');

@@ -123,12 +123,17 @@ function checkMtu({ settings, choice }: HostFacts): Finding {
   return { check, severity: 'ok', title: 'the MTU fits', detail };
 }
 
-/** A pod range that the host already routes elsewhere takes that network away from the host. */
+/**
+ * A pod range that the host already routes elsewhere takes that network away from the host. The kernel's own routes on
+ * our links (the bridge's connected prefix) are what the range is for.
+ */
 function checkOverlap({ settings, underlay }: HostFacts): Finding {
   const check = 'range-overlap';
+  const ours = new Set(underlay.links.filter((link) => link.ours).map(({ name }) => name));
   const clash = underlay.routes.find(
     (route) =>
       prefixLength(route.prefix) > 0 &&
+      !ours.has(route.link) &&
       familyValues(settings.ranges).some((range) => overlaps(range, route.prefix)),
   );
   if (clash === undefined)

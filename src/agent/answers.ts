@@ -1,7 +1,7 @@
 /** The agent's answers on the admin API. */
 import type { Agent } from './agent.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
-import { gatherFacts } from './facts.ts';
+import { gatherFacts, sceneOf } from './facts.ts';
 import { countPeers } from './readiness.ts';
 import { describeStatus } from './status.ts';
 import { showItem } from '#model/show.ts';
@@ -14,7 +14,7 @@ export function apiHandlers(agent: Agent): ApiHandlers {
   });
   return {
     status: () => describeStatus(agent),
-    facts: () => gatherFacts(agent),
+    facts: () => gatherFacts(sceneOf(agent)),
     state: () => ({ wanted: Object.fromEntries(host.wanted), seen: Object.fromEntries(host.seen) }),
     pause: () => {
       agent.pause();
@@ -71,7 +71,7 @@ async function support(agent: Agent): Promise<{ files: Record<string, string> }>
     files: {
       'status.json': pretty(describeStatus(agent)),
       'settings.json': pretty(agent.settings),
-      'facts.json': pretty(gatherFacts(agent)),
+      'facts.json': pretty(gatherFacts(sceneOf(agent))),
       'wanted.txt': lines(host.wanted.values()),
       'seen.txt': lines(host.seen.values()),
       'metrics.txt': await agent.metrics.registry.metrics(),

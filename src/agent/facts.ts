@@ -3,29 +3,55 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import type { Agent } from './agent.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
-import type { Ability, HostFacts, UdpSocket } from '#model/facts.ts';
+import { CONFLIST_FILE } from '#api/admin.ts';
+import type { Ability, ForeignChain, HostFacts, UdpSocket } from '#model/facts.ts';
+import type { HostState, ItemKey } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
+import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
 import { perFamily } from '#net/per-family.ts';
 
-export function gatherFacts(agent: Agent): HostFacts {
-  const { settings, cluster } = agent;
-  const choice = cluster.self?.underlay;
-  const podMtu = cluster.podMtu();
-  const problem = cluster.underlayProblem;
+/** What is known of a node, by its agent or without one. */
+export type Scene = {
+  readonly settings: Settings;
+  readonly underlay: Underlay;
+  readonly choice?: UnderlayChoice | undefined;
+  readonly underlayProblem?: string | undefined;
+  readonly podMtu?: number | undefined;
+  /** What an agent wants, or what of ours the kernel holds. */
+  readonly items: HostState;
+  readonly failures: ReadonlyMap<ItemKey, { readonly message: string }>;
+  readonly forwardChains: readonly ForeignChain[];
+};
+
+export function sceneOf(agent: Agent): Scene {
+  const { settings, cluster, host } = agent;
   return {
-    settings: settingsFacts(settings, podMtu),
-    root: process.geteuid?.() === 0,
-    kernel: { release: release(), ...kernelAbilities(agent) },
-    sysctls: readSysctls([...ADVISOR_SYSCTLS, ...sysctlsOf(choice?.link)]),
+    settings,
     underlay: agent.underlay(),
-    ...(choice === undefined ? {} : { choice }),
-    ...(problem === undefined ? {} : { underlayProblem: problem }),
-    cniConfigs: listCniConfigs(settings.paths.cniConf),
-    ownCniConfig: '10-tartan.conflist',
-    udpSockets: readUdpSockets().filter(
-      ({ port }) => cluster.self === undefined || port !== settings.road.vxlan.port,
-    ),
+    choice: cluster.self?.underlay,
+    underlayProblem: cluster.underlayProblem,
+    podMtu: cluster.podMtu(),
+    items: host.wanted,
+    failures: host.failures,
     forwardChains: agent.chores.foreign.chains() ?? [],
+  };
+}
+
+export function gatherFacts(scene: Scene): HostFacts {
+  const { settings, choice, underlayProblem } = scene;
+  const tunnel = [...scene.items.values()].some((item) => item.kind === 'link' && item.type === 'vxlan');
+  return {
+    settings: settingsFacts(settings, scene.podMtu),
+    root: process.geteuid?.() === 0,
+    kernel: { release: release(), ...kernelAbilities(scene) },
+    sysctls: readSysctls([...ADVISOR_SYSCTLS, ...sysctlsOf(choice?.link)]),
+    underlay: scene.underlay,
+    ...(choice === undefined ? {} : { choice }),
+    ...(underlayProblem === undefined ? {} : { underlayProblem }),
+    cniConfigs: listCniConfigs(settings.paths.cniConf),
+    ownCniConfig: CONFLIST_FILE,
+    udpSockets: readUdpSockets().filter(({ port }) => !tunnel || port !== settings.road.vxlan.port),
+    forwardChains: scene.forwardChains,
     services: activeServices(),
   };
 }
@@ -45,16 +71,16 @@ function settingsFacts(settings: Settings, podMtu: number | undefined): HostFact
   };
 }
 
-/** What the running node already proves by having it, or shows it lacks by the kernel's refusal. */
-function kernelAbilities({ host }: Agent): Record<string, Ability> {
+/** What the node already proves by having it, or shows it lacks by the kernel's refusal. */
+function kernelAbilities({ items, failures }: Scene): Record<string, Ability> {
   const abilities: Record<string, Ability> = {};
-  for (const [key, item] of host.wanted) {
+  for (const [key, item] of items) {
     const name =
       item.kind === 'link' && (item.type === 'vxlan' || item.type === 'bridge')
         ? item.type
         : nftOf(item.kind);
     if (name === undefined) continue;
-    const failure = host.failures.get(key);
+    const failure = failures.get(key);
     abilities[name] =
       failure === undefined ? { available: true } : { available: false, reason: failure.message };
   }

@@ -33,6 +33,12 @@ export function connectAgent(runDirectory: string): Client {
   };
 }
 
+/** For what can be done without an agent: undefined when none answers, other faults are thrown. */
+export function unlessAway(error: unknown): undefined {
+  if (error instanceof Fault && error.code === 'agent-away') return undefined;
+  throw error;
+}
+
 type Answer = { status: number; body: string };
 
 function ask(socketPath: string, method: 'GET' | 'POST', path: string): Promise<Answer> {

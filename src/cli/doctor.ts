@@ -1,19 +1,33 @@
-/** `tartan doctor`: judges what the agent sees on its host, or facts saved earlier. Exit code 1 when something is an error. */
+/**
+ * `tartan doctor`: judges what the agent sees on its host, what is seen there without an agent, or facts saved earlier.
+ * Exit code 1 when something is an error.
+ */
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { advise } from '#advisor/checks.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { Finding } from '#model/finding.ts';
-import { clientOf, formatOf, textOption, withAgent, withOutput } from './options.ts';
+import { unlessAway } from './client.ts';
+import { clientOf, configOf, formatOf, textOption, withAgent, withOutput } from './options.ts';
 import { EXIT, print } from './output.ts';
-import type { Make } from './program.ts';
+import type { Doors, Make } from './program.ts';
+import { readSettings } from './settings-file.ts';
 
-export function doctorCommand(make: Make): Command {
+const AWAY: Finding = {
+  check: 'agent',
+  severity: 'warn',
+  title: 'no agent answers',
+  detail: 'the host was looked at without one',
+  hint: 'start the agent of this node, or say with --config or --run which one is meant',
+};
+
+export function doctorCommand(make: Make, doors: Pick<Doors, 'facts'>): Command {
   const command = make('doctor', async (options) => {
     const saved = textOption(options, 'facts');
-    const facts: unknown =
-      saved === undefined ? await clientOf(options).call('facts') : JSON.parse(readFileSync(saved, 'utf8'));
-    const findings = advise(facts as HostFacts);
+    const findings =
+      saved === undefined
+        ? await examine(options, doors)
+        : advise(JSON.parse(readFileSync(saved, 'utf8')) as HostFacts);
     print(formatOf(options), findings, (all) => renderFindings(all, options['all'] === true));
     return findings.some((finding) => finding.severity === 'error') ? EXIT.found : EXIT.ok;
   });
@@ -24,6 +38,15 @@ export function doctorCommand(make: Make): Command {
       '--facts <file>',
       'judge facts saved earlier (host facts of a support bundle) instead of asking the agent',
     );
+}
+
+async function examine(
+  options: Record<string, unknown>,
+  { facts }: Pick<Doors, 'facts'>,
+): Promise<readonly Finding[]> {
+  const told = await clientOf(options).call('facts').catch(unlessAway);
+  if (told !== undefined) return advise(told as unknown as HostFacts);
+  return [AWAY, ...advise(await facts(readSettings(configOf(options)).settings))];
 }
 
 export function renderFindings(findings: readonly Finding[], all: boolean): string {

@@ -1,11 +1,14 @@
 /** `tartan install` and `tartan uninstall`: the CNI executable, its sidecar and the configuration list. */
 import { rmSync } from 'node:fs';
 import type { Command } from 'commander';
-import { Fault, toFault } from '#model/fault.ts';
+import type { PurgeAnswer } from '#api/admin.ts';
+import { Fault } from '#model/fault.ts';
+import type { Settings } from '#model/settings.ts';
+import { unlessAway } from './client.ts';
 import { clientOf, configOf, formatOf, textOption, withAgent, withConfig, withOutput } from './options.ts';
 import { builtExecutable, install, uninstall } from './installation.ts';
 import { EXIT, print } from './output.ts';
-import type { Make } from './program.ts';
+import type { Doors, Make } from './program.ts';
 import { readSettings } from './settings-file.ts';
 
 export function installCommand(make: Make): Command {
@@ -25,14 +28,13 @@ export function installCommand(make: Make): Command {
     .option('--executable <file>', 'the built tartan-cni (default: beside this program)');
 }
 
-export function uninstallCommand(make: Make): Command {
+export function uninstallCommand(make: Make, doors: Pick<Doors, 'purge'>): Command {
   const command = make('uninstall', async (options) => {
     requireRoot('uninstall');
     const settings = readSettings(configOf(options)).settings;
     const report = uninstall(settings);
     // The list is gone by now: no runtime starts a pod by us while the kernel is being cleaned.
-    const purge =
-      options['purge'] === true ? await clientOf(options).call('purge').catch(explainPurge) : undefined;
+    const purge = options['purge'] === true ? await purgeNode(options, settings, doors) : undefined;
     if (purge !== undefined && purge.failed.length === 0) {
       rmSync(settings.paths.state, { recursive: true, force: true });
     }
@@ -48,21 +50,24 @@ export function uninstallCommand(make: Make): Command {
   });
   return withOutput(withAgent(command))
     .description('remove what install wrote')
-    .option('--purge', 'also remove devices, routes, tables and saved state (asks the running agent)');
+    .option(
+      '--purge',
+      'also remove devices, routes, tables and saved state, with a running agent or without',
+    );
 }
 
 export function requireRoot(what: string): void {
   if (process.getuid?.() !== 0) throw new Fault('no-root', `${what} changes the host and needs root`);
 }
 
-function explainPurge(error: unknown): never {
-  const fault = toFault(error);
-  if (fault.code !== 'agent-away') throw fault;
-  throw new Fault(
-    'agent-away',
-    'the files are removed, but --purge asks the agent to clean the kernel and none answers',
-    { cause: error },
-  );
+/** A running agent stops by itself to want anything; without one, this process does it. */
+async function purgeNode(
+  options: Record<string, unknown>,
+  settings: Settings,
+  doors: Pick<Doors, 'purge'>,
+): Promise<PurgeAnswer> {
+  const purged = await clientOf(options).call('purge').catch(unlessAway);
+  return purged ?? doors.purge(settings);
 }
 
 function lines(verb: string, paths: readonly string[]): string[] {

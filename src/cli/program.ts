@@ -3,6 +3,8 @@
  * as a Fault. Rooms that act (agent, lab) come in through `Doors`, so that offline commands never load them.
  */
 import { Command, CommanderError } from 'commander';
+import type { PurgeAnswer } from '#api/admin.ts';
+import type { HostFacts } from '#model/facts.ts';
 import type { Settings } from '#model/settings.ts';
 import { agentCommand } from './agent.ts';
 import { captureCommand } from './capture.ts';
@@ -21,6 +23,10 @@ export type Doors = {
   readonly version: string;
   /** Serves until the signal aborts. */
   readonly agent: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
+  /** What an agent would tell of this host, without one. */
+  readonly facts: (settings: Settings) => Promise<HostFacts>;
+  /** What an agent would do for `uninstall --purge`, without one. */
+  readonly purge: (settings: Settings) => Promise<PurgeAnswer>;
   /** `tartan lab …`: the words after `lab`; answers the exit code. */
   readonly lab: (words: readonly string[]) => Promise<number>;
 };
@@ -58,7 +64,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
   for (const command of [
     agentCommand(make, doors),
     statusCommand(make),
-    doctorCommand(make),
+    doctorCommand(make, doors),
     getCommand(make),
     planCommand(make),
     connectivityCommand(make),
@@ -67,7 +73,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     resumeCommand(make),
     supportCommand(make),
     installCommand(make),
-    uninstallCommand(make),
+    uninstallCommand(make, doors),
     make('lab', () => EXIT.usage).description(
       'a cluster of network namespaces on this host: tartan lab --help',
     ),

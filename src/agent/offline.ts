@@ -1,0 +1,124 @@
+/**
+ * What can be done on a host whose agent is away: its facts for `tartan doctor`, and `uninstall --purge`. Both go by what
+ * the kernel, the node's files and the store say, so they may be repeated and begun again at any point.
+ */
+import { existsSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { bootId } from './boot.ts';
+import { gatherFacts, type Scene } from './facts.ts';
+import { liveNamespaces } from './leaks.ts';
+import { readNodeFile } from './node-file.ts';
+import { SysctlMemory } from './sysctl-memory.ts';
+import { requiredFamilies, selectInterface } from '#backends/interface.ts';
+import { podMtu } from '#backends/node-plan.ts';
+import { type Kernel } from '#kernel/kernel.ts';
+import { openKernel } from '#kernel/linux.ts';
+import { readSysctl } from '#kernel/sysctl.ts';
+import type { Attachment } from '#model/attachment.ts';
+import { diff } from '#model/diff.ts';
+import type { HostFacts } from '#model/facts.ts';
+import { Fault, toFault } from '#model/fault.ts';
+import type { HostState, Item } from '#model/host.ts';
+import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
+import type { Settings } from '#model/settings.ts';
+import { showItem } from '#model/show.ts';
+import type { SubnetClaim } from '#model/world.ts';
+import { openDirectoryStore } from '#stores/directory.ts';
+import { openLedger } from '#stores/ledger.ts';
+
+const NOTHING = { sysctls: [], foreignLinks: [] };
+
+export type Purged = { readonly removed: string[]; readonly failed: string[] };
+
+/** Throws Fault `no-root`: netfilter is shown to root only. */
+export function lookAtHost(settings: Settings): HostFacts {
+  if (process.geteuid?.() !== 0)
+    throw new Fault('no-root', 'without an agent, the host is looked at directly, which needs root');
+  using kernel = openKernel();
+  const underlay = kernel.underlay();
+  const place: Pick<Scene, 'choice' | 'underlayProblem' | 'podMtu'> = findPlace(settings, kernel);
+  return gatherFacts({
+    settings,
+    underlay,
+    ...place,
+    items: kernel.observe(NOTHING),
+    failures: new Map(),
+    forwardChains: kernel.forwardChains(),
+  });
+}
+
+function findPlace(settings: Settings, kernel: Kernel): Pick<Scene, 'choice' | 'underlayProblem' | 'podMtu'> {
+  try {
+    const underlay = selectInterface(settings.underlay, kernel.underlay(), requiredFamilies(settings));
+    const subnets = readNodeFile(settings.paths.state);
+    return { choice: underlay, podMtu: podMtu({ name: settings.node.name, subnets, underlay, settings }) };
+  } catch (error) {
+    return { underlayProblem: toFault(error).message };
+  }
+}
+
+/**
+ * Takes what is ours out of the kernel, writes sysctls back, and takes the node out of the store. Living pods keep their
+ * links, and then the node keeps its subnet and its journal, so that nobody else gets their addresses.
+ */
+export async function purgeHost(settings: Settings): Promise<Purged> {
+  using kernel = openKernel();
+  const journal = join(settings.paths.run, 'attachments.journal');
+  const living = existsSync(journal) ? livingPods(journal) : [];
+  const report: Purged = { removed: [], failed: [] };
+  const seen = kernel.observe(NOTHING);
+  const steps = diff(new Map(), seen).filter((step) => step.op === 'remove' && !isPodLink(step.was));
+  const failures = kernel.apply(steps);
+  const memory = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
+  report.failed.push(...[...failures, ...memory.restore(kernel)].map(({ step }) => step.key));
+  await reapDeadLinks(kernel, seen, living);
+  const left = kernel.observe(NOTHING);
+  report.removed.push(...[...seen].filter(([key]) => !left.has(key)).map(([, item]) => showItem(item)));
+  report.removed.push(...(await leaveStore(settings, living)));
+  if (living.length === 0) rmSync(settings.paths.run, { recursive: true, force: true });
+  return report;
+}
+
+function isPodLink(item: Item): boolean {
+  return item.kind === 'link' && (item.type === 'veth' || item.type === 'ifb');
+}
+
+/** Attachments of this boot whose namespace is alive. */
+function livingPods(journal: string): Attachment[] {
+  const ledger = openLedger(journal);
+  const attachments = ledger.list();
+  ledger.close();
+  const [boot, alive] = [bootId(), liveNamespaces(attachments)];
+  return attachments.filter(
+    (one) => one.phase === 'ready' && one.bootId === boot && alive.has(one.netnsInode),
+  );
+}
+
+async function reapDeadLinks(kernel: Kernel, seen: HostState, living: readonly Attachment[]): Promise<void> {
+  const kept = new Set(
+    living.flatMap(({ hostLink }) => [hostLink, `${IFB_PREFIX}${hostLink.slice(POD_LINK_PREFIX.length)}`]),
+  );
+  const links = [...seen.values()].filter(isPodLink).map((item) => (item.kind === 'link' ? item.name : ''));
+  await kernel.reapLinks(links.filter((name) => !kept.has(name)));
+}
+
+/** The advert goes; leased subnets too, unless pods live in them. What an operator reserved stays his. */
+async function leaveStore(
+  { store: { path }, node }: Settings,
+  living: readonly Attachment[],
+): Promise<string[]> {
+  if (!existsSync(join(path, 'state'))) return [];
+  const store = openDirectoryStore(path);
+  try {
+    const claims = living.length > 0 ? [] : await store.list('SubnetClaim');
+    const own = claims.filter(({ value }) => {
+      const claim = value as SubnetClaim;
+      return claim.node === node.name && !claim.reserved;
+    });
+    const adverts = (await store.list('Node')).filter(({ name }) => name === node.name);
+    for (const { kind, name } of [...adverts, ...own]) await store.remove(kind, name);
+    return [...adverts, ...own].map(({ kind, name }) => `${kind} ${name} of the store`);
+  } finally {
+    store.close();
+  }
+}
