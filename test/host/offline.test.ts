@@ -86,7 +86,10 @@ describe('without an agent', { skip }, () => {
 
   test('purge without pods leaves nothing, and may be repeated', async () => {
     pod.netns.remove();
-    await waitFor('the pod to go', async () => !(await holdings()).links.some((name) => /^tt/.test(name)));
+    await waitFor(
+      'the pod to go',
+      async () => !(await holdings()).links.some((name) => name.startsWith('tt')),
+    );
     node.netns.ip('link add tt0123456789a type veth peer name xx0');
     const first = await purge();
     assert.deepEqual(first.failed, []);
