@@ -84,6 +84,11 @@ export const DIFFERENCES = {
     reference: 0,
     ours: 7,
   },
+  'mac-changed-later': {
+    why: 'a MAC that a later plugin changes fails CHECK: neighbour entries and spoof protection know the old one; ask with capability mac',
+    reference: true,
+    ours: false,
+  },
   'failed-delegate-undone': {
     why: 'an IPAM plugin whose ADD failed is told DEL (specification, section 4); the reference leaves that to the runtime',
     reference: false,

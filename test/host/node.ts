@@ -13,6 +13,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -191,9 +192,9 @@ function installExecutable(paths: Paths): string {
     copyFileSync(EXECUTABLE, join(paths.bin, name));
     writeFileSync(join(paths.bin, `${name}.socket`), `${socket}\n`);
   }
-  // A delegate of an IPAM plugin is looked for on CNI_PATH like any other.
-  for (const name of ['host-local', 'static'])
-    copyFileSync(join(REFERENCE_PLUGINS, name), join(paths.bin, name));
+  // IPAM plugins are looked for on CNI_PATH like any other; the rest may come after us in a chain.
+  for (const name of ['host-local', 'static', 'tuning', 'firewall', 'bandwidth', 'portmap', 'sbr'])
+    symlinkSync(join(REFERENCE_PLUGINS, name), join(paths.bin, name));
   return socket;
 }
 
