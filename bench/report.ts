@@ -8,8 +8,8 @@ export type Row = {
   readonly unit: 'ms' | 'MB' | 'Mbit/s' | 'kpps' | 'µs';
   readonly ours: number | undefined;
   readonly peer: number;
-  /** Ours divided by the peer's must stay below (`≤`) or above (`≥`). */
-  readonly target: { readonly sense: '≤' | '≥'; readonly ratio: number };
+  /** Ours divided by the peer's must stay below (`≤`) or above (`≥`); a row without a target informs. */
+  readonly target?: { readonly sense: '≤' | '≥'; readonly ratio: number };
 };
 
 export function percentile(values: readonly number[], share: number): number {
@@ -29,6 +29,7 @@ export function lowerBound(values: readonly number[]): number {
 function verdict(row: Row): readonly [string, string] {
   if (row.ours === undefined) return ['–', 'not run'];
   const ratio = row.ours / row.peer;
+  if (row.target === undefined) return [ratio.toFixed(3), ''];
   const met = row.target.sense === '≤' ? ratio <= row.target.ratio : ratio >= row.target.ratio;
   return [ratio.toFixed(3), met ? 'met' : 'MISSED'];
 }
@@ -39,7 +40,7 @@ const shown = (value: number | undefined, unit: string): string =>
 export function printReport(title: string, rows: readonly Row[]): void {
   const lines = rows.map((row) => {
     const [ratio, met] = verdict(row);
-    const target = `${row.target.sense} ${row.target.ratio}`;
+    const target = row.target === undefined ? '' : `${row.target.sense} ${row.target.ratio}`;
     return [row.what, shown(row.ours, row.unit), shown(row.peer, row.unit), ratio, target, met];
   });
   console.log(`\n${title}\n${renderTable(['what', 'ours', 'peer', 'ratio', 'target', ''], lines)}`);
