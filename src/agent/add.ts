@@ -14,6 +14,7 @@ import { netnsInode } from '#kernel/netns.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { type Item, keyOf } from '#model/host.ts';
 import { Fault } from '#model/fault.ts';
+import type { InterfaceAddress } from '#net/prefix.ts';
 import { findHostPortConflicts } from '#wiring/host-ports.ts';
 import { toResult } from '#wiring/result.ts';
 
@@ -85,13 +86,22 @@ function refuseTakenPorts(bench: Bench, attachment: Attachment): void {
   if (problems.length > 0) throw new Fault('hostport-taken', 'host ports are taken', { problems });
 }
 
+/** A chain may have made other interfaces too: what leads to the pod leads to the one that is asked for. */
+function addressesOf({ interfaces, ips }: CniResult, ifname: string): InterfaceAddress[] {
+  const isOurs = (index: number | undefined): boolean => {
+    const owner = index === undefined ? undefined : interfaces[index];
+    return owner === undefined || (owner.name === ifname && (owner.sandbox ?? '') !== '');
+  };
+  return ips.filter((ip) => isOurs(ip.interface)).map((ip) => ip.address);
+}
+
 async function takeAddresses(
   bench: Bench,
   request: AddRequest,
   means: { call: Call; rollback: AsyncDisposableStack },
 ): Promise<Given> {
   if (request.prevResult !== undefined) {
-    return { addresses: request.prevResult.ips.map((ip) => ip.address), gateways: [] };
+    return { addresses: addressesOf(request.prevResult, request.key.ifname), gateways: [] };
   }
   const { ipam } = request.wish;
   if (ipam.type === 'own') return allocate(bench, request, ipam.ranges);

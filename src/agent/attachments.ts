@@ -136,11 +136,12 @@ export class Attachments {
   async #del(request: DelRequest, call: Call): Promise<void> {
     if (request.plugin === 'loopback') return removeLoopback(this.#bench, request, call);
     await this.#exclusively(attachmentId(request.key), request.key.containerId, async () => {
-      if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
       for (const key of [chainedKey(request.key), request.key]) {
         const attachment = this.#bench.ledger.get(key);
         if (attachment !== undefined) await removeAttachment(this.#bench, attachment);
       }
+      // Last: once its plugin has answered the address is others', and by then nothing leads to it.
+      if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
     });
   }
 

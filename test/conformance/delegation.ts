@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Output } from '../host/namespace.ts';
+import { waitFor, type Output } from '../host/namespace.ts';
 import type { Case } from './case.ts';
 import { expected } from './differences.ts';
 import {
@@ -126,10 +126,15 @@ async function itsErrors(subject: Subject): Promise<void> {
     if (expected(subject, 'speaks-1.1') === true)
       assertPassedOn(await ask('STATUS', { cniVersion: '1.1.0' }));
   });
-  const later = `${answering({ cniVersion: '1.0.0', ips: IPS })}\n[ "$CNI_COMMAND" != CHECK ] || { ${failing}; }`;
-  await withPlugin(subject, later, async ({ ask }) => {
+  const later = `${answering({ cniVersion: '1.0.0', ips: IPS })}\n[ "$CNI_COMMAND" = ADD ] || { ${failing}; }`;
+  await withPlugin(subject, later, async ({ ask, pod }) => {
     const prevResult = JSON.parse((await ask('ADD')).stdout) as Result;
     assertPassedOn(await ask('CHECK', { prevResult }));
+    assertPassedOn(await ask('DEL', { prevResult }));
+    const gone = (): boolean =>
+      pod.netns.list<{ ifname: string }>('link').every((link) => link.ifname !== 'eth0');
+    // The reference ptp stops at its IPAM plugin's error.
+    if (subject.title !== 'ptp') await waitFor('eth0 to go', gone);
   });
 }
 

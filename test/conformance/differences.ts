@@ -114,6 +114,11 @@ export const DIFFERENCES = {
     reference: false,
     ours: true,
   },
+  'rules-per-host-port': {
+    why: 'a host port is one element of a map; the reference names it in each chain that it adds rules to',
+    reference: 4,
+    ours: 1,
+  },
   'port-mapping-taken': {
     why: 'one host port for two pods is refused (103); the reference lets the older silently win',
     reference: 0,

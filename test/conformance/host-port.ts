@@ -7,6 +7,8 @@ import {
   addressesOf,
   check,
   del,
+  deriveConfig,
+  environmentOf,
   makePod,
   tryAdd,
   tryDel,
@@ -107,6 +109,53 @@ async function protocolsAndAddresses(subject: Subject): Promise<void> {
   });
 }
 
+/** prevResult lists an address of another interface first: the port leads to the interface that CNI_IFNAME names. */
+async function ownInterface(subject: Subject): Promise<void> {
+  const network = subject.network({ portMappings: true });
+  const first = { ...network, plugins: network.plugins.slice(0, 1) };
+  const plugin = network.plugins.at(-1);
+  assert.ok(plugin);
+  await withPod(subject, first, {}, async (pod, result) => {
+    const interfaces = [...(result.interfaces ?? []), { name: 'net1', sandbox: pod.netns.path }];
+    const foreign = { address: '10.77.0.9/24', interface: interfaces.length - 1 };
+    const prevResult = { ...result, interfaces, ips: [foreign, ...(result.ips ?? [])] };
+    const config = deriveConfig(network, plugin, { prevResult, ...mapping('tcp') });
+    const server = await serve(pod.netns, 'pod', 'tcp', 8080);
+    const run = (verb: string) => subject.host.cni(verb, environmentOf(pod), config, { type: plugin.type });
+    const added = await run('ADD');
+    assert.equal(added.code, 0, added.stdout);
+    const reply = await ask(subject.host.netns, 'tcp', { address: NODE[4], port: 18080 });
+    await server.stop();
+    assert.equal((await run('DEL')).code, 0);
+    assert.match(reply ?? '', /^pod/);
+  });
+}
+
+/** How often the node's rules name the ports of `count` mappings, all of them 18100 and up. */
+async function countRules(subject: Subject, count: number): Promise<{ during: number; after: number }> {
+  const network = subject.network({ portMappings: true });
+  const portMappings = Array.from({ length: count }, (_, index) => ({
+    hostPort: 18_100 + index,
+    containerPort: 80,
+    protocol: 'tcp',
+  }));
+  const named = async (): Promise<number> =>
+    (await subject.host.netns.must(['nft', 'list', 'ruleset'])).match(/\b181\d\d\b/g)?.length ?? 0;
+  let during = 0;
+  await withPod(subject, network, { runtimeConfig: { portMappings } }, async () => {
+    during = await named();
+  });
+  return { during, after: await named() };
+}
+
+async function rulesPerMapping(subject: Subject): Promise<void> {
+  for (const count of [1, 2, 16]) {
+    const { during, after } = await countRules(subject, count);
+    assert.equal(during / count, expected(subject, 'rules-per-host-port'), `${count} mappings`);
+    assert.equal(after, 0, 'none after DEL');
+  }
+}
+
 const BAD_MAPPINGS = [
   { hostPort: 65_536, containerPort: 80, protocol: 'tcp' },
   { hostPort: 8080, containerPort: 65_536, protocol: 'tcp' },
@@ -185,5 +234,7 @@ export const HOST_PORT: readonly Case[] = [
   { id: 'H3', name: 'hostIP and protocol distinguish', run: protocolsAndAddresses },
   { id: 'H3', name: 'one host port for two pods', run: portTaken },
   { id: 'H4', name: 'CHECK notices flushed rules', run: checkNoticesRules },
+  { id: 'H3', name: 'an address of another interface is passed over', run: ownInterface },
+  { id: 'H4', name: 'as many rules as mappings, none after DEL', run: rulesPerMapping },
   { id: 'H5', name: 'twenty parallel DELs leave no rule', run: parallelDeletes },
 ];
