@@ -28,6 +28,9 @@ export const FAULTS = {
   'settings-invalid': { cni: 7, hint: 'docs/settings.md lists every setting' },
   'store-conflict': { hint: 'somebody else changed the object; it is read again and retried' },
   'store-malformed': { hint: 'correct the file; until then it is ignored and the rest goes on' },
+  'policy-invalid': {
+    hint: 'docs/policy-fields.md lists every field; until then the last good policy stays',
+  },
   'subnet-exhausted': { hint: 'enlarge network.ranges or shorten the subnets' },
   'subnet-lost': { hint: 'another node holds the subnet; new pods are refused until it is resolved' },
   'interface-not-found': { hint: 'set underlay.interface to the link that carries traffic between nodes' },

@@ -3,7 +3,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 const VALUES = ['lib', 'net', 'model'];
-const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api'];
+const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api', 'policy'];
 const ACTING = ['kernel', 'stores'];
 
 /** Who may import whom (docs/architecture.md shows it as a picture). */

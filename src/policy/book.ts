@@ -1,0 +1,89 @@
+/** Policies in the order in which they are asked. A RuleBook made here is sorted and whole: no policy lacks its tier. */
+import { Fault, type Problem } from '#model/fault.ts';
+import type { OrderedTier, Origin, Policy, Profile, RuleBook, Tier } from '#model/policy.ts';
+
+/**
+ * There without being written. Names and orders are Calico's, so that its tiers can be put between them: Kubernetes'
+ * cluster policies of tier Admin, then everybody's policies, then those of tier Baseline.
+ */
+export const BUILT_IN_TIERS = [
+  { name: 'kube-admin', order: 1_000, defaultAction: 'pass' },
+  { name: 'default', order: 1_000_000, defaultAction: 'deny' },
+  { name: 'kube-baseline', order: 10_000_000, defaultAction: 'pass' },
+] as const satisfies readonly Tier[];
+
+export type BookParts = {
+  readonly policies: readonly Policy[];
+  /** Beside the built-in ones; a tier of the same name replaces a built-in one. */
+  readonly tiers?: readonly Tier[];
+  readonly profiles?: readonly Profile[];
+};
+
+/** Throws Fault `policy-invalid` with every policy whose tier is missing or that is there twice, at its origin. */
+export function createBook({ policies, tiers = [], profiles = [] }: BookParts): RuleBook {
+  const byName = new Map<string, Tier>([...BUILT_IN_TIERS, ...tiers].map((tier) => [tier.name, tier]));
+  const problems = bookProblems(policies, byName);
+  if (problems.length > 0)
+    throw new Fault('policy-invalid', 'the policies do not fit together', { problems });
+  const ordered = [...byName.values()].sort((a, b) => compareOrders(a, b) || compareTexts(a.name, b.name));
+  const arrange = (chosen: readonly Policy[]): OrderedTier[] =>
+    ordered.map((tier) => ({
+      tier,
+      policies: chosen.filter((policy) => policy.tier === tier.name).sort(comparePolicies),
+    }));
+  const staged = policies.filter((policy) => policy.staged !== undefined);
+  const enforced = policies.filter((policy) => policy.staged === undefined);
+  return {
+    enforced: arrange(enforced),
+    ...(staged.length === 0 ? {} : { pending: arrange(putInForce(enforced, staged)) }),
+    profiles: new Map(profiles.map((profile) => [profile.name, profile])),
+  };
+}
+
+/** `NetworkPolicy shop/web`. */
+export function policyName({ kind, name }: Policy): string {
+  return `${kind} ${name}`;
+}
+
+/** `file.yaml:3 spec.egress.0`, as Problem paths are. */
+export function formatOrigin({ source, line, path }: Origin): string {
+  return `${source}${line === undefined ? '' : `:${line}`}${path === '' ? '' : ` ${path}`}`;
+}
+
+function putInForce(enforced: readonly Policy[], staged: readonly Policy[]): Policy[] {
+  const changed = new Set(staged.map(policyName));
+  return [
+    ...enforced.filter((policy) => !changed.has(policyName(policy))),
+    ...staged.filter((policy) => policy.staged === 'set'),
+  ];
+}
+
+function bookProblems(policies: readonly Policy[], tiers: ReadonlyMap<string, Tier>): Problem[] {
+  const first = new Map<string, Policy>();
+  return policies.flatMap((policy) => {
+    const found: Problem[] = [];
+    const path = formatOrigin(policy.origin);
+    if (!tiers.has(policy.tier)) found.push({ path, message: `there is no tier ${policy.tier}` });
+    const key = `${policyName(policy)} ${policy.staged === undefined ? 'enforced' : 'staged'}`;
+    const other = first.get(key);
+    if (other === undefined) first.set(key, policy);
+    else {
+      const where = formatOrigin(other.origin);
+      found.push({ path, message: `${policyName(policy)} is also in ${where}` });
+    }
+    return found;
+  });
+}
+
+function comparePolicies(a: Policy, b: Policy): number {
+  return compareOrders(a, b) || compareTexts(a.kind, b.kind) || compareTexts(a.name, b.name);
+}
+
+/** Infinity minus itself is no number. */
+function compareOrders(a: { readonly order: number }, b: { readonly order: number }): number {
+  return a.order === b.order ? 0 : a.order - b.order;
+}
+
+function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}

@@ -1,0 +1,60 @@
+/** Selectors asked of endpoints and nodes: the meaning of each operator. */
+import type { Scope, Selector } from '#model/policy.ts';
+import type { Endpoint, Labels, Node, PolicyWorld } from '#model/workload.ts';
+
+/** The value of a label, or undefined when it is absent. */
+export type LabelLookup = (scope: Scope, key: string) => string | undefined;
+
+export function matchesSelector(selector: Selector, lookup: LabelLookup): boolean {
+  switch (selector.op) {
+    case 'and':
+      return selector.of.every((inner) => matchesSelector(inner, lookup));
+    case 'or':
+      return selector.of.some((inner) => matchesSelector(inner, lookup));
+    case 'not':
+      return !matchesSelector(selector.of, lookup);
+    default: {
+      const value = lookup(selector.scope, selector.key);
+      return value !== undefined && matchesValue(selector, value);
+    }
+  }
+}
+
+type LabelTest = Exclude<Selector, { op: 'and' | 'or' | 'not' }>;
+
+function matchesValue(test: LabelTest, value: string): boolean {
+  if (test.op === 'has') return true;
+  if (test.op === 'in') return test.values.includes(value);
+  if (test.op === 'contains') return value.includes(test.value);
+  return test.op === 'starts' ? value.startsWith(test.value) : value.endsWith(test.value);
+}
+
+export function endpointLabels(world: PolicyWorld, endpoint: Endpoint): LabelLookup {
+  const facts = factsOf(endpoint);
+  const { namespace, account } = facts;
+  const labels: Record<Scope, Labels | undefined> = {
+    own: endpoint.labels,
+    namespace: namespace === undefined ? undefined : world.namespaces.get(namespace),
+    account: account === undefined ? undefined : world.accounts.get(`${namespace}/${account}`),
+    fact: facts,
+  };
+  return (scope, key) => ownValue(labels[scope], key);
+}
+
+export function nodeLabels(node: Node): LabelLookup {
+  return (scope, key) => (scope === 'own' ? ownValue(node.labels, key) : undefined);
+}
+
+function factsOf(endpoint: Endpoint): Labels & { readonly namespace?: string; readonly account?: string } {
+  const { kind, name } = endpoint;
+  if (endpoint.kind === 'host') return { kind, name, node: endpoint.node };
+  const { namespace } = endpoint;
+  const inside = namespace === undefined ? {} : { namespace };
+  if (endpoint.kind === 'network-set') return { kind, name, ...inside };
+  return { kind, name, ...inside, account: endpoint.account, node: endpoint.node };
+}
+
+/** Keys are what users write, so `constructor` is a label like any other. */
+function ownValue(labels: Labels | undefined, key: string): string | undefined {
+  return labels !== undefined && Object.hasOwn(labels, key) ? labels[key] : undefined;
+}
