@@ -3,12 +3,16 @@
  * ports, permitted sources, connections); the link itself goes in the background, and the address rests until then
  * and as long as its quarantine lasts.
  */
+import { closeSync } from 'node:fs';
 import type { Bench } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
 import type { ConntrackFilter } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
+import { netnsInode, openNetns } from '#kernel/netns.ts';
+import { keyOf } from '#model/host.ts';
 import { prefixAddress } from '#net/prefix.ts';
+import { planRules } from '#wiring/pod.ts';
 
 /** Idempotent. Everything about the attachment is withdrawn when this returns; links and the ledger entry follow. */
 export async function removeAttachment(bench: Bench, attachment: Attachment): Promise<void> {
@@ -17,11 +21,31 @@ export async function removeAttachment(bench: Bench, attachment: Attachment): Pr
   bench.ledger.put({ ...attachment, phase: 'deleting' });
   bench.crash('del:deleting');
   bench.host.setNow(sourceOf(attachment), undefined);
+  withdrawRules(bench, attachment);
   bench.crash('del:withdrawn');
   await bench.kernel.flushConntrack(staleConnections(attachment));
   if (attachment.delegatedIpam === undefined) bench.pools.release(id);
   bench.crash('del:released');
   void finish(bench, attachment);
+}
+
+/** All else in the pod goes with its link. A namespace that is gone, or another one by now, needs nothing. */
+function withdrawRules(bench: Bench, attachment: Attachment): void {
+  const rules = planRules(attachment);
+  if (rules.length === 0) return;
+  let netns: number;
+  try {
+    netns = openNetns(attachment.netns);
+  } catch {
+    return;
+  }
+  try {
+    if (Number(netnsInode(netns)) !== attachment.netnsInode) return;
+    using inside = bench.kernel.within(netns);
+    inside.apply(rules.map((was) => ({ op: 'remove', key: keyOf(was), was })));
+  } finally {
+    closeSync(netns);
+  }
 }
 
 /** A UDP client of a host port would go on talking to a pod that is gone; so would one of the address itself. */

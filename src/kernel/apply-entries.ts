@@ -3,22 +3,25 @@
  * thousands. What is already gone counts as removed.
  */
 import type { Step } from '#model/diff.ts';
-import type { AddressItem, FdbItem, Item, NeighborItem, RouteItem } from '#model/host.ts';
+import type { AddressItem, FdbItem, Item, ItemKind, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
 import { keyOf } from '#model/host.ts';
 import { isUnicastMac } from '#net/mac.ts';
 import type { Failure } from './kernel.ts';
 import { putAddress, removeAddress } from './netlink/address.ts';
 import { putFdb, putNeighbor, removeFdb, removeNeighbor } from './netlink/neighbor.ts';
 import { putRoute, removeRoute } from './netlink/route.ts';
+import { putRule, removeRule } from './netlink/rule.ts';
 import type { Refusal } from './netlink/socket.ts';
 import { observeRoutes } from './observe.ts';
 import type { Scope } from './scope.ts';
 import { SysError } from './sys.ts';
 
-type Entry = AddressItem | NeighborItem | FdbItem | RouteItem;
+type Entry = AddressItem | NeighborItem | FdbItem | RouteItem | RuleItem;
+
+const ENTRIES: ReadonlySet<ItemKind> = new Set(['address', 'neighbor', 'fdb', 'route', 'rule']);
 
 export function isEntry(item: Item): item is Entry {
-  return item.kind === 'address' || item.kind === 'neighbor' || item.kind === 'fdb' || item.kind === 'route';
+  return ENTRIES.has(item.kind);
 }
 
 /** What the kernel says when the entry, its link or its table is gone already. */
@@ -71,6 +74,8 @@ function packRemoval({ writer, names }: Scope, was: Entry): void {
       return removeFdb(writer, was, names);
     case 'route':
       return removeRoute(writer, was);
+    case 'rule':
+      return removeRule(writer, was);
   }
 }
 
@@ -88,11 +93,14 @@ function packChange({ writer, names }: Scope, step: Exclude<Step, { op: 'remove'
       return putFdb(writer, item, names);
     case 'route':
       return putRoute(writer, item, names, step.op === 'add' ? 'add' : 'replace');
+    case 'rule':
+      return putRule(writer, item);
   }
 }
 
 function judge(step: Step | undefined, refusal: Refusal): Failure | undefined {
   if (step === undefined || (step.op === 'remove' && GONE.has(refusal.code))) return undefined;
+  if (refusal.code === 'EEXIST' && step.op !== 'remove' && step.item.kind === 'rule') return undefined;
   return { step, code: refusal.code, message: refusal.reason };
 }
 

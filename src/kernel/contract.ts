@@ -92,6 +92,18 @@ export const CONTRACT: Readonly<Record<string, Check>> = {
     );
     assert.ok(kernel.observe(NOTHING).has(keyOf(peerRoute)));
   },
+  'a rule is there once, and can be taken away': ({ kernel }) => {
+    const rules = (['10.1.0.9/32', 'fd02::9/128'] as const).map((from): Item => ({
+      kind: 'rule',
+      from: prefix(from),
+      table: 0x7474_0001,
+      priority: 31_000,
+    }));
+    converge(kernel, rules);
+    assert.deepEqual(kernel.apply(rules.map(add)), []);
+    converge(kernel, []);
+    assert.equal(kernel.observe(NOTHING).size, 0);
+  },
   'removing what is gone is no failure': ({ kernel }) => {
     const steps = peer.map((item): Step => ({ op: 'remove', key: keyOf(item), was: item }));
     assert.deepEqual(kernel.apply(steps), []);

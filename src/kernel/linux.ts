@@ -28,6 +28,7 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   neighbor: 'entry',
   fdb: 'entry',
   route: 'entry',
+  rule: 'entry',
   'nft-table': 'nftables',
   'nft-element': 'nftables',
   'foreign-rule': 'nftables',

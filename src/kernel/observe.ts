@@ -1,5 +1,5 @@
 /** The kernel's tables as items: all that is ours, what was asked for besides, and the underlay. */
-import type { AddressItem, FdbItem, Item, LinkItem, NeighborItem, RouteItem } from '#model/host.ts';
+import type { AddressItem, FdbItem, Item, LinkItem, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
 import { MAIN_TABLE } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
 import type { Underlay, UnderlayLink, UnderlayRoute } from '#model/underlay.ts';
@@ -17,12 +17,13 @@ import { linkItem, type LinkRow, readLink } from './netlink/link-row.ts';
 import { NLM_F_DUMP } from './netlink/message.ts';
 import { AF_BRIDGE, askNeighbors, type NeighborRow, readNeighbor } from './netlink/neighbor.ts';
 import { askRoutes, isOurRoute, readRoute, type RouteRow } from './netlink/route.ts';
+import { askRules, readRule } from './netlink/rule.ts';
 import type { Scope } from './scope.ts';
 import { readSysctl } from './sysctl.ts';
 
 const AF_UNSPEC = 0;
 
-/** Links, addresses, neighbours, forwarding entries, routes and sysctls; other kinds have their own observers. */
+/** Links, addresses, neighbours, forwarding entries, routes, rules and sysctls; other kinds have their own observers. */
 export function observeNetlink(scope: Scope, interest: Interest): Item[] {
   scope.names.forget();
   const rows = dumpLinks(scope);
@@ -35,6 +36,7 @@ export function observeNetlink(scope: Scope, interest: Interest): Item[] {
     ...observeNeighbors(scope, ours, AF_UNSPEC),
     ...observeNeighbors(scope, ours, AF_BRIDGE),
     ...observeRoutes(scope),
+    ...observeRules(scope),
   ];
 }
 
@@ -106,6 +108,14 @@ export function observeRoutes(scope: Scope): RouteItem[] {
       const row = isOurRoute(message) ? readRoute(message) : undefined;
       return row === undefined ? undefined : routeItem(row, scope);
     });
+  });
+}
+
+function observeRules({ socket, writer }: Scope): RuleItem[] {
+  return FAMILIES.flatMap((family) => {
+    writer.clear();
+    askRules(writer, NLM_F_DUMP, family);
+    return socket.dump(writer, readRule);
   });
 }
 

@@ -26,6 +26,7 @@ const ORDER: readonly ItemKind[] = [
   'neighbor',
   'fdb',
   'route',
+  'rule',
 ];
 const RANK = new Map(ORDER.map((kind, rank) => [kind, rank]));
 /** Within links: a bridge before its ports, an ifb before what is redirected to it. */

@@ -77,6 +77,15 @@ export type RouteItem = {
   readonly advmss?: number;
 };
 
+/** Packets from `from` are routed by `table`, before the main table is asked (ip-rule). */
+export type RuleItem = {
+  readonly kind: 'rule';
+  readonly from: Prefix;
+  readonly table: number;
+  /** Smaller is asked first; the main table has 32766. */
+  readonly priority: number;
+};
+
 /** A permanent neighbour (ARP or ND) entry. */
 export type NeighborItem = {
   readonly kind: 'neighbor';
@@ -142,6 +151,7 @@ export type Item =
   | LinkItem
   | AddressItem
   | RouteItem
+  | RuleItem
   | NeighborItem
   | FdbItem
   | SysctlItem
@@ -162,6 +172,7 @@ const IDENTITY: Identity = {
   link: (item) => item.name,
   address: (item) => `${item.link} ${item.address}`,
   route: (item) => `${item.table} ${item.prefix} ${item.metric}`,
+  rule: (item) => `${item.from} ${item.table} ${item.priority}`,
   neighbor: (item) => `${item.link} ${item.address}`,
   fdb: (item) => `${item.link} ${item.mac}`,
   sysctl: (item) => item.key,

@@ -10,6 +10,12 @@ export const MAIN_TABLE = 254;
 /** Route metrics: smaller wins. Room between them is for live switching from one road to another. */
 export const METRIC = { pod: 32, peer: 512, blackhole: 4096 } as const;
 
+/**
+ * A second interface of a pod: packets from its addresses are routed by a table of its own, in the pod's namespace. The
+ * table's number is `table` + a hash of the interface's name below 0x10000.
+ */
+export const POD_RULE = { priority: 31_000, table: 0x7474_0000 } as const;
+
 /** Host ends of pod veth pairs: prefix + 11 hexadecimal digits (15 characters is the kernel's limit). */
 export const POD_LINK_PREFIX = 'tt';
 /** Intermediate functional blocks that shape what a pod sends: prefix + the same 11 digits. */

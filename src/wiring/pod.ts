@@ -11,8 +11,8 @@
  */
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Attachment, PodRoute } from '#model/attachment.ts';
-import type { Item, NeighborItem, RouteItem } from '#model/host.ts';
-import { MAIN_TABLE, METRIC, POD_GATEWAY, POD_GATEWAY_MAC } from '#model/numbers.ts';
+import type { Item, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
+import { MAIN_TABLE, METRIC, POD_GATEWAY, POD_GATEWAY_MAC, POD_RULE } from '#model/numbers.ts';
 import type { HairpinMode } from '#model/settings.ts';
 import { address, type Address, addressFamily, FAMILIES, type Family } from '#net/address.ts';
 import { mac, type Mac } from '#net/mac.ts';
@@ -27,6 +27,7 @@ import {
   prefixAddress,
   prefixFamily,
   prefixLength,
+  prefixOf,
 } from '#net/prefix.ts';
 import { planBandwidth } from './bandwidth.ts';
 import { planHostPorts } from './host-ports.ts';
@@ -58,9 +59,12 @@ const GATEWAY_MAC = mac(POD_GATEWAY_MAC);
 /** The metric that the kernel gives a route without one (IP6_RT_PRIO_USER for IPv6). */
 const KERNEL_METRIC = { 4: 0, 6: 1024 } as const;
 
+/** The interface by which a pod is known; every other is a second one, as Multus adds them. */
+const FIRST = 'eth0';
+
 /** A second interface of a pod has routes of its own, after those of the first: without that they would collide. */
 function metricOf(ifname: string, family: Family): number {
-  return ifname === 'eth0' ? KERNEL_METRIC[family] : 2000 + Number(fnv1a64(ifname) % 1000n);
+  return ifname === FIRST ? KERNEL_METRIC[family] : 2000 + Number(fnv1a64(ifname) % 1000n);
 }
 
 /** Addresses with the length that the pod sees, and its next hops. On a bridge the node has the subnet's first address. */
@@ -178,7 +182,42 @@ function planContainer(attachment: Attachment, wiring: 'routed' | 'bridge'): Ite
     }),
     ...(wiring === 'routed' ? gateways.flatMap((gateway) => reachGateway(link, gateway)) : []),
     ...podRoutes(attachment).map((route) => containerRoute(route, attachment, wiring)),
+    ...(link === FIRST ? [] : planOwnTable(attachment, wiring)),
   ];
+}
+
+/**
+ * What comes from a second interface's addresses leaves by that interface, whatever the main table prefers: on any
+ * other link it would be dropped as spoofed. The rules outlive the link; see `planRules`.
+ */
+function planOwnTable(attachment: Attachment, wiring: 'routed' | 'bridge'): Item[] {
+  const { ifname: link, addresses } = attachment;
+  const table = tableOf(link);
+  const onLink =
+    wiring === 'routed' ? [] : addresses.map((ip) => prefixOf(prefixAddress(ip), prefixLength(ip)));
+  const routes = [
+    ...onLink.map((each) => containerRoute({ prefix: each }, attachment, wiring)),
+    ...podRoutes(attachment)
+      .filter((route) => (route.table ?? MAIN_TABLE) === MAIN_TABLE)
+      .map((route) => containerRoute(route, attachment, wiring)),
+  ];
+  return [...routes.map((route) => ({ ...route, table })), ...planRules(attachment)];
+}
+
+/** The rules of a second interface, in the pod's namespace: unlike all else there they have to be removed by DEL. */
+export function planRules({ ifname, addresses, wiring }: Attachment): RuleItem[] {
+  if (ifname === FIRST || (wiring !== 'routed' && wiring !== 'bridge')) return [];
+  const table = tableOf(ifname);
+  return addresses.map((ip) => ({
+    kind: 'rule',
+    from: hostPrefix(prefixAddress(ip)),
+    table,
+    priority: POD_RULE.priority,
+  }));
+}
+
+function tableOf(ifname: string): number {
+  return POD_RULE.table + Number(fnv1a64(ifname) & 0xffffn);
 }
 
 /** The next hop is on no prefix of the pod: a route makes it on-link and a neighbour answers for it. */

@@ -10,7 +10,7 @@ import { prefix, prefixAddress } from '#net/prefix.ts';
 import { checkAttachment } from './check.ts';
 import { findHostPortConflicts, planHostPorts } from './host-ports.ts';
 import { hostLinkName, hostMac, ifbName, podMac } from './names.ts';
-import { planPod, shapeAddresses, type WiringContext } from './pod.ts';
+import { planPod, planRules, shapeAddresses, type WiringContext } from './pod.ts';
 import { toResult } from './result.ts';
 
 const context: WiringContext = { bridge: { name: 'cbr0', hairpin: 'hairpin-veth' } };
@@ -118,6 +118,25 @@ test('a bridge pod: a port, the subnet on the link, the bridge as next hop', () 
   for (const hairpin of ['promiscuous-bridge', 'none'] as const) {
     const [link] = planPod(pod, { bridge: { name: 'cbr0', hairpin } }).host;
     assert.ok(link?.kind === 'link' && link.hairpin === false);
+  }
+});
+
+test('a second interface routes what comes from its own addresses by itself', () => {
+  for (const wiring of ['routed', 'bridge'] as const) {
+    assert.deepEqual(planRules(attachment(wiring)), [], 'the first interface needs no rule');
+    const second = attachment(wiring, { ifname: 'net1' });
+    const rules = planRules(second);
+    assert.deepEqual(
+      rules.map(({ from }) => from),
+      ['10.244.1.5/32', 'fd00:1::5/128'],
+    );
+    const { container } = planPod(second, context);
+    const table = container.flatMap((item) =>
+      item.kind === 'route' && item.table === rules[0]?.table ? [`${item.prefix} ${item.link}`] : [],
+    );
+    const onLink = wiring === 'bridge' ? ['10.244.1.0/24 net1', 'fd00:1::/64 net1'] : [];
+    assert.deepEqual(table, [...onLink, '0.0.0.0/0 net1', '::/0 net1']);
+    assert.deepEqual(container.slice(-2), rules, 'after the routes that they lead to');
   }
 });
 
