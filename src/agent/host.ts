@@ -68,13 +68,17 @@ export class Host {
 
   /** Replaces all claims of a source; undefined withdraws it. Takes effect with the next pass. */
   set(source: string, items: Iterable<Item> | undefined): void {
+    this.#replace(source, items);
+    if (this.#dirty.size > 0) this.#options.nudge();
+  }
+
+  #replace(source: string, items: Iterable<Item> | undefined): void {
     const after = items === undefined ? undefined : hostState(items);
     const gone = [...(this.#sources.get(source)?.keys() ?? [])].filter((key) => after?.has(key) !== true);
     for (const key of gone) this.#unclaim(source, key);
     for (const [key, item] of after ?? []) this.#claim(source, key, item);
     if (after === undefined) this.#sources.delete(source);
     else this.#sources.set(source, after);
-    if (this.#dirty.size > 0) this.#options.nudge();
   }
 
   /** The same at once, for the items of this source only; answers the failures. Used where somebody waits (CNI). */
@@ -82,9 +86,12 @@ export class Host {
     const keys = new Set(this.#sources.get(source)?.keys());
     const after = items === undefined ? undefined : [...items];
     for (const item of after ?? []) keys.add(keyOf(item));
-    this.set(source, after);
+    this.#replace(source, after);
     for (const key of keys) this.#dirty.delete(key);
-    return this.#apply(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+    const failures = this.#apply(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+    for (const { step } of failures) this.#dirty.add(step.key);
+    if (failures.length > 0) this.#options.nudge();
+    return failures;
   }
 
   /** Tells that the kernel now holds these items, without asking it: they were just made. */

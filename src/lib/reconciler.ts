@@ -58,7 +58,8 @@ export function startReconciler(options: ReconcilerOptions): Reconciler {
   };
   const nudge = (): void => {
     wanted = true;
-    wake.abort();
+    // A reason given is an error object less: this is called for every event.
+    wake.abort('nudged');
   };
   return {
     nudge,
