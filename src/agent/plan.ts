@@ -47,6 +47,7 @@ export function newAttachment(
   const { wish, key } = request;
   const wiring = wiringOf(bench.settings, request);
   refuseMasquerade(bench.settings, request);
+  refusePromiscuous(bench.settings, request, wiring);
   const mtu = mtuOf(bench, request, now.given);
   return {
     ...(wiring === 'chained' ? chainedKey(key) : key),
@@ -91,6 +92,15 @@ function refuseMasquerade(settings: Settings, { wish }: AddRequest): void {
   if (wish.ipMasq !== true || settings.masquerade.enabled) return;
   throw new Fault('cni-field', 'ipMasq: true is refused: this node does not masquerade', {
     problems: [{ path: 'ipMasq', message: 'the node’s settings say masquerade.enabled: false' }],
+  });
+}
+
+/** Whether the bridge is promiscuous is the node's to say, as it concerns all its pods. */
+function refusePromiscuous(settings: Settings, { wish }: AddRequest, wiring: string): void {
+  const promiscuous = wiring === 'bridge' && settings.wiring.bridge.hairpin === 'promiscuous-bridge';
+  if (wish.promiscMode !== true || promiscuous) return;
+  throw new Fault('cni-field', 'promiscMode: true is refused: this node has no promiscuous bridge', {
+    problems: [{ path: 'promiscMode', message: 'wiring.bridge.hairpin: promiscuous-bridge makes it one' }],
   });
 }
 

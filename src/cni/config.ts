@@ -35,6 +35,7 @@ export type Wish = {
   readonly wiring?: 'routed' | 'bridge';
   readonly ipMasq?: boolean;
   readonly hairpinMode?: boolean;
+  readonly promiscMode?: boolean;
 };
 
 const wantedAddress = textOf('an IP address, with or without prefix length', (text) => {
@@ -84,6 +85,7 @@ const wishSchema = z.object({
   mtu: optional(z.number().int().min(0).max(65_535)),
   ipMasq: optional(z.boolean()),
   hairpinMode: optional(z.boolean()),
+  promiscMode: optional(z.boolean()),
   dns: dnsSchema,
   ipam: optional(ipamSchema),
   bandwidth: optional(bandwidthSchema),
@@ -169,6 +171,7 @@ function merge(parsed: Parsed, args: z.infer<typeof argsSchema>, ipam: Ipam): Wi
     wiring: parsed.tartan?.wiring,
     ipMasq: parsed.ipMasq,
     hairpinMode: parsed.hairpinMode,
+    promiscMode: parsed.promiscMode,
     bandwidth: parsed.bandwidth ?? runtime.bandwidth,
   });
   return {

@@ -127,6 +127,7 @@ const BAD_RANGES: Record<string, readonly object[]> = {
   'start behind end': [{ subnet: '10.90.0.0/24', rangeStart: '10.90.0.9', rangeEnd: '10.90.0.5' }],
   'start outside': [{ subnet: '10.90.0.0/24', rangeStart: '10.91.0.9' }],
   'end outside': [{ subnet: '10.90.0.0/24', rangeEnd: '10.91.0.9' }],
+  'gateway outside': [{ subnet: '10.90.0.0/24', gateway: '10.91.0.1' }],
   'no prefix': [{ subnet: '10.90.0.0' }],
   overlap: [{ subnet: '10.90.0.0/24' }, { subnet: '10.90.0.128/25' }],
 };

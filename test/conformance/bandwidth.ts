@@ -54,6 +54,22 @@ async function badRates(subject: Subject): Promise<void> {
   }
 }
 
+async function configurationWins(subject: Subject): Promise<void> {
+  const network = subject.network({ bandwidth: true });
+  const fixed = { ingressRate: 8 * MBIT, ingressBurst: MBIT };
+  const key = subject.side === 'ours' ? { bandwidth: fixed } : fixed;
+  const plugins = network.plugins.map((plugin, index, all) =>
+    index === all.length - 1 ? { ...plugin, ...key } : plugin,
+  );
+  const asked = rates({ ingressRate: 80 * MBIT, ingressBurst: MBIT });
+  await withPod(subject, { ...network, plugins }, asked, async () => {
+    assert.deepEqual(
+      (await shapers(subject)).map((qdisc) => qdisc.options?.rate),
+      [1_000_000],
+    );
+  });
+}
+
 /** Bytes per second from the node into the pod. */
 async function measure(subject: Subject, bandwidth: object | undefined): Promise<number> {
   let rate = 0;
@@ -113,6 +129,7 @@ async function loopback(subject: Subject): Promise<void> {
 
 export const SHAPING: readonly Case[] = [
   { id: 'W1', name: 'a shaper per direction, as asked', run: bothDirections },
+  { id: 'W1', name: 'the configuration wins over the runtime', run: configurationWins },
   { id: 'W1', name: 'bad rates', run: badRates },
   { id: 'W2/W3', name: 'only the limited pod is slow', run: onlyTheLimitedIsSlow },
   { id: 'L1', name: 'loopback up and down', run: loopback },

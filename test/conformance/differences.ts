@@ -89,6 +89,16 @@ export const DIFFERENCES = {
     reference: true,
     ours: false,
   },
+  'options-not-offered': {
+    why: 'VLANs, isolated ports, a pod without interface and a promiscuous bridge per pod are refused (2), never overlooked',
+    reference: 0,
+    ours: 2,
+  },
+  'foreign-address-on-bridge': {
+    why: 'the bridge is Tartan’s own and gets its address back; the reference fails without forceAddress',
+    reference: 999,
+    ours: 0,
+  },
   'failed-delegate-undone': {
     why: 'an IPAM plugin whose ADD failed is told DEL (specification, section 4); the reference leaves that to the runtime',
     reference: false,
