@@ -21,6 +21,7 @@ export class SysError extends Error {
   }
 }
 
+const EINTR = 4;
 const EAGAIN = 11;
 
 /** Two names share 95 and 11; the kernel's own spelling wins. The last two are missing in Node's table. */
@@ -51,7 +52,23 @@ function call(name: string, signature: string): Call {
   };
 }
 
-/** The same on a libuv pool thread; errno is lost across threads, so failure is the answer -1. */
+/**
+ * The same for a call that a signal may end before anything happened: it is made again. The kernel does that by itself
+ * only where no SO_RCVTIMEO is set (signal(7)).
+ */
+function untilDone(name: string, signature: string): Call {
+  const raw = libc.func(signature) as unknown as Call;
+  return (...args) => {
+    for (;;) {
+      const result = raw(...args);
+      if (result !== -1) return result;
+      const errno = koffi.errno();
+      if (errno !== EINTR) throw new SysError(name, errno);
+    }
+  };
+}
+
+/** `call` on a libuv pool thread; errno is lost across threads, so failure is the answer -1. */
 function asyncCall(signature: string): AsyncCall {
   const raw = libc.func(signature);
   return (...args) =>
@@ -68,8 +85,8 @@ export const socket = call('socket', 'int socket(int, int, int)');
 export const bind = call('bind', 'int bind(int, void *, uint32_t)');
 export const connect = call('connect', 'int connect(int, void *, uint32_t)');
 /** Answers the number of bytes; flags are MSG_*. */
-export const send = call('send', 'intptr_t send(int, void *, size_t, int)');
-export const recv = call('recv', 'intptr_t recv(int, void *, size_t, int)');
+export const send = untilDone('send', 'intptr_t send(int, void *, size_t, int)');
+export const recv = untilDone('recv', 'intptr_t recv(int, void *, size_t, int)');
 /** Takes what is there: the number of bytes, or -1 when nothing waits (EAGAIN). Other errors throw. */
 export function recvNow(fd: number, into: Uint8Array): number {
   const size = rawRecv(fd, into, into.length, MSG_DONTWAIT | MSG_TRUNC);

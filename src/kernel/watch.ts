@@ -1,8 +1,9 @@
 /** Changes of one namespace as they happen: rtnetlink and nftables events, merged into one sequence. */
 import type { Change } from './kernel.ts';
 import { watchSocket } from './events.ts';
+import { NetlinkError } from './netlink/socket.ts';
 import { openScope, type Scope } from './scope.ts';
-import { NETLINK_NETFILTER, NETLINK_ROUTE, netlinkSocket } from './sys.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, netlinkSocket, SysError } from './sys.ts';
 import { Translator } from './translate.ts';
 
 /** RTNLGRP_*: link, neigh, ipv4 address and route, ipv6 address and route. */
@@ -73,9 +74,18 @@ function watchBoth(
     const scope = openScope(run);
     stack.use(scope.socket);
     const translator = new Translator(scope, isNamed);
-    const onRoute = (bytes: Buffer): void => push(translator.read(bytes));
+    // What cannot be read, or asked back for, is as good as lost.
+    const reading = (read: (bytes: Buffer) => Change[]) => (bytes: Buffer) => {
+      try {
+        push(read(bytes));
+      } catch (error) {
+        if (!(error instanceof NetlinkError || error instanceof SysError)) throw error;
+        onLost();
+      }
+    };
+    const onRoute = reading((bytes) => translator.read(bytes));
     stack.use(watchSocket(route, onRoute, onLost));
-    stack.use(watchSocket(nft, (bytes) => push(parseNftEvent(bytes)), onLost));
+    stack.use(watchSocket(nft, reading(parseNftEvent), onLost));
     return stack;
   } catch (error) {
     stack[Symbol.dispose]();
