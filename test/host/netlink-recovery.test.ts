@@ -174,8 +174,8 @@ describe('netlink under load', { skip }, () => {
     const [SOL_NETLINK, NETLINK_ADD_MEMBERSHIP] = [270, 1];
     const events = inNetns(fd, () => netlinkSocket(NETLINK_ROUTE));
     setIntOption(events, SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, LINK_GROUP);
-    const caught = new Promise((resolve) => process.once('SIGUSR2', resolve));
-    const script = `sleep 0.3; kill -USR2 ${process.pid}; sleep 0.3; ip -n ${netns.name} link set eth0 mtu 1400`;
+    const caught = new Promise((resolve) => process.once('SIGWINCH', resolve));
+    const script = `sleep 0.3; kill -WINCH ${process.pid}; sleep 0.3; ip -n ${netns.name} link set eth0 mtu 1400`;
     const child = spawn('sh', ['-c', script], { stdio: 'ignore' });
     try {
       const size = recv(events, Buffer.alloc(8192), 8192, 0);
