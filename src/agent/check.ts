@@ -30,7 +30,8 @@ export async function checkAttached(bench: Bench, request: CheckRequest, call: C
       problems.push({ path: 'CNI_NETNS', message: 'is not the namespace that ADD was given' });
     }
     using inside = bench.kernel.within(netns);
-    const seen = { host: seenHost, container: inside.observe(interestOf(container)) };
+    const routes = request.prevResult.routes.map(({ dst }) => dst);
+    const seen = { host: seenHost, container: inside.observe(interestOf(container)), routes };
     problems.push(...checkAttachment(attachment, context, seen));
   } finally {
     closeSync(netns);

@@ -2,9 +2,16 @@
 import type { Attachment } from '#model/attachment.ts';
 import type { Problem } from '#model/fault.ts';
 import { type HostState, type Item, keyOf, satisfies } from '#model/host.ts';
-import { planPod, type WiringContext } from './pod.ts';
+import { MAIN_TABLE } from '#model/numbers.ts';
+import type { Prefix } from '#net/prefix.ts';
+import { planPod, podRoutes, type WiringContext } from './pod.ts';
 
-export type Seen = { readonly host: HostState; readonly container: HostState };
+export type Seen = {
+  readonly host: HostState;
+  readonly container: HostState;
+  /** Destinations of prevResult: a route that is not among them was taken away on purpose, as Multus does. */
+  readonly routes: readonly Prefix[];
+};
 
 /**
  * Everything that is missing or different. Plugins that came later in the chain may have added to it, and changed MTUs
@@ -12,9 +19,13 @@ export type Seen = { readonly host: HostState; readonly container: HostState };
  */
 export function checkAttachment(attachment: Attachment, context: WiringContext, seen: Seen): Problem[] {
   const plan = planPod(attachment, context);
-  const pod = plan.container.map((item) =>
-    item.kind === 'link' && item.name === attachment.ifname ? { ...item, mac: attachment.mac } : item,
-  );
+  const givenUp = new Set(podRoutes(attachment).map((route) => route.prefix));
+  for (const kept of seen.routes) givenUp.delete(kept);
+  const pod = plan.container
+    .filter((item) => item.kind !== 'route' || item.table !== MAIN_TABLE || !givenUp.has(item.prefix))
+    .map((item) =>
+      item.kind === 'link' && item.name === attachment.ifname ? { ...item, mac: attachment.mac } : item,
+    );
   return [
     ...plan.host.flatMap((item) => checkItem('host', item, seen.host)),
     ...pod.flatMap((item) => checkItem('container', item, seen.container)),

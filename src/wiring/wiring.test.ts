@@ -10,7 +10,7 @@ import { prefix, prefixAddress } from '#net/prefix.ts';
 import { checkAttachment } from './check.ts';
 import { findHostPortConflicts, planHostPorts } from './host-ports.ts';
 import { hostLinkName, hostMac, ifbName, podMac } from './names.ts';
-import { planPod, planRules, shapeAddresses, type WiringContext } from './pod.ts';
+import { planPod, planRules, podRoutes, shapeAddresses, type WiringContext } from './pod.ts';
 import { toResult } from './result.ts';
 
 const context: WiringContext = { bridge: { name: 'cbr0', hairpin: 'hairpin-veth' } };
@@ -260,6 +260,7 @@ test('property: a plan claims no key twice, fills sets by their type, and passes
         );
       }
       const seen = {
+        routes: podRoutes(pod).map((route) => route.prefix),
         host: hostState(plan.host),
         container: hostState(
           plan.container.map((item) =>
@@ -289,10 +290,16 @@ test('check: another MAC is found, another MTU and foreign additions are not', (
     address: '192.0.2.1/24',
   } as Item);
   const host = hostState(plan.host);
-  assert.deepEqual(checkAttachment(pod, context, { host, container }), []);
+  const routes = podRoutes(pod).map((route) => route.prefix);
+  assert.deepEqual(checkAttachment(pod, context, { host, container, routes }), []);
+  container.delete('route 254 0.0.0.0/0 0');
+  const broken = checkAttachment(pod, context, { host, container, routes }).map(({ path }) => path);
+  assert.deepEqual(broken, ['container: route 254 0.0.0.0/0 0']);
+  const rest = routes.filter((each) => each !== '0.0.0.0/0');
+  assert.deepEqual(checkAttachment(pod, context, { host, container, routes: rest }), [], 'given up');
   container.set('link eth0', { ...link, mac: hostMac(pod, 'bridge') });
   assert.deepEqual(
-    checkAttachment(pod, context, { host, container }).map(({ path }) => path),
+    checkAttachment(pod, context, { host, container, routes: rest }).map(({ path }) => path),
     ['container: link eth0'],
   );
 });

@@ -4,6 +4,7 @@
  * CHECK of both, DEL of net1, then of eth0, in that order.
  */
 import assert from 'node:assert/strict';
+import { copyFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import {
@@ -19,7 +20,7 @@ import {
 import type { NetworkConfig } from '../conformance/subject.ts';
 import { pings, waitForPing } from '../conformance/traffic.ts';
 import { waitFor, whyNoKernel, type Namespace } from './namespace.ts';
-import { makeUnderlay, startNode, whyNoTartan, type Node, type Underlay } from './node.ts';
+import { makeUnderlay, REFERENCE_PLUGINS, startNode, whyNoTartan, type Node, type Underlay } from './node.ts';
 
 const skip = whyNoKernel(['ip', 'nft', 'ping']) ?? whyNoTartan() ?? false;
 
@@ -163,6 +164,10 @@ for (const wiring of ['routed', 'bridge'])
         const route = `default via ${gateway} dev eth0 proto 84 ${family === 4 ? '' : 'metric 1024'}`;
         pod.netns.ip(`-${family} route del ${route}`);
         assert.deepEqual(defaults(pod, family), ['net1']);
+        const [leg] = pod.legs as [Leg];
+        const routes = leg.result.routes?.filter(({ dst }) => dst.includes(':') !== (family === 6));
+        assert.equal(await isIntact(leg), false, 'its route is missing');
+        assert.ok(await isIntact({ ...leg, result: { ...leg.result, routes: routes ?? [] } }), 'given up');
         const outside = family === 4 ? '172.30.0.254' : 'fd30::fe';
         assert.ok(await pings(pod.netns, outside), 'out of the cluster by net1');
         await meets(1, family);
@@ -170,6 +175,24 @@ for (const wiring of ['routed', 'bridge'])
         await meets(0, family);
       });
     }
+
+    test('beside an eth0 that another plugin made', async () => {
+      const [node] = nodes as [Node];
+      copyFileSync(join(REFERENCE_PLUGINS, 'ptp'), join(node.bin, 'ptp'));
+      const ipam = {
+        type: 'host-local',
+        dataDir: join(node.directory, 'leases'),
+        subnet: '10.77.0.0/24',
+        routes: [{ dst: '0.0.0.0/0' }],
+      };
+      const foreign = { cniVersion: '1.0.0', name: 'foreign', plugins: [{ type: 'ptp', ipam }] };
+      const mixed = await start(0, [foreign, SECOND]);
+      assert.deepEqual(defaults(mixed, 4), ['eth0', 'net1']);
+      for (const other of others) {
+        assert.ok(await pings(other.netns, addressOf(mixed, 1, 4)));
+        assert.ok(await pings(mixed.netns, addressOf(other, 0, 4), ['-I', addressOf(mixed, 1, 4)]));
+      }
+    });
 
     test('CHECK and DEL of one leave the other alone', async () => {
       const victim = await start(0, [FIRST, SECOND]);
