@@ -47,6 +47,8 @@ const wantedMac = textOf('a unicast MAC address', (text) => {
   return mac !== undefined && isUnicastMac(mac) ? mac : undefined;
 });
 const strings = optional(listOf(z.string()));
+/** A list of names (CNI CONVENTIONS.md); podman gives a map of them by network, as its dnsname plugin reads it. */
+const aliases = z.preprocess((value) => (isObject(value) ? Object.values(value).flat() : value), strings);
 const pluginName = textOf('the file name of a plugin', (text) =>
   /^[^/\0]{1,255}$/.test(text) ? text : undefined,
 );
@@ -78,7 +80,7 @@ const runtimeSchema = z.object({
   ips: optional(listOf(wantedAddress)),
   mac: optional(wantedMac),
   dns: optional(z.object({ servers: strings, searches: strings, options: strings })),
-  aliases: strings,
+  aliases,
 });
 
 const wishSchema = z.object({

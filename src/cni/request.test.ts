@@ -209,6 +209,16 @@ test('capabilities become values', () => {
   });
 });
 
+test('aliases: a list, or podman’s map by network', () => {
+  for (const aliases of [['web', 'db'], { pods: ['web', 'db'] }, { pods: ['web'], other: ['db'] }]) {
+    const request = parseRequest(env('ADD'), JSON.stringify({ ...CONFIG, runtimeConfig: { aliases } }));
+    assert.ok(request.verb === 'ADD');
+    assert.deepEqual(request.wish.aliases, ['web', 'db']);
+  }
+  for (const aliases of [{ pods: [1] }, { pods: { web: 'db' } }, 'web', 3])
+    assert.equal(fault(env('ADD'), { ...CONFIG, runtimeConfig: { aliases } }).cni, 7);
+});
+
 test('I4: ranges that cannot be, code 7 each', () => {
   const bad = [
     [{ subnet: '10.0.0.0/31' }],

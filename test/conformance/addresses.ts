@@ -1,8 +1,21 @@
 /** Checklist part c: addresses. The reference's IPAM is a plugin of its own; ours is asked through attachments, so all are. */
 import assert from 'node:assert/strict';
+import { waitFor, type Output } from '../host/namespace.ts';
+import { startNode } from '../host/node.ts';
 import type { Case } from './case.ts';
 import { expected } from './differences.ts';
-import { add, addressesOf, del, makePod, tryAdd, tryDel, withPod, type Attachment } from './runtime.ts';
+import {
+  add,
+  addressesOf,
+  del,
+  environmentOf,
+  makePod,
+  parseError,
+  tryAdd,
+  tryDel,
+  withPod,
+  type Attachment,
+} from './runtime.ts';
 import type { NetworkConfig, Subject } from './subject.ts';
 
 const RANGES = { ipRanges: [[{ subnet: '10.88.0.0/24', rangeStart: '10.88.0.50', rangeEnd: '10.88.0.53' }]] };
@@ -157,6 +170,42 @@ async function parallel(subject: Subject): Promise<void> {
   assert.deepEqual(await subject.leases(network.name), []);
 }
 
+/** STATUS says 50 while an ADD would find no address, and when nobody is there to serve it. */
+async function statusWhenFull(subject: Subject): Promise<void> {
+  const [, wiring = ''] = subject.title.split(' ');
+  const ipv4 = { range: '10.88.0.0/24', subnetLength: 29, nodeSubnet: '10.88.0.8/29' };
+  const node = await startNode(`full-${wiring}`, {
+    network: { name: 'bxnet', ipv4 },
+    addresses: { quarantineSeconds: 0 },
+    wiring: { type: wiring },
+  });
+  const config = { cniVersion: '1.1.0', name: 'bxnet', type: subject.type };
+  const ask = (verb: string, pod?: Attachment): Promise<Output> =>
+    node.cni(verb, pod === undefined ? {} : environmentOf(pod), config);
+  try {
+    await withPods(6, async (pods) => {
+      for (const [index, pod] of pods.entries()) {
+        const status = await ask('STATUS');
+        assert.equal(status.code === 0, index < 5, `${index} of five addresses are taken`);
+        if (status.code !== 0) {
+          const error = parseError(status);
+          assert.equal(error.code, 50);
+          assert.match(error.msg, /10\.88\.0\.8\/29/, 'the subnet is named');
+        }
+        const added = await ask('ADD', pod);
+        if (index < 5) assert.equal(added.code, 0, added.stdout);
+        else assert.equal(parseError(added).code, 11);
+      }
+      assert.equal((await ask('DEL', pods[0])).code, 0);
+      await waitFor('the address to be free again', async () => (await ask('STATUS')).code === 0);
+    });
+    await node.kill();
+    assert.equal(parseError(await ask('STATUS')).code, 50, 'without an agent');
+  } finally {
+    await node.stop();
+  }
+}
+
 export const ADDRESSES: readonly Case[] = [
   {
     id: 'I1',
@@ -170,6 +219,13 @@ export const ADDRESSES: readonly Case[] = [
   { id: 'I2', name: 'a request that cannot be served leaves nothing', run: requestRefused },
   { id: 'I3', name: 'round robin; network, gateway and broadcast are not given', run: roundRobin },
   { id: 'I3', name: 'a range is given to its ends, then is exhausted', run: exhaustion },
+  {
+    id: 'P17/S2',
+    name: 'STATUS of a full pool, and without an agent',
+    unless: (subject) =>
+      expected(subject, 'speaks-1.1') === true ? undefined : 'the reference does not know STATUS',
+    run: statusWhenFull,
+  },
   { id: 'I4', name: 'bad ranges', run: badRanges },
   { id: 'I5', name: 'fifty at once get fifty addresses', run: parallel },
 ];

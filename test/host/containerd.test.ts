@@ -98,6 +98,6 @@ describe('containerd', { skip: why ?? false }, () => {
   for (const wiring of ['routed', 'bridge'])
     test(`Tartan, ${wiring} wiring, on two nodes`, { skip: whyNoTartan() ?? false }, async () => {
       const network = { name: 'bxnet', ipv4: { range: '10.88.0.0/16' } };
-      await wholeLife(await tartanCluster('1.0.0', { network, wiring: { type: wiring } }), image);
+      await wholeLife(await tartanCluster({ network, wiring: { type: wiring } }), image);
     });
 });

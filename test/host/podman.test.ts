@@ -92,7 +92,7 @@ describe('podman', { skip: why ?? false }, () => {
     wholeLife(await referenceCluster('1.0.0'), image));
   test('Tartan on two nodes', { skip: whyNoTartan() ?? false }, async () => {
     await wholeLife(
-      await tartanCluster('1.0.0', { network: { name: 'bxnet', ipv4: { range: '10.88.0.0/16' } } }),
+      await tartanCluster({ network: { name: 'bxnet', ipv4: { range: '10.88.0.0/16' } } }),
       image,
     );
   });

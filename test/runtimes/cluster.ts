@@ -1,7 +1,7 @@
 /** What the runtime suites run on: nodes on one underlay, each with a CNI provider and its conflist in place. */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { makeUnderlay, startNode, startReference, type CniHost } from '../host/node.ts';
+import { makeUnderlay, startNode, startReference, type CniHost, type Node } from '../host/node.ts';
 
 export type RuntimeNode = CniHost & { readonly conf: string };
 export type RuntimeCluster = { readonly nodes: readonly RuntimeNode[]; stop(): Promise<void> };
@@ -27,8 +27,6 @@ const REFERENCE_PLUGIN = (directory: string): object[] => [
   { type: 'portmap', capabilities: { portMappings: true } },
 ];
 
-const OUR_PLUGIN = [{ type: 'tartan-cni', capabilities: { portMappings: true, bandwidth: true, dns: true } }];
-
 /** One node with Debian's bridge plugin: proves the harness. */
 export async function referenceCluster(cniVersion: string): Promise<RuntimeCluster> {
   const host = await startReference('bridge');
@@ -37,11 +35,15 @@ export async function referenceCluster(cniVersion: string): Promise<RuntimeClust
   return { nodes: [{ ...host, conf }], stop: () => host.stop() };
 }
 
+/** What the runtimes read is what `tartan install` wrote (P18). */
+async function installed(node: Node): Promise<RuntimeNode> {
+  const done = await node.run(['install']);
+  if (done.code !== 0) throw new Error(`tartan install: ${done.stderr}`);
+  return { ...node, conf: join(node.directory, 'net.d') };
+}
+
 /** Two nodes with Tartan, sharing a store. */
-export async function tartanCluster(
-  cniVersion: string,
-  settings: Record<string, unknown> = {},
-): Promise<RuntimeCluster> {
+export async function tartanCluster(settings: Record<string, unknown> = {}): Promise<RuntimeCluster> {
   const underlay = await makeUnderlay('rt');
   const started: RuntimeNode[] = [];
   const stop = async (): Promise<void> => {
@@ -50,17 +52,16 @@ export async function tartanCluster(
   };
   try {
     const first = await startNode('rt1', settings, { underlay, index: 1 });
-    started.push({ ...first, conf: join(first.directory, 'net.d') });
+    started.push(await installed(first));
     const second = await startNode('rt2', settings, {
       underlay,
       index: 2,
       store: join(first.directory, 'store'),
     });
-    started.push({ ...second, conf: join(second.directory, 'net.d') });
+    started.push(await installed(second));
   } catch (error) {
     await stop();
     throw error;
   }
-  for (const node of started) conflistFile(node.conf, OUR_PLUGIN, cniVersion);
   return { nodes: [...started], stop };
 }
