@@ -25,6 +25,8 @@ export type Parsed = {
 export type Frontend = {
   readonly apiVersion: string;
   readonly kind: string;
+  /** Of the whole object, for docs/policy-fields.md. */
+  readonly schema: z.ZodType;
   readonly parse: (manifest: Manifest, options: FrontendOptions) => Parsed;
 };
 
@@ -63,7 +65,7 @@ export function defineFrontend<S extends z.ZodType>(
     const policies = read.success && problems.length === 0 ? translate(read.data, context) : [];
     return { policies, problems, warnings };
   };
-  return { apiVersion: head.apiVersion, kind: head.kind, parse };
+  return { apiVersion: head.apiVersion, kind: head.kind, schema, parse };
 }
 
 export function problemAt(manifest: Manifest, path: Path, message: string): Problem {

@@ -9,7 +9,7 @@ import { contains, prefixLength, type Prefix } from '#net/prefix.ts';
 import { type Context, defineFrontend } from './frontend.ts';
 import { destinationPorts, PROTOCOLS, type PortLine } from './ports.ts';
 import { factIs, fromLabelSelector, podsOf } from './selectors.ts';
-import { across, cidr, isFields, isThere, labelSelector, objectOf, portName, portNumber } from './shapes.ts';
+import { across, cidr, isThere, labelSelector, objectOf, portName, portNumber } from './shapes.ts';
 
 /** Calico's order for them within tier `default`. */
 const ORDER = 1_000;
@@ -66,12 +66,8 @@ const port = across(
 );
 type Port = z.output<typeof port>;
 
-const rule = (peers: 'from' | 'to') =>
-  z.strictObject({ [peers]: z.array(peer).nullish(), ports: z.array(port).nullish() } as {
-    from: z.ZodOptional<z.ZodNullable<z.ZodArray<typeof peer>>>;
-    to: z.ZodOptional<z.ZodNullable<z.ZodArray<typeof peer>>>;
-    ports: z.ZodOptional<z.ZodNullable<z.ZodArray<typeof port>>>;
-  });
+const peers = z.array(peer).nullish();
+const ports = z.array(port).nullish();
 
 const spec = z.strictObject({
   podSelector: labelSelector.nullish(),
@@ -79,8 +75,8 @@ const spec = z.strictObject({
     .array(z.enum(['Ingress', 'Egress']))
     .max(2, 'must have at most 2 entries')
     .nullish(),
-  ingress: z.array(rule('from')).nullish(),
-  egress: z.array(rule('to')).nullish(),
+  ingress: z.array(z.strictObject({ from: peers, ports })).nullish(),
+  egress: z.array(z.strictObject({ to: peers, ports })).nullish(),
 });
 type Spec = z.output<typeof spec>;
 
@@ -123,23 +119,31 @@ function warnOfDeadRules(spec: Spec, isolates: Record<Direction, boolean>, { war
   }
 }
 
+type Lists = { readonly peers: readonly Peer[]; readonly ports: readonly Port[] };
+
+function listsOf(spec: Spec, direction: Direction): Lists[] {
+  return direction === 'ingress'
+    ? (spec.ingress ?? []).map(({ from, ports }) => ({ peers: from ?? [], ports: ports ?? [] }))
+    : (spec.egress ?? []).map(({ to, ports }) => ({ peers: to ?? [], ports: ports ?? [] }));
+}
+
+/** No peers: from or to wherever. No ports: all traffic. */
 function rulesOf(spec: Spec, direction: Direction, namespace: string, { origin }: Context): Rule[] {
-  return (spec[direction] ?? []).map((rule, index) => {
-    const peers = (direction === 'ingress' ? rule.from : rule.to) ?? [];
+  return listsOf(spec, direction).map(({ peers, ports }, index) => {
     const clauses: Clause<PeerSet>[] =
       peers.length === 0 ? [] : [{ anyOf: peers.map((each) => peerSet(each, namespace)) }];
     return {
       action: 'allow',
       source: direction === 'ingress' ? clauses : [],
       destination: direction === 'egress' ? clauses : [],
-      traffic: destinationPorts((rule.ports ?? []).map(portLine)),
+      traffic: destinationPorts(ports.map(portLine)),
       origin: origin(['spec', direction, index]),
     };
   });
 }
 
 function peerSet({ podSelector, namespaceSelector, ipBlock }: Peer, namespace: string): PeerSet {
-  if (isThere(ipBlock) && isFields(ipBlock)) {
+  if (ipBlock) {
     return { kind: 'prefixes', prefixes: [ipBlock.cidr], except: (ipBlock.except ?? []).toSorted() };
   }
   const namespaces = namespaceSelector
