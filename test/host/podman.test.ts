@@ -40,7 +40,11 @@ async function wholeLife(cluster: RuntimeCluster, image: string): Promise<void> 
     for (const [index, podman] of podmen.entries())
       for (const k of [0, 1]) {
         const name = `web-${index}-${k}`;
-        const address = await startWeb(podman, name, k === 0 ? ['-p', '18080:8080'] : []);
+        const mac = `c2:11:22:33:44:5${index}`;
+        const wish = k === 0 ? ['-p', '18080:8080'] : ['--mac-address', mac, '--network-alias', 'web'];
+        const address = await startWeb(podman, name, wish);
+        const link = await podman.must('exec', name, '/bin/ip', 'link', 'show', 'eth0');
+        assert.equal(link.includes(mac), k === 1, `the MAC of ${name} as asked: ${link}`);
         assert.notEqual(address, '', `${name} has an address`);
         webs.push({ podman, name, address });
       }

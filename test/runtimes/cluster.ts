@@ -17,6 +17,7 @@ const REFERENCE_PLUGIN = (directory: string): object[] => [
     bridge: 'cni0',
     isGateway: true,
     hairpinMode: true,
+    capabilities: { mac: true },
     ipam: {
       type: 'host-local',
       dataDir: join(directory, 'leases'),
