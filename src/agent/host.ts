@@ -7,7 +7,7 @@
  */
 import type { Logger } from './log.ts';
 import { diffKeys, type Step } from '#model/diff.ts';
-import { hostState, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
+import { changedItem, hostState, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
 import type { Change, Failure, Interest, Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';
 
@@ -279,7 +279,7 @@ export class Host {
     else
       this.#seen.set(
         step.key,
-        step.op === 'replace' ? withoutDown({ ...step.was, ...step.item }) : step.item,
+        step.op === 'replace' ? withoutDown(changedItem(step.was, step.item)) : step.item,
       );
     // What stood on the old device went with it.
     if (step.op === 'recreate') this.requestResync();

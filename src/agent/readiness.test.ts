@@ -71,7 +71,8 @@ async function boot(
 ): Promise<Agent> {
   const directory = mkdtempSync(join(tmpdir(), 'ar-ready-'));
   const paths = `paths: {run: ${directory}/run, state: ${directory}/state}`;
-  const text = `apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n${paths}\n`;
+  const text = `apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n${paths}
+network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
   const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
   const store = createMemoryStore();
   for (let number = 1; number <= PEERS; number += 1) await store.put('Node', `peer${number}`, advert(number));

@@ -83,6 +83,35 @@ export const CONTRACT: Readonly<Record<string, Check>> = {
     assert.equal((seen.get('link tartan.1') as typeof vxlan | undefined)?.vni, 7);
     assert.equal(seen.has('fdb tartan.1 02:00:00:00:01:00'), false, 'entries went with the old device');
   },
+  'what is no longer wanted of an item is taken from it': ({ kernel, podNetns }) => {
+    const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const satisfies Item;
+    const port = { kind: 'link', type: 'veth', name: POD.hostName } as const satisfies Item;
+    const [, home, neighbor] = peer;
+    const base = [vxlan, home, neighbor, bridge].filter((item) => item !== undefined);
+    const six = { ...peerRoute, prefix: prefix('fd01::/64'), via: address('fe80::1') };
+    const more = { mtu: 1300, advmss: 1200 };
+    kernel.createPair({ ...POD, netns: podNetns });
+    converge(kernel, [...base, { ...port, master: 'ktbr0' }, { ...peerRoute, ...more }, { ...six, ...more }]);
+    converge(kernel, [...base, port, peerRoute, six]);
+    const seen = kernel.observe(NOTHING);
+    assert.equal((seen.get(keyOf(port)) as { master?: string }).master, undefined);
+    for (const route of [peerRoute, six])
+      assert.deepEqual(
+        Object.keys(seen.get(keyOf(route)) ?? {}).filter((name) => name in more),
+        [],
+      );
+    const { via: _via, onlink: _onlink, ...direct } = peerRoute;
+    converge(kernel, [...base, port, direct, six]);
+  },
+  'a stranger’s master is left alone': ({ kernel }) => {
+    const eth0 = { kind: 'link', type: 'foreign', name: 'eth0' } as const;
+    const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const;
+    converge(kernel, [bridge]);
+    const wanted = { ...eth0, master: 'ktbr0' };
+    assert.deepEqual(kernel.apply([add(wanted)]), []);
+    const seen = kernel.observe({ ...NOTHING, foreignLinks: ['eth0'] });
+    assert.deepEqual(diff(hostState([bridge, eth0]), seen), []);
+  },
   'one step that fails does not keep the others from being done': ({ kernel }) => {
     const lost = { ...peerRoute, prefix: prefix('10.1.9.0/24'), link: 'nowhere' };
     const failures = kernel.apply([add(vxlan), add(lost), add(peerRoute)]);

@@ -5,7 +5,7 @@
 import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
 import { Fault } from '#model/fault.ts';
-import { type Item, type ItemKey, keyOf, type LinkItem } from '#model/host.ts';
+import { changedItem, type Item, type ItemKey, keyOf, type LinkItem } from '#model/host.ts';
 import type { Underlay, UnderlayLink } from '#model/underlay.ts';
 import type { Change, Failure, Interest, Kernel, VethPair } from './kernel.ts';
 
@@ -91,7 +91,7 @@ export class FakeKernel implements Kernel, Disposable {
     if (made && this.#foreign.has(item.name)) return refuse('EEXIST', `${item.name} is not ours`);
     const anew = made && step.op === 'recreate';
     if (anew) this.#drop(key);
-    this.#set(anew ? item : { ...before, ...item });
+    this.#set(anew ? item : changedItem(before, item));
     return undefined;
   }
 

@@ -214,8 +214,21 @@ export function sameItem(a: Item, b: Item): boolean {
 }
 
 /**
- * Whether the kernel's item is as the wanted one asks: an attribute that the wanted item does not name is left alone.
- * So the kernel may show a MAC address that nobody asked for, and that is no difference.
+ * Attributes that mean something by their absence: a wanted route without an MTU has none, a link of ours without a
+ * master is no port. Every other attribute that a wanted item does not name is left as the kernel has it.
+ */
+const CLEARED: Partial<Record<ItemKind, readonly string[]>> = {
+  route: ['link', 'via', 'onlink', 'source', 'mtu', 'advmss'],
+  link: ['master'],
+};
+
+function clearedOf(item: Item): readonly string[] {
+  return item.kind === 'link' && item.type === 'foreign' ? [] : (CLEARED[item.kind] ?? []);
+}
+
+/**
+ * Whether the kernel's item is as the wanted one asks. So the kernel may show a MAC address that nobody asked for, and
+ * that is no difference.
  */
 export function satisfies(seen: Item, wanted: Item): boolean {
   if (seen === wanted) return true;
@@ -225,7 +238,14 @@ export function satisfies(seen: Item, wanted: Item): boolean {
   for (const name of Object.keys(right)) {
     if (right[name] !== undefined && !sameValue(left[name], right[name])) return false;
   }
-  return true;
+  return clearedOf(wanted).every((name) => right[name] !== undefined || (left[name] ?? false) === false);
+}
+
+/** What the kernel has after it changed what was there into what is wanted. */
+export function changedItem<T extends Item>(was: Item | undefined, wanted: T): T {
+  const left = { ...was } as Record<string, unknown>;
+  for (const name of clearedOf(wanted)) delete left[name];
+  return { ...left, ...wanted };
 }
 
 function sameValue(a: unknown, b: unknown): boolean {

@@ -104,6 +104,7 @@ export function setLink(writer: MessageWriter, item: LinkItem, names: LinkNames,
   writer.str(IFLA.name, item.name);
   putChanges(writer, item, was);
   if (master !== undefined) writer.u32(IFLA.master, master);
+  else if (was?.master !== undefined && item.type !== 'foreign') writer.u32(IFLA.master, 0);
   writer.end();
   setPort(writer, item);
 }
