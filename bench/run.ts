@@ -1,8 +1,9 @@
 /** `npm run bench [name …]`: every benchmark, or those named. Each prints its ratios and keeps its figures in bench/results. */
 import { whyNoKernel } from '../test/host/namespace.ts';
 import { benchCni } from './cni.ts';
+import { benchPeers } from './peers.ts';
 
-const BENCHES: Readonly<Record<string, () => Promise<void>>> = { cni: benchCni };
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = { cni: benchCni, peers: benchPeers };
 
 const why = whyNoKernel(['ip', 'gcc', 'nsenter', 'iperf3']);
 if (why !== undefined) throw new Error(`benchmarks cannot run: ${why}`);
