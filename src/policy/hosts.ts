@@ -53,7 +53,8 @@ function deriveCrossings(world: PolicyWorld, flow: Flow): Crossing[] {
         (node) => !world.endpoints.some((e) => e.kind === 'pod' && e.node === node && hasAddress(e, other)),
       )
       .map((node) => {
-        const endpoint = hostEndpoints(world, node).find((each) => each.addresses.includes(own));
+        const named = hostEndpoints(world, node).filter((each) => each.interface !== '*');
+        const endpoint = named.find((each) => each.addresses.includes(own));
         return { node, interface: endpoint?.interface ?? '*', direction, forwarded: false };
       }),
   );
