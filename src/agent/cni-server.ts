@@ -2,7 +2,7 @@
  * The socket that CNI executables talk to, and the spool of DELs that found no agent. One request a connection: it
  * ends when the executable has said everything, and is answered with an exit code and standard output.
  */
-import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { Logger } from './log.ts';
@@ -92,20 +92,38 @@ function observe(options: CniServerOptions, done: { verb: string; code: string; 
   options.metrics.cniSeconds.observe({ verb, code: done.code }, (performance.now() - done.started) / 1000);
 }
 
-/** Does the DELs that were spooled while the agent was away, oldest first; a file goes when its DEL is done. */
+/**
+ * Does the DELs that were spooled while the agent was away, oldest first; a file goes when its DEL is done. One of
+ * another framing is set aside: the executable of another release wrote it, and that release can read it.
+ */
 export async function drainSpool(options: CniServerOptions): Promise<number> {
   const directory = join(dirname(options.path), 'spool');
   let done = 0;
   for (const name of listSpool(directory)) {
     const path = join(directory, name);
     if (statSync(path).size > REQUEST_MAX) continue;
-    const reply = await answer(options, readFileSync(path));
+    const bytes = readFileSync(path);
+    if (!isReadable(bytes)) {
+      options.log.warn({ name }, 'a spooled DEL is of another version, or cut off; it is set aside');
+      renameSync(path, `${path}.unread`);
+      continue;
+    }
+    const reply = await answer(options, bytes);
     if (!reply.startsWith('0'))
       options.log.warn({ name, reply: reply.slice(1, 300) }, 'a spooled DEL failed');
     rmSync(path, { force: true });
     done += 1;
   }
   return done;
+}
+
+function isReadable(bytes: Uint8Array): boolean {
+  try {
+    decodeMessage(bytes);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function listSpool(directory: string): string[] {

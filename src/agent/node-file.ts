@@ -4,19 +4,35 @@ import { dirname, join } from 'node:path';
 import { type Family } from '#net/address.ts';
 import { type PerFamily, perFamily } from '#net/per-family.ts';
 import { parsePrefix, type Prefix } from '#net/prefix.ts';
+import { Fault } from '#model/fault.ts';
 
 const FORMAT = 1;
 
-/** The subnets held last, or nothing when the file is missing or unreadable (then a lease is taken anew). */
+/**
+ * The subnets held last, or nothing when the file is missing or unreadable (then a lease is taken anew). Throws as
+ * readStateFile.
+ */
 export function readNodeFile(stateDirectory: string): PerFamily<Prefix> {
+  const content = readStateFile(join(stateDirectory, 'node.json'), FORMAT);
+  const subnets = (content?.['subnets'] ?? {}) as Partial<Record<Family, string>>;
+  return perFamily((family) => parsePrefix(subnets[family] ?? ''));
+}
+
+/**
+ * What a file of the state directory holds; undefined when it is missing or no JSON object. Throws Fault `io` when it is of
+ * another format, which a later release wrote: to go on would mean to write over what only that release understands.
+ */
+export function readStateFile(path: string, format: number): Record<string, unknown> | undefined {
+  let content: unknown;
   try {
-    const content: unknown = JSON.parse(readFileSync(join(stateDirectory, 'node.json'), 'utf8'));
-    const { format, subnets } = content as { format?: number; subnets?: Record<Family, string> };
-    if (format !== FORMAT || subnets === undefined) return {};
-    return perFamily((family) => parsePrefix(subnets[family] ?? ''));
+    content = JSON.parse(readFileSync(path, 'utf8'));
   } catch {
-    return {};
+    return undefined;
   }
+  if (typeof content !== 'object' || content === null) return undefined;
+  const found = (content as { format?: unknown }).format;
+  if (found === format) return content as Record<string, unknown>;
+  throw new Fault('io', `${path} is of format ${JSON.stringify(found)}; this program reads ${format}`);
 }
 
 export function writeNodeFile(stateDirectory: string, subnets: PerFamily<Prefix>): void {

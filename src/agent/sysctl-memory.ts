@@ -3,10 +3,10 @@
  * host's own, and it must not be forgotten when agent or host start again. Pods' links are left out: they go with their
  * sysctls.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { isPodLink } from './attachments.ts';
-import { writeFileDurably } from './node-file.ts';
+import { readStateFile, writeFileDurably } from './node-file.ts';
 import type { Failure, Kernel } from '#kernel/kernel.ts';
 import type { Step } from '#model/diff.ts';
 import { keyOf, type SysctlItem } from '#model/host.ts';
@@ -39,7 +39,7 @@ export class SysctlMemory {
       observe: (interest) => kernel.observe(interest),
       changes: (signal) => kernel.changes(signal),
       underlay: () => kernel.underlay(),
-      forwardChains: () => kernel.forwardChains(),
+      filterChains: () => kernel.filterChains(),
       createPair: (pair) => kernel.createPair(pair),
       reapLinks: (names) => kernel.reapLinks(names),
       flushConntrack: (filters) => kernel.flushConntrack(filters),
@@ -81,13 +81,8 @@ function isOfPodLink(key: string): boolean {
   return isPodLink(key.split('/')[3] ?? '');
 }
 
-/** A file that is missing or unreadable remembers nothing. */
+/** A file that is missing or unreadable remembers nothing. Throws as readStateFile. */
 function load(file: string): Map<string, string> {
-  try {
-    const content: unknown = JSON.parse(readFileSync(file, 'utf8'));
-    const { format, values = {} } = content as { format?: number; values?: Record<string, string> };
-    return new Map(format === FORMAT ? Object.entries(values) : []);
-  } catch {
-    return new Map();
-  }
+  const values = readStateFile(file, FORMAT)?.['values'] ?? {};
+  return new Map(Object.entries(values as Record<string, string>));
 }

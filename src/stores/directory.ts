@@ -134,7 +134,9 @@ class Directory implements DirectoryStore {
   #read(kind: StoreKind, name: string, strict = true): { stored: Stored | undefined; revision: number } {
     const origin = this.#view.statePath(kind, name);
     const content = this.#view.load(origin);
-    if (strict) refuseMalformed(`${kind} ${name}`, origin, content);
+    // What is broken may be written over; what another release wrote may not.
+    if (strict || content?.problems.some(({ otherVersion }) => otherVersion === true) === true)
+      refuseMalformed(`${kind} ${name}`, origin, content);
     const [object] = content?.objects ?? [];
     if (object === undefined) return { stored: undefined, revision: 0 };
     const { revision, ...rest } = object;

@@ -21,7 +21,8 @@ export type FileObject = {
   readonly revision: number;
 };
 
-export type FileProblem = { readonly line: number; readonly message: string };
+/** `otherVersion`: the object is well, for another release than this one. */
+export type FileProblem = { readonly line: number; readonly message: string; readonly otherVersion?: true };
 export type FileContent = {
   readonly objects: readonly FileObject[];
   readonly problems: readonly FileProblem[];
@@ -50,7 +51,7 @@ export function parseObjects(text: string): FileContent {
   for (const { raw, line, message } of readDocuments(text)) {
     const wrong = message ?? objectProblem(raw);
     if (wrong === undefined) objects.push(toObject(raw as RawObject));
-    else problems.push({ line, message: wrong });
+    else problems.push({ line, message: wrong, ...(isOfOtherVersion(raw) ? { otherVersion: true } : {}) });
   }
   return { objects, problems };
 }
@@ -112,6 +113,11 @@ function objectProblem(raw: unknown): string | undefined {
   }
   if (!isRecord(raw['spec'])) return 'spec is not an object';
   return metadataProblem(raw['metadata']);
+}
+
+function isOfOtherVersion(raw: unknown): boolean {
+  if (!isRecord(raw) || typeof raw['apiVersion'] !== 'string') return false;
+  return /^tartan\.dev\/v\d/.test(raw['apiVersion']) && raw['apiVersion'] !== API_VERSION;
 }
 
 function metadataProblem(metadata: unknown): string | undefined {
