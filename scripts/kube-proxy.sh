@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds kube-proxy 1.20.2, which the tests run beside Tartan, from Debian 12's own source package and with Debian's Go:
-# Debian ships no binary of it. About a minute on two cores and 1 GB of scratch, once; the binary (35 MB) stays in the
+# Debian ships no binary of it. One to two minutes on two cores and 1 GB of scratch, once; the binary (35 MB) stays in the
 # cache (TARTAN_CACHE, else XDG_CACHE_HOME/tartan, else ~/.cache/tartan). Prints the path of the binary; progress and errors go to stderr.
 set -eu
 
@@ -52,7 +52,7 @@ cd "$work"
 tar -xzf kubernetes_*.orig.tar.gz -C source --strip-components=1
 
 # What code generation makes for kube-proxy is in the tarball, so go build is enough.
-say "compiling kube-proxy $version with $("$go/go" version | cut -d' ' -f3): about a minute"
+say "compiling kube-proxy $version with $("$go/go" version | cut -d' ' -f3): one to two minutes"
 mkdir -p "$work/gopath/src/k8s.io"
 ln -s "$work/source" "$work/gopath/src/k8s.io/kubernetes"
 cd "$work/gopath/src/k8s.io/kubernetes"
