@@ -13,7 +13,7 @@ import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
 import { Host } from './host.ts';
-import type { Events, Logger } from './log.ts';
+import type { Events, Logger, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
@@ -45,6 +45,7 @@ export type AgentParts = {
   readonly signal: AbortSignal;
   readonly clock: Clock;
   readonly log: Logger;
+  readonly logTail: LogTail;
   readonly events: Events;
   readonly metrics: Metrics;
   readonly kernel: Kernel;
@@ -144,6 +145,9 @@ export class Agent {
   }
   get ledger(): Ledger {
     return this.#parts.ledger;
+  }
+  get logTail(): LogTail {
+    return this.#parts.logTail;
   }
   get metrics(): Metrics {
     return this.#parts.metrics;

@@ -61,7 +61,7 @@ function refreshGauges(agent: Agent): void {
   }
 }
 
-/** Settings hold no secrets, and the log is not among the files: nothing has to be blacked out. */
+/** Settings hold no secrets, and the log leaves them out: nothing has to be blacked out. */
 async function support(agent: Agent): Promise<{ files: Record<string, string> }> {
   const { host } = agent;
   const pretty = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -74,6 +74,7 @@ async function support(agent: Agent): Promise<{ files: Record<string, string> }>
       'facts.json': pretty(gatherFacts(sceneOf(agent))),
       'wanted.txt': lines(host.wanted.values()),
       'seen.txt': lines(host.seen.values()),
+      'log.txt': agent.logTail.text(),
       'metrics.txt': await agent.metrics.registry.metrics(),
     },
   };

@@ -6,12 +6,28 @@ export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
 /** Names of fields whose values never reach a log. */
 const SECRETS = ['password', 'psk', 'privateKey', 'secret', 'token'];
 
-export function openLog(level: string, node: string): Logger {
+/** The last lines of the log, for `tartan support`: not every host keeps what an agent writes. */
+export class LogTail {
+  readonly #lines: string[] = [];
+  write(line: string): void {
+    this.#lines.push(line);
+    if (this.#lines.length > TAIL_LINES) this.#lines.shift();
+  }
+  text(): string {
+    return this.#lines.join('');
+  }
+}
+
+const TAIL_LINES = 2000;
+
+export function openLog(level: string, node: string, tail: LogTail): Logger {
   const paths = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-  return pino(
-    { level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime },
-    pino.destination(2),
-  );
+  const stderr = pino.destination(2);
+  const write = (line: string): void => {
+    stderr.write(line);
+    tail.write(line);
+  };
+  return pino({ level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime }, { write });
 }
 
 /** The last events that an operator should see, newest last; status shows them. */

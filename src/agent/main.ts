@@ -1,7 +1,7 @@
 /** Starts and stops the agent of one node. */
 import { mkdirSync } from 'node:fs';
 import { Agent } from './agent.ts';
-import { openEvents, openLog } from './log.ts';
+import { LogTail, openEvents, openLog } from './log.ts';
 import { openMetrics } from './metrics.ts';
 import { systemClock } from '#lib/clock.ts';
 import { openKernel } from '#kernel/linux.ts';
@@ -24,13 +24,15 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   await poolWarm;
   for (const path of [settings.paths.run, settings.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
-  const log = openLog(settings.log.level, settings.node.name);
+  const logTail = new LogTail();
+  const log = openLog(settings.log.level, settings.node.name, logTail);
   const agent = new Agent({
     settings,
     version: options.version,
     signal: options.signal,
     clock: systemClock,
     log,
+    logTail,
     events: openEvents(log),
     metrics: openMetrics(settings.node.name),
     kernel: openKernel(),

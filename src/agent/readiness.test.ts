@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Agent } from './agent.ts';
-import { Events } from './log.ts';
+import { Events, LogTail } from './log.ts';
 import { openMetrics } from './metrics.ts';
 import { countPeers } from './readiness.ts';
 import { parseSettings } from '#config/parse.ts';
@@ -91,6 +91,7 @@ network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
     signal: stop.signal,
     clock: systemClock,
     log,
+    logTail: new LogTail(),
     events: new Events(log),
     metrics: openMetrics('n0'),
     kernel,

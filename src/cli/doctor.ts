@@ -40,7 +40,8 @@ export function doctorCommand(make: Make, doors: Pick<Doors, 'facts'>): Command 
     );
 }
 
-async function examine(
+/** What the agent's facts, or without an agent the host's, come to. */
+export async function examine(
   options: Record<string, unknown>,
   { facts }: Pick<Doors, 'facts'>,
 ): Promise<readonly Finding[]> {

@@ -71,7 +71,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     captureCommand(make),
     pauseCommand(make),
     resumeCommand(make),
-    supportCommand(make),
+    supportCommand(make, doors),
     installCommand(make),
     uninstallCommand(make, doors),
     make('lab', () => EXIT.usage).description(

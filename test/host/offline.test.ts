@@ -1,15 +1,24 @@
-/** doctor and uninstall --purge on a host whose agent is away: they go by the kernel, the node's files and the store. */
+/** doctor, support and uninstall --purge, also without an agent: they go by the kernel, the node's files and the store. */
 import assert from 'node:assert/strict';
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  appendFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { Finding } from '../../src/model/finding.ts';
 import { waitFor, whyNoKernel } from './namespace.ts';
 import { makeUnderlay, type Node, startNode, type Underlay, whyNoTartan } from './node.ts';
 import { makePod, type Pod, statusOf, succeed } from './reliability.ts';
 
-const skip = whyNoKernel(['ip', 'nft']) ?? whyNoTartan() ?? false;
+const skip = whyNoKernel(['ip', 'nft', 'tar']) ?? whyNoTartan() ?? false;
 
 type Answer = { removed: string[]; purge?: { removed: string[]; failed: string[] } };
 
@@ -56,6 +65,40 @@ describe('without an agent', { skip }, () => {
     return { links, routes, ruleset: await node.netns.must(['nft', 'list', 'ruleset']) };
   }
 
+  /** What the archive holds, by file name. */
+  async function support(): Promise<Map<string, string>> {
+    const file = join(node.directory, 'bundle.tar.gz');
+    const { code, stdout, stderr } = await node.run(['support', '--file', file]);
+    assert.equal(code, 0, stdout + stderr);
+    assert.equal(statSync(file).mode & 0o777, 0o600);
+    const out = mkdtempSync(join(node.directory, 'bundle-'));
+    execFileSync('tar', ['-xzf', file, '-C', out]);
+    const names = readdirSync(join(out, 'tartan-support'), { recursive: true, withFileTypes: true });
+    return new Map(
+      names
+        .filter((entry) => entry.isFile())
+        .map((entry) => join(entry.parentPath, entry.name))
+        .map((path) => [relative(join(out, 'tartan-support'), path), readFileSync(path, 'utf8')]),
+    );
+  }
+
+  test('support packs what it finds, without secrets and for its owner only', async () => {
+    appendFileSync(node.settingsFile, '# password: hunter2\n');
+    const before = readdirSync(tmpdir()).filter((name) => name.startsWith('tartan-support-'));
+    const files = await support();
+    for (const name of ['status.json', 'doctor.json', 'facts.json', 'settings.yaml', 'host/routes4.txt'])
+      assert.ok(files.has(name), [...files.keys()].join());
+    assert.match(files.get('ruleset.txt') ?? '', /table inet tartan/);
+    assert.match(files.get('log.txt') ?? '', /the agent serves/);
+    assert.ok((JSON.parse(files.get('doctor.json') ?? '') as Finding[]).length > 5);
+    assert.match(files.get('settings.yaml') ?? '', /password: "\[redacted\]"/);
+    assert.ok(![...files.values()].some((text) => text.includes('hunter2')));
+    assert.deepEqual(
+      readdirSync(tmpdir()).filter((name) => name.startsWith('tartan-support-')),
+      before,
+    );
+  });
+
   test('doctor says the same as with an agent, and that there is none', async () => {
     const told = await doctor();
     assert.equal(severityOf(told, 'range-overlap'), 'ok', 'the bridge has the range');
@@ -65,6 +108,9 @@ describe('without an agent', { skip }, () => {
     const but = (findings: Finding[]): unknown =>
       findings.filter(({ check }) => check !== 'agent' && check !== 'conntrack-room');
     assert.deepEqual(but(seen), but(told));
+    const files = await support();
+    assert.match(files.get('agent.txt') ?? '', /no agent answers/);
+    assert.deepEqual(JSON.parse(files.get('doctor.json') ?? ''), seen);
   });
 
   test('purge leaves a living pod its link, and the node its subnet', async () => {
