@@ -18,6 +18,7 @@ import {
 import type { Subject } from './subject.ts';
 import { ask, serve, waitForPing, type Protocol } from './traffic.ts';
 import { makeNamespace, type Namespace } from '../host/namespace.ts';
+import { whyLacking } from '../vm/features.ts';
 
 const NODE = { 4: '172.30.0.1', 6: 'fd30::1' } as const;
 
@@ -156,6 +157,30 @@ async function rulesPerMapping(subject: Subject): Promise<void> {
   }
 }
 
+/** SCTP over both families, and no confusion with TCP on the same number. */
+async function sctp(subject: Subject): Promise<void> {
+  for (const family of [4, 6] as const) {
+    const network = subject.network({ families: [family], portMappings: true });
+    await withOutsider(subject, async (outsider) => {
+      await withPod(subject, network, mapping('sctp'), async (pod, result) => {
+        const server = await serve(pod.netns, 'pod', 'sctp', 8080);
+        const [address = ''] = addressesOf(result);
+        await waitForPing(outsider, address);
+        const node = { address: NODE[family], port: 18080 };
+        assert.match((await ask(outsider, 'sctp', { address, port: 8080 })) ?? '', /^pod/, 'directly');
+        assert.match((await ask(outsider, 'sctp', node)) ?? '', /^pod/, 'by the host port');
+        assert.equal(await ask(outsider, 'tcp', node), undefined, 'only its protocol');
+        await server.stop();
+      });
+      assert.equal(
+        await ask(outsider, 'sctp', { address: NODE[family], port: 18080 }),
+        undefined,
+        'after DEL',
+      );
+    });
+  }
+}
+
 const BAD_MAPPINGS = [
   { hostPort: 65_536, containerPort: 80, protocol: 'tcp' },
   { hostPort: 8080, containerPort: 65_536, protocol: 'tcp' },
@@ -230,6 +255,7 @@ export const HOST_PORT: readonly Case[] = [
     run: (subject) => reachable(subject, 6),
   },
   { id: 'H2', name: 'UDP reaches the second pod on the same host port', run: staleConntrack },
+  { id: 'H3', name: 'SCTP over both families', unless: () => whyLacking('sctp'), run: sctp },
   { id: 'H3', name: 'bad mappings', run: badMappings },
   { id: 'H3', name: 'hostIP and protocol distinguish', run: protocolsAndAddresses },
   { id: 'H3', name: 'one host port for two pods', run: portTaken },

@@ -21,8 +21,8 @@ if (protocol === 'tcp') {
 }`;
 
 const CLIENT = `
-const [protocol, address, port, local] = process.argv.slice(1);
-const fail = setTimeout(() => process.exit(1), 1500);
+const [protocol, address, port, local, patience] = process.argv.slice(1);
+const fail = setTimeout(() => process.exit(1), Number(patience));
 const done = (text) => { clearTimeout(fail); process.stdout.write(String(text)); process.exit(0); };
 if (protocol === 'tcp') {
   const socket = require('net').connect({ host: address, port: Number(port) });
@@ -37,15 +37,29 @@ if (protocol === 'tcp') {
   socket.bind(Number(local), () => socket.send('?', Number(port), address));
 }`;
 
-export type Protocol = 'tcp' | 'udp';
+export type Protocol = 'tcp' | 'udp' | 'sctp';
+/** A virtual machine that is translated is an order of magnitude slower. */
+const PATIENCE_MS = process.env['TARTAN_VM'] === undefined ? 1500 : 5000;
+
 export type Server = { stop(): Promise<void> };
 
+/** Node has no SCTP, socat has: each association is answered and closed. It says on stderr when it listens. */
+const sctpServer = (label: string, port: number): string[] =>
+  `socat -d -d SCTP6-LISTEN:${port},ipv6only=0,fork,reuseaddr`
+    .split(' ')
+    .concat(`SYSTEM:echo ${label} $SOCAT_PEERADDR`);
+const sctpClient = (address: string, port: number): string[] =>
+  `timeout 3 socat -u SCTP:${address.includes(':') ? `[${address}]` : address}:${port} -`.split(' ');
+
 export async function serve(at: Namespace, label: string, protocol: Protocol, port: number): Promise<Server> {
-  const child: ChildProcess = at.start([execPath, '-e', SERVER, label, protocol, String(port)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  const argv =
+    protocol === 'sctp' ? sctpServer(label, port) : [execPath, '-e', SERVER, label, protocol, String(port)];
+  const child: ChildProcess = at.start(argv, {
+    stdio: protocol === 'sctp' ? ['ignore', 'ignore', 'pipe'] : ['ignore', 'pipe', 'inherit'],
   });
-  if (child.stdout === null) throw new Error('no pipe');
-  await once(child.stdout, 'data');
+  const speaks = child.stdout ?? child.stderr;
+  if (speaks === null) throw new Error('no pipe');
+  await once(speaks, 'data');
   return {
     stop: async () => {
       if (child.exitCode !== null) return;
@@ -55,15 +69,26 @@ export async function serve(at: Namespace, label: string, protocol: Protocol, po
   };
 }
 
-/** What the server answered (`label peer-address`), or undefined when nothing came within 1.5 s. */
+/**
+ * What the server answered (`label peer-address`), or undefined when nothing came in time. SCTP takes no localPort,
+ * and its server writes IPv6 addresses (also mapped ones) in full.
+ */
 export async function ask(
   from: Namespace,
   protocol: Protocol,
   target: { readonly address: string; readonly port: number; readonly localPort?: number },
 ): Promise<string | undefined> {
-  const words = [protocol, target.address, String(target.port), String(target.localPort ?? 0)];
-  const done = await from.run([execPath, '-e', CLIENT, ...words]);
-  return done.code === 0 ? done.stdout.replace('::ffff:', '') : undefined;
+  const words = [
+    protocol,
+    target.address,
+    String(target.port),
+    String(target.localPort ?? 0),
+    String(PATIENCE_MS),
+  ];
+  const argv =
+    protocol === 'sctp' ? sctpClient(target.address, target.port) : [execPath, '-e', CLIENT, ...words];
+  const done = await from.run(argv);
+  return done.code === 0 ? done.stdout.trim().replace('::ffff:', '') : undefined;
 }
 
 /** Whether one of three echo requests within a second is answered. */
