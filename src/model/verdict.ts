@@ -38,6 +38,8 @@ export type Step = {
   readonly tier: string;
   /** `NetworkPolicy shop/web`; absent for defaults. */
   readonly policy?: string;
+  /** What its author calls the rule. */
+  readonly rule?: string;
   readonly origin?: Origin;
   readonly outcome: 'no match' | Action;
 };

@@ -10,6 +10,7 @@
 import type { Direction, HostScope, OrderedTier, RuleBook } from '#model/policy.ts';
 import type { Check, Crossing, Flow, Step } from '#model/verdict.ts';
 import { endpointName, type HostEndpoint, type PolicyWorld } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
 import { contains } from '#net/prefix.ts';
 import { hasAddress, isOfNode } from './peers.ts';
 import { askProfiles, askTiers, type Question } from './tiers.ts';
@@ -48,15 +49,22 @@ function deriveCrossings(world: PolicyWorld, flow: Flow): Crossing[] {
   ] as const;
   return ends.flatMap(([direction, own, other]) =>
     [...world.nodes.keys()]
-      .filter((node) => isOfNode(world, node, own) && !isOfNode(world, node, other))
-      .filter(
-        (node) => !world.endpoints.some((e) => e.kind === 'pod' && e.node === node && hasAddress(e, other)),
-      )
+      .filter((node) => isOfNode(world, node, own) && !isWithin(world, node, other))
       .map((node) => {
         const named = hostEndpoints(world, node).filter((each) => each.interface !== '*');
         const endpoint = named.find((each) => each.addresses.includes(own));
         return { node, interface: endpoint?.interface ?? '*', direction, forwarded: false };
       }),
+  );
+}
+
+/** Whether the address is the node's or that of a pod on it. */
+function isWithin(world: PolicyWorld, node: string, address: Address): boolean {
+  return (
+    isOfNode(world, node, address) ||
+    world.endpoints.some(
+      (endpoint) => endpoint.kind === 'pod' && endpoint.node === node && hasAddress(endpoint, address),
+    )
   );
 }
 
@@ -73,8 +81,9 @@ function checkHost(book: RuleBook, world: PolicyWorld, flow: Flow, place: Place)
   if (!crossing.forwarded && isFailsafe(world, flow, crossing.direction)) {
     return { ...about, action: 'allow', exempt: 'failsafe', trail: [] };
   }
-  const enforced = askHost(book.enforced, book, { world, flow, node: endpoint.node }, place);
-  const pending = book.pending && askHost(book.pending, book, { world, flow, node: endpoint.node }, place);
+  const view = { world, flow, node: endpoint.node };
+  const enforced = askHost(book.enforced, book, view, place);
+  const pending = book.pending && askHost(book.pending, book, view, place);
   return {
     ...about,
     ...enforced,

@@ -43,7 +43,7 @@ export function askProfiles(
     if (profile === undefined) break;
     const rules = profile[question.direction];
     const action = askRules(rules, question, (rule, outcome) =>
-      trail.push({ tier: 'profiles', policy: `Profile ${profile.name}`, origin: rule.origin, outcome }),
+      trail.push({ tier: 'profiles', policy: `Profile ${profile.name}`, ...about(rule), outcome }),
     );
     if (action === 'allow' || action === 'redirect') return 'allow';
     if (action !== undefined) break;
@@ -64,11 +64,15 @@ function askPolicies(policies: readonly Policy[], question: Question, trail: Ste
   for (const policy of policies) {
     const name = policyName(policy);
     const action = askRules(policy[question.direction], question, (rule, outcome) =>
-      trail.push({ tier: policy.tier, policy: name, origin: rule.origin, outcome }),
+      trail.push({ tier: policy.tier, policy: name, ...about(rule), outcome }),
     );
     if (action !== undefined) return action;
   }
   return undefined;
+}
+
+function about({ name, origin }: Rule): Pick<Step, 'rule' | 'origin'> {
+  return name === undefined ? { origin } : { rule: name, origin };
 }
 
 /** The first rule that matches and decides; `log` only tells. */

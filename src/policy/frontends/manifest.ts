@@ -34,11 +34,11 @@ export function readManifests(
 function readDocuments(source: string, text: string): ReturnType<typeof readManifests> {
   const counter = new LineCounter();
   const documents = [...parseAllDocuments(text, { lineCounter: counter, prettyErrors: false })];
-  const read = documents
-    .filter((document) => document.errors.length > 0 || document.contents !== null)
-    .map((document) => readDocument(source, document, counter));
+  const read = documents.map((document) => readDocument(source, document, counter));
+  const manifests = read.flatMap(({ manifest }) => manifest ?? []);
   return {
-    manifests: read.flatMap(({ manifest }) => manifest ?? []),
+    // Between two `---` there may be nothing.
+    manifests: manifests.filter(({ value }) => value !== null),
     problems: read.flatMap(({ problems }) => problems),
   };
 }
