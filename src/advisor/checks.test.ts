@@ -48,7 +48,7 @@ const GOOD: HostFacts = {
   cniConfigs: ['10-tartan.conflist', '99-loopback.conf'],
   ownCniConfig: '10-tartan.conflist',
   udpSockets: [],
-  forwardChains: [],
+  filterChains: [],
   services: [],
 };
 
@@ -69,7 +69,8 @@ const link = (name: string) => ({
   ours: false,
   addresses: [],
 });
-const drop = { family: 'ip', table: 'filter', chain: 'FORWARD', policy: 'drop' } as const;
+const OURS = { links: [{ ...link('cni0'), ours: true }], routes: [] };
+const drop = { hook: 'forward', family: 'ip', table: 'filter', chain: 'FORWARD', policy: 'drop' } as const;
 const CASES: readonly (readonly [string, string, Partial<HostFacts>])[] = [
   ['root', 'error', { root: false }],
   ['kernel-vxlan', 'error', { kernel: { ...GOOD.kernel, vxlan: { available: false } } }],
@@ -88,10 +89,29 @@ const CASES: readonly (readonly [string, string, Partial<HostFacts>])[] = [
   ['cni-order', 'warn', { cniConfigs: [] }],
   ['other-providers', 'warn', { underlay: { links: [link('flannel.1'), link('cali12')], routes: [] } }],
   ['vxlan-port', 'error', { udpSockets: [{ port: 8472 }] }],
-  ['forward-drop', 'info', { forwardChains: [drop] }],
-  ['forward-drop', 'error', { forwardChains: [drop], settings: { ...GOOD.settings, forwardAccept: false } }],
-  ['networkd-routes', 'warn', { services: ['systemd-networkd'], networkd: { manageForeignRoutes: true } }],
-  ['network-manager', 'warn', { services: ['NetworkManager'], networkManagerUnmanaged: [] }],
+  ['forward-drop', 'info', { filterChains: [drop] }],
+  ['forward-drop', 'error', { filterChains: [drop], settings: { ...GOOD.settings, forwardAccept: false } }],
+  ['forward-drop', 'error', { filterChains: [{ ...drop, refused: 'EPERM' }] }],
+  ['input-drop', 'info', { filterChains: [{ ...drop, hook: 'input' }] }],
+  ['legacy-iptables', 'error', { legacyChains: [{ family: 4, chain: 'FORWARD', policy: 'drop' }] }],
+  ['legacy-iptables', 'error', { legacyChains: [{ family: 4, chain: 'INPUT', policy: 'drop' }] }],
+  ['legacy-iptables', 'warn', { legacyChains: [{ family: 4, chain: 'INPUT' }] }],
+  [
+    'legacy-iptables',
+    'info',
+    { legacyChains: [{ family: 4, chain: 'INPUT', policy: 'drop', accepts: true }] },
+  ],
+  ['networkd-routes', 'info', { networkd: { manageForeignRoutes: true, managed: ['eth0'] } }],
+  [
+    'networkd-routes',
+    'warn',
+    {
+      settings: { ...GOOD.settings, road: 'host-gw' },
+      networkd: { manageForeignRoutes: true, managed: ['eth0'] },
+    },
+  ],
+  ['networkd-links', 'warn', { underlay: OURS, networkd: { manageForeignRoutes: false, managed: ['cni0'] } }],
+  ['network-manager', 'warn', { underlay: OURS, networkManager: { managed: ['cni0', 'eth0'] } }],
 ];
 for (const [check, severity, change] of CASES) {
   test(`${check} can be ${severity}`, () => {

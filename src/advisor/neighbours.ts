@@ -1,7 +1,8 @@
 /** Checks of others on the same host: network providers, firewalls, network managers, kube-proxy. */
 import type { HostFacts } from '#model/facts.ts';
 import type { Finding } from '#model/finding.ts';
-import { POD_LINK_PREFIX } from '#model/numbers.ts';
+import { NETWORK_MANAGER_FILE, NETWORKD_FILE } from '#model/neighbours.ts';
+import { checkFirewalls } from './firewalls.ts';
 
 export function checkNeighbours(facts: HostFacts): Finding[] {
   return [
@@ -79,69 +80,40 @@ function checkPort({ settings, udpSockets, underlay }: HostFacts): Finding {
   };
 }
 
-function checkFirewalls({ forwardChains, settings, services }: HostFacts): Finding[] {
-  const check = 'forward-drop';
-  const dropping = forwardChains.filter((chain) => chain.policy === 'drop' || chain.rejects === true);
-  if (dropping.length === 0) return [{ check, severity: 'ok', title: 'nobody drops forwarded packets' }];
-  const who = services.filter((name) => ['docker', 'firewalld', 'ufw'].includes(name));
-  return dropping.map((chain): Finding => {
-    const title = `${chain.family} ${chain.table} ${chain.chain} drops forwarded packets`;
-    const detail = who.length === 0 ? {} : { detail: `active: ${who.join(', ')}` };
-    if (settings.forwardAccept) {
-      const hint = 'the agent keeps accepts for pods there; a reload of the firewall costs them for a moment';
-      return { check, severity: 'info', title, ...detail, hint };
-    }
-    const hint = 'set forward.accept to true, or accept the pod range there yourself';
-    return { check, severity: 'error', title, ...detail, hint };
-  });
+/** Its restart, and each new configuration of a link, removes routes on that link which it did not make. */
+function checkNetworkd({ networkd, choice, underlay, settings }: HostFacts): Finding[] {
+  if (networkd === undefined) return [];
+  const check = 'networkd-routes';
+  const exposed = choice !== undefined && networkd.managed.includes(choice.link);
+  const routes: Finding =
+    networkd.manageForeignRoutes && exposed
+      ? {
+          check,
+          severity: settings.road === 'vxlan' ? 'info' : 'warn',
+          title: `systemd-networkd removes routes of others on ${choice.link} when it starts`,
+          detail: 'the agent puts ours back at once; packets in between are lost',
+          hint: 'set ManageForeignRoutes=no under [Network] in /etc/systemd/networkd.conf.d/tartan.conf',
+        }
+      : { check, severity: 'ok', title: 'systemd-networkd leaves our routes alone' };
+  const hint = `tartan install writes ${NETWORKD_FILE}; networkctl reload reads it`;
+  return [routes, judgeManaged('networkd-links', 'systemd-networkd', ours(networkd.managed, underlay), hint)];
 }
 
-function checkNetworkd({ networkd, services }: HostFacts): Finding[] {
-  if (!services.includes('systemd-networkd') || networkd === undefined) return [];
-  const routes: Finding = networkd.manageForeignRoutes
-    ? {
-        check: 'networkd-routes',
-        severity: 'warn',
-        title: 'systemd-networkd removes routes that it did not make',
-        hint: 'set ManageForeignRoutes=no in /etc/systemd/networkd.conf.d/',
-      }
-    : { check: 'networkd-routes', severity: 'ok', title: 'systemd-networkd leaves our routes alone' };
-  const policy = networkd.macAddressPolicy;
-  const mac: Finding =
-    policy === undefined || policy === 'none'
-      ? { check: 'networkd-mac', severity: 'ok', title: 'systemd leaves our MAC addresses alone' }
-      : {
-          check: 'networkd-mac',
-          severity: 'info',
-          title: `systemd gives new links MAC addresses (MACAddressPolicy=${policy})`,
-          hint: 'a .link file with MACAddressPolicy=none for our links spares the agent the repair',
-        };
-  return [routes, mac];
+function checkNetworkManager({ networkManager, underlay }: HostFacts): Finding[] {
+  if (networkManager === undefined) return [];
+  const hint = `tartan install writes ${NETWORK_MANAGER_FILE}; nmcli general reload conf reads it`;
+  const managed = ours(networkManager.managed, underlay);
+  return [judgeManaged('network-manager', 'NetworkManager', managed, hint)];
 }
 
-function checkNetworkManager({ services, networkManagerUnmanaged, settings }: HostFacts): Finding[] {
-  if (!services.includes('NetworkManager')) return [];
-  const check = 'network-manager';
-  const wanted = [
-    `${POD_LINK_PREFIX}*`,
-    'tartan*',
-    ...(settings.wiring === 'bridge' ? [settings.bridge] : []),
-  ];
-  const covered = networkManagerUnmanaged ?? [];
-  const missing = wanted
-    .map((name) => `interface-name:${name}`)
-    .filter((pattern) => !covered.includes(pattern));
-  if (missing.length === 0)
-    return [{ check, severity: 'ok', title: 'NetworkManager leaves our links alone' }];
-  return [
-    {
-      check,
-      severity: 'warn',
-      title: 'NetworkManager may manage our links',
-      detail: `not listed: ${missing.join(', ')}`,
-      hint: 'add them to unmanaged-devices in /etc/NetworkManager/conf.d/tartan.conf',
-    },
-  ];
+function ours(names: readonly string[], { links }: HostFacts['underlay']): string[] {
+  const own = new Set(links.filter((link) => link.ours).map(({ name }) => name));
+  return names.filter((name) => own.has(name));
+}
+
+function judgeManaged(check: string, who: string, managed: readonly string[], hint: string): Finding {
+  if (managed.length === 0) return { check, severity: 'ok', title: `${who} leaves our links alone` };
+  return { check, severity: 'warn', title: `${who} manages links of ours`, detail: managed.join(', '), hint };
 }
 
 function checkKubeProxy({ kubeProxy }: HostFacts): Finding[] {

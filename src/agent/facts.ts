@@ -2,12 +2,13 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import type { Agent } from './agent.ts';
+import { lookAtPrograms } from './programs.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
 import type { Ability, ForeignChain, HostFacts, UdpSocket } from '#model/facts.ts';
 import type { HostState, ItemKey } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
-import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
+import type { Underlay, UnderlayChoice, UnderlayLink } from '#model/underlay.ts';
 import { perFamily } from '#net/per-family.ts';
 
 /** What is known of a node, by its agent or without one. */
@@ -20,7 +21,7 @@ export type Scene = {
   /** What an agent wants, or what of ours the kernel holds. */
   readonly items: HostState;
   readonly failures: ReadonlyMap<ItemKey, { readonly message: string }>;
-  readonly forwardChains: readonly ForeignChain[];
+  readonly filterChains: readonly ForeignChain[];
 };
 
 export function sceneOf(agent: Agent): Scene {
@@ -33,7 +34,7 @@ export function sceneOf(agent: Agent): Scene {
     podMtu: cluster.podMtu(),
     items: host.wanted,
     failures: host.failures,
-    forwardChains: agent.chores.foreign.chains() ?? [],
+    filterChains: agent.chores.foreign.chains() ?? [],
   };
 }
 
@@ -51,9 +52,24 @@ export function gatherFacts(scene: Scene): HostFacts {
     cniConfigs: listCniConfigs(settings.paths.cniConf),
     ownCniConfig: CONFLIST_FILE,
     udpSockets: readUdpSockets().filter(({ port }) => !tunnel || port !== settings.road.vxlan.port),
-    forwardChains: scene.forwardChains,
-    services: activeServices(),
+    filterChains: scene.filterChains.map((chain) => withRefusal(chain, scene)),
+    ...lookAtPrograms(settings, nearLinks(scene)),
   };
+}
+
+/** The first refusal of a rule of ours that should stand in the chain. */
+function withRefusal(chain: ForeignChain, { items, failures }: Scene): ForeignChain {
+  for (const [key, { message }] of failures) {
+    const item = items.get(key);
+    if (item?.kind !== 'foreign-rule' || item.chain !== (chain.userChain ?? chain.chain)) continue;
+    if (item.family === chain.family && item.table === chain.table) return { ...chain, refused: message };
+  }
+  return chain;
+}
+
+/** Ours, and the one between nodes. */
+function nearLinks({ underlay, choice }: Scene): UnderlayLink[] {
+  return underlay.links.filter((link) => link.ours || link.name === choice?.link);
 }
 
 function settingsFacts(settings: Settings, podMtu: number | undefined): HostFacts['settings'] {
@@ -132,16 +148,4 @@ function readUdpSockets(): UdpSocket[] {
       }),
   );
   return [...new Set(ports)].map((port) => ({ port }));
-}
-
-/** Units and daemons by the run directories that they keep while they are active. */
-function activeServices(): string[] {
-  const marks: Record<string, string> = {
-    docker: '/run/docker.pid',
-    firewalld: '/run/firewalld.pid',
-    ufw: '/run/ufw.lock',
-    'systemd-networkd': '/run/systemd/netif/state',
-    NetworkManager: '/run/NetworkManager/NetworkManager.pid',
-  };
-  return Object.keys(marks).filter((name) => existsSync(marks[name] ?? ''));
 }

@@ -1,7 +1,7 @@
-/** Keeps accepts for pods in other programs' chains that would drop what they forward, as long as those drop. */
+/** Keeps accepts for pods and the tunnel in other programs' chains that would drop them, as long as those drop. */
 import type { Host } from './host.ts';
 import type { Events } from './log.ts';
-import { dropsForward, planForeignAccepts } from '#backends/foreign.ts';
+import { dropsTheRest, planForeignAccepts } from '#backends/foreign.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { ForeignChain } from '#model/facts.ts';
 import { toFault } from '#model/fault.ts';
@@ -10,7 +10,7 @@ import type { Settings } from '#model/settings.ts';
 export type ForeignOptions = {
   readonly settings: Settings;
   readonly host: Host;
-  readonly kernel: Pick<Kernel, 'forwardChains'>;
+  readonly kernel: Pick<Kernel, 'filterChains'>;
   readonly events: Events;
 };
 
@@ -22,10 +22,10 @@ export class Foreign {
     this.#options = options;
   }
 
-  /** Other programs' chains at the forward hook now; without an answer of the kernel those are unknown, not gone. */
+  /** Other programs' chains at the hooks input and forward now; without an answer of the kernel those are unknown, not gone. */
   chains(): readonly ForeignChain[] | undefined {
     try {
-      return this.#options.kernel.forwardChains();
+      return this.#options.kernel.filterChains();
     } catch (error) {
       this.#say('warning', `other programs' chains cannot be read: ${toFault(error).message}`);
       return undefined;
@@ -39,10 +39,11 @@ export class Foreign {
     const items = planForeignAccepts(settings, chains);
     host.set('foreign', items.length === 0 ? undefined : items);
     const names = chains
-      .filter(dropsForward)
+      .filter(dropsTheRest)
       .map(({ family, table, chain }) => `${family} ${table} ${chain}`);
-    const done = settings.forward.accept ? 'pods are accepted there' : 'forward.accept leaves it so';
-    if (names.length > 0) this.#say('info', `${names.join(', ')} would drop forwarded packets: ${done}`);
+    const done = settings.forward.accept ? 'what is ours is accepted there' : 'forward.accept leaves it so';
+    if (names.length > 0)
+      this.#say('info', `${names.join(', ')} would drop pods’ or tunnel packets: ${done}`);
     else this.#said = '';
   }
 

@@ -97,24 +97,24 @@ test('accepts in others’ chains come with a drop and go with it; unknown is no
   const { host, kernel } = start();
   const events = new Events(log);
   let broken = false;
-  const forwardChains = (): ReturnType<FakeKernel['forwardChains']> => {
+  const filterChains = (): ReturnType<FakeKernel['filterChains']> => {
     if (broken) throw new Error('no libnftables');
-    return kernel.forwardChains();
+    return kernel.filterChains();
   };
-  const foreign = new Foreign({ settings, host, kernel: { forwardChains }, events });
+  const foreign = new Foreign({ settings, host, kernel: { filterChains }, events });
   const chains = (): string[] =>
     [...(host.itemsOf('foreign')?.values() ?? [])].flatMap((item) =>
       item.kind === 'foreign-rule' ? [item.chain] : [],
     );
-  const chain = { family: 'ip', table: 'filter', chain: 'FORWARD' } as const;
-  kernel.setForwardChains([{ ...chain, policy: 'drop', userChain: 'DOCKER-USER' }]);
+  const chain = { hook: 'forward', family: 'ip', table: 'filter', chain: 'FORWARD' } as const;
+  kernel.setFilterChains([{ ...chain, policy: 'drop', userChain: 'DOCKER-USER' }]);
   foreign.refresh();
   assert.ok(chains().length > 0 && chains().every((name) => name === 'DOCKER-USER'));
   broken = true;
   foreign.refresh();
   assert.ok(chains().length > 0);
   broken = false;
-  kernel.setForwardChains([{ ...chain, policy: 'accept' }]);
+  kernel.setFilterChains([{ ...chain, policy: 'accept' }]);
   foreign.refresh();
   assert.deepEqual(chains(), []);
   assert.equal(events.list().length, 2);

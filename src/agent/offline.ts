@@ -43,7 +43,7 @@ export function lookAtHost(settings: Settings): HostFacts {
     ...place,
     items: kernel.observe(NOTHING),
     failures: new Map(),
-    forwardChains: kernel.forwardChains(),
+    filterChains: kernel.filterChains(),
   });
 }
 

@@ -53,7 +53,7 @@ function settings(road: RoadName, directRouting = false): Settings {
     blackhole: true,
     brake: { share: 0.5, minimum: 10 },
     store: { type: 'directory', path: '/s' },
-    paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c' },
+    paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
     log: { level: 'info' },
   };
 }
@@ -223,15 +223,34 @@ test('host-gw cannot announce an address that the host does not have', () => {
 
 test('foreign chains that drop get accepts of their family', () => {
   const chains = [
-    { family: 'ip', table: 'filter', chain: 'FORWARD', policy: 'drop', userChain: 'DOCKER-USER' },
-    { family: 'inet', table: 'firewalld', chain: 'filter_FORWARD', policy: 'accept', rejects: true },
-    { family: 'ip6', table: 'filter', chain: 'FORWARD', policy: 'accept' },
+    {
+      hook: 'forward',
+      family: 'ip',
+      table: 'filter',
+      chain: 'FORWARD',
+      policy: 'drop',
+      userChain: 'DOCKER-USER',
+    },
+    {
+      hook: 'forward',
+      family: 'inet',
+      table: 'firewalld',
+      chain: 'filter_FORWARD',
+      policy: 'accept',
+      rejects: true,
+    },
+    { hook: 'forward', family: 'ip6', table: 'filter', chain: 'FORWARD', policy: 'accept' },
+    { hook: 'input', family: 'ip', table: 'filter', chain: 'INPUT', policy: 'drop' },
+    { hook: 'input', family: 'ip6', table: 'filter', chain: 'INPUT', policy: 'accept' },
   ] as const;
   const items = planForeignAccepts(settings('vxlan'), chains);
   assert.deepEqual(
     items.map((item) => `${item.family} ${item.chain}`),
-    ['ip DOCKER-USER', 'ip DOCKER-USER', ...Array<string>(4).fill('inet filter_FORWARD')],
+    ['ip DOCKER-USER', 'ip DOCKER-USER', ...Array<string>(4).fill('inet filter_FORWARD'), 'ip INPUT'],
   );
+  assert.equal(items.at(-1)?.rule, 'udp dport 8472 counter accept');
+  const direct = planForeignAccepts(settings('host-gw'), chains);
+  assert.ok(direct.length > 0 && direct.every((item) => item.chain !== 'INPUT'));
   assert.equal(hostState(items).size, items.length);
 });
 

@@ -1,4 +1,7 @@
-/** Rules in other programs' tables, for forwards that they would drop whatever our own table says. */
+/**
+ * Rules in other programs' tables, for packets that they would drop whatever our own table says: what pods send and get,
+ * and the tunnel's packets (docs/decisions/0002-accepts-in-others-chains.md).
+ */
 import type { ForeignChain } from '#model/facts.ts';
 import type { ForeignRuleItem } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
@@ -6,31 +9,48 @@ import { families } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { acceptsFor } from './rules.ts';
 
-/** Does forwarded traffic that nobody named die here? */
-export function dropsForward(chain: ForeignChain): boolean {
+type Accept = Pick<ForeignRuleItem, 'rule' | 'comment'>;
+
+/** Does traffic that nobody named die here? */
+export function dropsTheRest(chain: ForeignChain): boolean {
   return chain.policy === 'drop' || chain.rejects === true;
 }
 
 /**
- * Accepts for pod traffic in each chain that drops, in the owner's user chain where there is one, else in the base chain.
- * They have to stand first. Nothing when the settings leave forwarding alone.
+ * Accepts in each chain that drops, in the owner's user chain where there is one, else in the base chain. They have to
+ * stand first. Nothing when the settings leave others' chains alone.
  */
 export function planForeignAccepts(settings: Settings, chains: readonly ForeignChain[]): ForeignRuleItem[] {
   if (!settings.forward.accept) return [];
-  return chains.filter(dropsForward).flatMap((chain) =>
-    families(settings.network.subnets)
-      .filter((family) => chain.family === 'inet' || (chain.family === 'ip') === (family === 4))
-      .flatMap((family) =>
-        acceptsFor(family, settings.network.subnets[family]?.range as Prefix).map(
-          (rule, index): ForeignRuleItem => ({
-            kind: 'foreign-rule',
-            family: chain.family,
-            table: chain.table,
-            chain: chain.userChain ?? chain.chain,
-            rule,
-            comment: `tartan: ${index === 0 ? 'from' : 'to'} pods (IPv${family})`,
-          }),
-        ),
-      ),
-  );
+  return chains.filter(dropsTheRest).flatMap(({ hook, family, table, chain, userChain }) => {
+    const accepts = hook === 'input' ? tunnelAccepts(settings) : podAccepts(settings, family);
+    return accepts.map((accept): ForeignRuleItem => ({
+      kind: 'foreign-rule',
+      family,
+      table,
+      chain: userChain ?? chain,
+      ...accept,
+    }));
+  });
+}
+
+function podAccepts({ network }: Settings, table: ForeignChain['family']): Accept[] {
+  return families(network.subnets)
+    .filter((family) => table === 'inet' || (table === 'ip') === (family === 4))
+    .flatMap((family) =>
+      acceptsFor(family, network.subnets[family]?.range as Prefix).map((rule, index) => ({
+        rule,
+        comment: `tartan: ${index === 0 ? 'from' : 'to'} pods (IPv${family})`,
+      })),
+    );
+}
+
+/**
+ * Whose packets these are is for our own table to say: it drops what does not come from a known peer, and an accept
+ * elsewhere does not change that. Only the port is matched because iptables, which owns most such tables, lists no rule
+ * that looks deeper (nft's raw payload) and then refuses the whole table.
+ */
+function tunnelAccepts({ road }: Settings): Accept[] {
+  if (road.type !== 'vxlan') return [];
+  return [{ rule: `udp dport ${road.vxlan.port} counter accept`, comment: 'tartan: tunnel from nodes' }];
 }

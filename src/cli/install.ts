@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import { Fault } from '#model/fault.ts';
+import { NETWORK_MANAGER_FILE, NETWORKD_FILE } from '#model/neighbours.ts';
 import type { Settings } from '#model/settings.ts';
 import { unlessAway } from './client.ts';
 import { clientOf, configOf, formatOf, textOption, withAgent, withConfig, withOutput } from './options.ts';
@@ -19,7 +20,7 @@ export function installCommand(make: Make): Command {
       textOption(options, 'executable') ?? builtExecutable(),
     );
     print(formatOf(options), report, ({ written, kept }) =>
-      [...lines('wrote', written), ...lines('kept, not ours:', kept)].join('\n'),
+      [...lines('wrote', written), ...lines('kept, not ours:', kept), ...reloads(written)].join('\n'),
     );
     return EXIT.ok;
   });
@@ -68,6 +69,17 @@ async function purgeNode(
 ): Promise<PurgeAnswer> {
   const purged = await clientOf(options).call('purge').catch(unlessAway);
   return purged ?? doors.purge(settings);
+}
+
+/** Programs read their configuration when they start, or when they are told to. */
+function reloads(written: readonly string[]): string[] {
+  const commands = [
+    [NETWORK_MANAGER_FILE, 'nmcli general reload conf'],
+    [NETWORKD_FILE, 'networkctl reload'],
+  ] as const;
+  return commands
+    .filter(([file]) => written.some((path) => path.endsWith(`/${file}`)))
+    .map(([, command]) => `where it is running now: ${command}`);
 }
 
 function lines(verb: string, paths: readonly string[]): string[] {

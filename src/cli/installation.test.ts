@@ -7,7 +7,11 @@ import { mkdirSync } from 'node:fs';
 import type { Settings } from '#model/settings.ts';
 import { install, uninstall } from './installation.ts';
 
-function scene(): { root: string; executable: string; settings: Pick<Settings, 'network' | 'paths'> } {
+function scene(): {
+  root: string;
+  executable: string;
+  settings: Pick<Settings, 'network' | 'paths' | 'wiring'>;
+} {
   const root = mkdtempSync(join(tmpdir(), 'lb-install-'));
   const executable = join(root, 'built');
   writeFileSync(executable, 'ELF');
@@ -16,14 +20,17 @@ function scene(): { root: string; executable: string; settings: Pick<Settings, '
     state: join(root, 'state'),
     cniBin: join(root, 'bin'),
     cniConf: join(root, 'net.d'),
+    etc: join(root, 'etc'),
   };
+  const bridge = { name: 'cni0', hairpin: 'hairpin-veth' } as const;
+  const wiring = { type: 'bridge', bridge, dropSpoofed: true } as const;
   const network = {
     name: 'blue',
     subnets: {},
     nodeSubnets: {},
     lease: { ttlSeconds: 1, renewBeforeSeconds: 1 },
   };
-  return { root, executable, settings: { network, paths } };
+  return { root, executable, settings: { network, paths, wiring } };
 }
 
 test('install writes executables, sidecars and the list; uninstall removes exactly these', () => {
@@ -50,6 +57,25 @@ test('install writes executables, sidecars and the list; uninstall removes exact
   assert.deepEqual(uninstall(settings).removed.sort(), [...written].sort());
   assert.deepEqual(readdirSync(settings.paths.cniBin), ['bridge']);
   assert.deepEqual(uninstall(settings).removed, []);
+  rmSync(root, { recursive: true });
+});
+
+test('programs that manage links are told which are ours, where they are', () => {
+  const { root, executable, settings } = scene();
+  const etc = settings.paths.etc;
+  mkdirSync(join(etc, 'NetworkManager'), { recursive: true });
+  const { written } = install(settings, executable);
+  const file = join(etc, 'NetworkManager/conf.d/90-tartan.conf');
+  assert.match(
+    readFileSync(file, 'utf8'),
+    /^unmanaged-devices\+=interface-name:tt\*;interface-name:ti\*;interface-name:tartan\*;interface-name:cni0$/m,
+  );
+  assert.deepEqual(
+    written.filter((path) => path.startsWith(etc)),
+    [file],
+    'systemd is not there',
+  );
+  assert.ok(uninstall(settings).removed.includes(file));
   rmSync(root, { recursive: true });
 });
 

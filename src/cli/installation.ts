@@ -18,6 +18,12 @@ import { basename, dirname, join } from 'node:path';
 import { CONFLIST_FILE } from '#api/admin.ts';
 import { PLUGIN_TYPE, renderConflist } from '#cni/conflist.ts';
 import { Fault } from '#model/fault.ts';
+import {
+  NETWORK_MANAGER_FILE,
+  NETWORKD_FILE,
+  renderNetworkd,
+  renderNetworkManager,
+} from '#model/neighbours.ts';
 import type { Settings } from '#model/settings.ts';
 
 const LOOPBACK = 'loopback';
@@ -31,9 +37,22 @@ export function builtExecutable(): string {
   return existsSync(beside) ? beside : join(import.meta.dirname, '../../dist', PLUGIN_TYPE);
 }
 
+/** What programs that manage links are told, below `paths.etc`; only programs whose directory is there. */
+function neighbours(settings: Pick<Settings, 'wiring'>): { path: string; text: string }[] {
+  return [
+    { path: NETWORK_MANAGER_FILE, text: renderNetworkManager(settings) },
+    { path: NETWORKD_FILE, text: renderNetworkd(settings) },
+  ];
+}
+
+const firstOf = (path: string): string => path.split('/')[0] ?? '';
+
 /** `executable`: the built tartan-cni. A `loopback` plugin that is already there and not ours is kept. */
-export function install(settings: Pick<Settings, 'network' | 'paths'>, executable: string): InstallReport {
-  const { cniBin, cniConf, run } = settings.paths;
+export function install(
+  settings: Pick<Settings, 'network' | 'paths' | 'wiring'>,
+  executable: string,
+): InstallReport {
+  const { cniBin, cniConf, run, etc } = settings.paths;
   const bytes = readExecutable(executable);
   const report: InstallReport = { written: [], kept: [] };
   for (const name of [PLUGIN_TYPE, LOOPBACK]) {
@@ -46,6 +65,11 @@ export function install(settings: Pick<Settings, 'network' | 'paths'>, executabl
     writeAtomically(path, bytes, 0o755);
     report.written.push(path, `${path}.socket`);
   }
+  for (const { path, text } of neighbours(settings)) {
+    if (!existsSync(join(etc, firstOf(path)))) continue;
+    writeAtomically(join(etc, path), text, 0o644);
+    report.written.push(join(etc, path));
+  }
   const list = join(cniConf, CONFLIST_FILE);
   writeAtomically(list, renderConflist(settings), 0o644);
   report.written.push(list);
@@ -54,7 +78,7 @@ export function install(settings: Pick<Settings, 'network' | 'paths'>, executabl
 
 /** Removes exactly what `install` wrote; what is not there is fine. */
 export function uninstall(settings: Pick<Settings, 'paths'>): UninstallReport {
-  const { cniBin, cniConf } = settings.paths;
+  const { cniBin, cniConf, etc } = settings.paths;
   const report: UninstallReport = { removed: [], kept: [] };
   const remove = (path: string): void => {
     if (!existsSync(path)) return;
@@ -62,6 +86,7 @@ export function uninstall(settings: Pick<Settings, 'paths'>): UninstallReport {
     report.removed.push(path);
   };
   remove(join(cniConf, CONFLIST_FILE));
+  for (const file of [NETWORK_MANAGER_FILE, NETWORKD_FILE]) remove(join(etc, file));
   for (const name of [PLUGIN_TYPE, LOOPBACK]) {
     const path = join(cniBin, name);
     if (isForeign(path)) {

@@ -213,7 +213,10 @@ export const settingsSchema = z.strictObject({
   masquerade,
   forward: group(
     {
-      accept: flag(true, 'Accept forwarded pod traffic, also in other programs’ chains that would drop it.'),
+      accept: flag(
+        true,
+        'Accept forwarded pod traffic, and the tunnel’s packets, also in other programs’ chains that would drop them.',
+      ),
     },
     'Forwarding.',
   ),
@@ -246,6 +249,10 @@ export const settingsSchema = z.strictObject({
       state: absolute('/var/lib/tartan', 'State that survives a reboot.'),
       cniBin: absolute('/opt/cni/bin', 'Where the CNI executables are installed.'),
       cniConf: absolute('/etc/cni/net.d', 'Where the network configuration is installed.'),
+      etc: absolute(
+        '/etc',
+        'Where NetworkManager and systemd are told which links are ours, if they are there.',
+      ),
     },
     'Places in the file system.',
   ),

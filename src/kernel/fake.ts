@@ -21,7 +21,7 @@ export class FakeKernel implements Kernel, Disposable {
   readonly #listeners = new Set<(change: Change) => void>();
   readonly #namespaces: Map<number, FakeKernel>;
   #underlay: Underlay = NO_UNDERLAY;
-  #forwardChains: readonly ForeignChain[] = [];
+  #filterChains: readonly ForeignChain[] = [];
   #lastIndex = 1;
 
   constructor(namespaces = new Map<number, FakeKernel>()) {
@@ -35,8 +35,8 @@ export class FakeKernel implements Kernel, Disposable {
     for (const { name, mtu } of underlay.links.filter((link) => !link.ours)) this.addForeign(name, mtu);
     this.#tell({ type: 'underlay' });
   }
-  setForwardChains(chains: readonly ForeignChain[]): void {
-    this.#forwardChains = chains;
+  setFilterChains(chains: readonly ForeignChain[]): void {
+    this.#filterChains = chains;
     this.#tell({ type: 'underlay' });
   }
   addForeign(name: string, mtu = 1500): void {
@@ -123,8 +123,8 @@ export class FakeKernel implements Kernel, Disposable {
     return { ...this.#underlay, links: [...this.#underlay.links, ...links] };
   }
 
-  forwardChains(): ForeignChain[] {
-    return [...this.#forwardChains];
+  filterChains(): ForeignChain[] {
+    return [...this.#filterChains];
   }
 
   createPair(pair: VethPair): { hostIndex: number; podIndex: number } {

@@ -55,8 +55,8 @@ export interface Kernel {
   /** Changes as they happen, until the signal aborts. The kernel's echo of our own steps is among them. */
   changes(signal: AbortSignal): AsyncIterable<Change>;
   underlay(): Underlay;
-  /** Other programs' base chains at the forward hook. */
-  forwardChains(): ForeignChain[];
+  /** Other programs' base chains that filter what comes in or is forwarded. */
+  filterChains(): ForeignChain[];
   /** Throws Fault `kernel` (and leaves nothing) when either name is taken or the namespace is gone. */
   createPair(pair: VethPair): { hostIndex: number; podIndex: number };
   /** Deletes links that are ours, many in one RCU grace period; resolves when they are gone. Missing ones are fine. */

@@ -102,8 +102,8 @@ class LinuxKernel implements Kernel, Disposable {
     return observeUnderlay(this.#scope);
   }
 
-  forwardChains(): ReturnType<Kernel['forwardChains']> {
-    return this.#scope.run(() => this.#nft().forwardChains());
+  filterChains(): ReturnType<Kernel['filterChains']> {
+    return this.#scope.run(() => this.#nft().filterChains());
   }
 
   createPair(pair: Parameters<Kernel['createPair']>[0]): ReturnType<Kernel['createPair']> {

@@ -56,6 +56,7 @@ function nodeSettings(lab: string, place: NodePlace, settings: RawSettings): Raw
       state: join(labDirectory(lab), place.name, 'state'),
       cniBin: paths.runtime.bin,
       cniConf: paths.runtime.conf,
+      etc: join(labDirectory(lab), place.name, 'etc'),
     },
   };
 }

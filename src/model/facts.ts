@@ -23,8 +23,9 @@ export type KernelFacts = {
   readonly ipv6?: Ability;
 };
 
-/** A base chain of somebody else's that hooks forward. */
+/** A base chain of somebody else's that filters what the host takes in or forwards. */
 export type ForeignChain = {
+  readonly hook: 'input' | 'forward';
   readonly family: 'ip' | 'ip6' | 'inet';
   readonly table: string;
   readonly chain: string;
@@ -33,6 +34,18 @@ export type ForeignChain = {
   readonly rejects?: boolean;
   /** A chain that the owner leaves to the user and jumps to first (Docker's DOCKER-USER). */
   readonly userChain?: string;
+  /** Why our accepts could not be put there, e.g. because the table belongs to a process (nft's flag `owner`). */
+  readonly refused?: string;
+};
+
+/** A chain of the legacy iptables modules, which no nftables listing shows and no rule of ours can be put in. */
+export type LegacyChain = {
+  readonly family: 4 | 6;
+  readonly chain: 'INPUT' | 'FORWARD';
+  /** Undefined: the modules are in use, and what they hold could not be read. */
+  readonly policy?: 'accept' | 'drop';
+  /** It has accepts of ours in it, typed by the operator: by source and destination, or by the tunnel's port. */
+  readonly accepts?: boolean;
 };
 
 /** A socket bound to a UDP port. */
@@ -64,11 +77,12 @@ export type HostFacts = {
   readonly ownCniConfig: string;
   /** Bound UDP sockets that are not ours. */
   readonly udpSockets: readonly UdpSocket[];
-  readonly forwardChains: readonly ForeignChain[];
+  readonly filterChains: readonly ForeignChain[];
   /** Active programs, by unit name: `docker`, `firewalld`, `ufw`, `systemd-networkd`, `NetworkManager`. */
   readonly services: readonly string[];
-  readonly networkd?: { readonly manageForeignRoutes: boolean; readonly macAddressPolicy?: string };
-  /** Patterns of NetworkManager's unmanaged-devices, e.g. `interface-name:tt*`. */
-  readonly networkManagerUnmanaged?: readonly string[];
+  /** `managed`: links of ours, or the one between nodes, that the program takes for its own. */
+  readonly networkd?: { readonly manageForeignRoutes: boolean; readonly managed: readonly string[] };
+  readonly networkManager?: { readonly managed: readonly string[] };
+  readonly legacyChains?: readonly LegacyChain[];
   readonly kubeProxy?: { readonly mode: 'iptables' | 'nftables' | 'ipvs' };
 };

@@ -75,7 +75,7 @@ export type Settings = {
     readonly exclude: readonly Prefix[];
     readonly randomFully: boolean;
   };
-  /** Accept forwarded pod traffic, also in other programs' chains that would drop it (Docker, ufw). */
+  /** Accept forwarded pod traffic and the tunnel's packets, also in other programs' chains that would drop them. */
   readonly forward: { readonly accept: boolean };
   /** A blackhole route for the node's own subnet, so that packets to unused addresses do not leave the node. */
   readonly blackhole: boolean;
@@ -89,6 +89,8 @@ export type Settings = {
     readonly state: string;
     readonly cniBin: string;
     readonly cniConf: string;
+    /** Where other programs' configuration is. */
+    readonly etc: string;
   };
   /** host:port of metrics and health; absent: only the socket. */
   readonly listen?: string;

@@ -171,7 +171,7 @@ function agentProgram(): string {
   return process.env.TARTAN_FROM_SOURCE === undefined ? BUNDLE : join(ROOT, 'src/main.ts');
 }
 
-type Paths = { run: string; state: string; store: string; bin: string; conf: string };
+type Paths = { run: string; state: string; store: string; bin: string; conf: string; etc: string };
 
 function makePaths(directory: string, store: string | undefined): Paths {
   const at = (name: string): string => join(directory, name);
@@ -181,6 +181,7 @@ function makePaths(directory: string, store: string | undefined): Paths {
     store: store ?? at('store'),
     bin: at('bin'),
     conf: at('net.d'),
+    etc: at('etc'),
   };
   for (const path of Object.values(paths)) mkdirSync(path, { recursive: true });
   return paths;
@@ -210,7 +211,7 @@ function mergeSettings(
     ...settings,
     node: { name },
     store: { type: 'directory', path: paths.store },
-    paths: { run: paths.run, state: paths.state, cniBin: paths.bin, cniConf: paths.conf },
+    paths: { run: paths.run, state: paths.state, cniBin: paths.bin, cniConf: paths.conf, etc: paths.etc },
   };
 }
 

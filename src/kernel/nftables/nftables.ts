@@ -8,7 +8,7 @@ import { NETLINK_NETFILTER } from '../sys.ts';
 import { applyElements, dumpElements, type ElementStep } from './elements.ts';
 import { parseNftEvent } from './events.ts';
 import { ForeignRules } from './foreign.ts';
-import { listForwardChains } from './forward-chains.ts';
+import { listFilterChains } from './filter-chains.ts';
 import { netlinkPort, openLibrary } from './library.ts';
 import { Tables } from './tables.ts';
 
@@ -19,8 +19,8 @@ export type Nftables = {
    */
   apply(steps: readonly Step[]): Failure[];
   observe(): Item[];
-  /** Base chains of others at the forward hook. */
-  forwardChains(): ForeignChain[];
+  /** Base chains of others at the hooks input and forward. */
+  filterChains(): ForeignChain[];
   /** What a datagram of the group NFNLGRP_NFTABLES means; nothing for our own writes. */
   changes(datagram: Buffer): Change[];
   close(): void;
@@ -52,7 +52,7 @@ export function openNftables(): Nftables {
   return {
     apply: (steps) => runs(steps).flatMap(([kind, run]) => applyRun(kind, run)),
     observe: () => [...tables.observe(), ...dumpElements(socket), ...rules.observe()],
-    forwardChains: () => listForwardChains(library),
+    filterChains: () => listFilterChains(library),
     changes: (datagram) => parseNftEvent(datagram, { ports, chains: rules.chains }),
     close: () => {
       library.close();

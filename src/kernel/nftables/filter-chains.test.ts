@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { listForwardChains } from './forward-chains.ts';
+import { listFilterChains } from './filter-chains.ts';
 import { NftError } from './library.ts';
 
 /** What `nft -s list chains` prints on a host with Docker (iptables-nft), ufw for IPv6, firewalld, and us. */
@@ -52,21 +52,36 @@ const FIREWALLD = (last: string): string => `table inet firewalld {
 }
 `;
 
-function list(last: string): ReturnType<typeof listForwardChains> {
+function list(last: string): ReturnType<typeof listFilterChains> {
   const run = (command: string): string => {
     if (command === 'list chains') return CHAINS;
     if (command === 'list chain inet firewalld filter_FORWARD') return FIREWALLD(last);
     throw new NftError('Error: No such file or directory');
   };
-  return listForwardChains({ run, port: 1, close: () => undefined });
+  return listFilterChains({ run, port: 1, close: () => undefined });
 }
 
-test('base chains of others at the forward hook, with the chain that is left to the user', () => {
+test('base chains of others at the hooks input and forward, with the chain that is left to the user', () => {
   assert.deepEqual(list('reject with icmpx admin-prohibited'), [
-    { family: 'ip', table: 'filter', chain: 'FORWARD', policy: 'drop', userChain: 'DOCKER-USER' },
-    { family: 'ip6', table: 'filter', chain: 'FORWARD', policy: 'drop' },
-    { family: 'inet', table: 'firewalld', chain: 'filter_FORWARD', policy: 'accept', rejects: true },
-    { family: 'inet', table: 'gone', chain: 'forward', policy: 'accept' },
+    { hook: 'input', family: 'ip', table: 'filter', chain: 'INPUT', policy: 'drop' },
+    {
+      hook: 'forward',
+      family: 'ip',
+      table: 'filter',
+      chain: 'FORWARD',
+      policy: 'drop',
+      userChain: 'DOCKER-USER',
+    },
+    { hook: 'forward', family: 'ip6', table: 'filter', chain: 'FORWARD', policy: 'drop' },
+    {
+      hook: 'forward',
+      family: 'inet',
+      table: 'firewalld',
+      chain: 'filter_FORWARD',
+      policy: 'accept',
+      rejects: true,
+    },
+    { hook: 'forward', family: 'inet', table: 'gone', chain: 'forward', policy: 'accept' },
   ]);
 });
 

@@ -1,5 +1,5 @@
 /**
- * Other programs' filters of forwarded packets, read from nft's own listing (counters left out). Only what nf_tables
+ * Other programs' filters of incoming and forwarded packets, read from nft's own listing (counters left out). Only what nf_tables
  * holds is seen: rules of the legacy iptables modules are in no listing.
  */
 import type { ForeignChain } from '#model/facts.ts';
@@ -14,22 +14,24 @@ const FINAL = /^(?:counter (?:packets \d+ bytes \d+ )?)?(?:drop|reject(?: with .
 
 type ListedChain = { family: string; table: string; chain: string; body: string[] };
 
-/** Base chains at the forward hook in tables that are not ours. */
-export function listForwardChains(library: NftLibrary): ForeignChain[] {
+/** Base chains at the hooks input and forward in tables that are not ours. */
+export function listFilterChains(library: NftLibrary): ForeignChain[] {
   const chains = readChains(library.run('list chains')).filter(({ table }) => table !== NFT_TABLE);
   const users = new Set(chains.filter(({ chain }) => chain === USER_CHAIN).map(tableOf));
   return chains.flatMap((one): ForeignChain[] => {
-    const base = /^type filter hook forward .*?policy (accept|drop);/.exec(one.body[0] ?? '');
+    const base = /^type filter hook (input|forward) .*?policy (accept|drop);/.exec(one.body[0] ?? '');
     if (base === null || !FAMILIES.has(one.family)) return [];
-    const policy = base[1] as 'accept' | 'drop';
+    const hook = base[1] as ForeignChain['hook'];
+    const policy = base[2] as 'accept' | 'drop';
     return [
       {
+        hook,
         family: one.family as ForeignChain['family'],
         table: one.table,
         chain: one.chain,
         policy,
         ...(policy === 'accept' && endsInDrop(library, one) ? { rejects: true } : {}),
-        ...(users.has(tableOf(one)) ? { userChain: USER_CHAIN } : {}),
+        ...(hook === 'forward' && users.has(tableOf(one)) ? { userChain: USER_CHAIN } : {}),
       },
     ];
   });
