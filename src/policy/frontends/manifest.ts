@@ -33,7 +33,9 @@ export function readManifests(
 
 function readDocuments(source: string, text: string): ReturnType<typeof readManifests> {
   const counter = new LineCounter();
-  const documents = [...parseAllDocuments(text, { lineCounter: counter, prettyErrors: false })];
+  const documents = [
+    ...parseAllDocuments(text, { lineCounter: counter, prettyErrors: false, logLevel: 'error' }),
+  ];
   const read = documents.map((document) => readDocument(source, document, counter));
   const manifests = read.flatMap(({ manifest }) => manifest ?? []);
   return {
