@@ -1,4 +1,5 @@
 /** Structured logs, one JSON object a line on stderr (journald and container runtimes keep them as they are). */
+import { writeSync } from 'node:fs';
 import { type Logger as PinoLogger, pino } from 'pino';
 
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
@@ -22,12 +23,23 @@ const TAIL_LINES = 2000;
 
 export function openLog(level: string, node: string, tail: LogTail): Logger {
   const paths = SECRETS.flatMap((name) => [name, `*.${name}`, `*.*.${name}`]);
-  const stderr = pino.destination(2);
   const write = (line: string): void => {
-    stderr.write(line);
+    writeToStderr(line);
     tail.write(line);
   };
   return pino({ level, base: { node }, redact: paths, timestamp: pino.stdTimeFunctions.isoTime }, { write });
+}
+
+/**
+ * A log that cannot be written (its disk is full, its reader is gone) must not stop the agent: the line is lost, but for
+ * the tail. Pino's own destination tries for ever.
+ */
+function writeToStderr(line: string): void {
+  try {
+    for (let rest = Buffer.from(line); rest.length > 0;) rest = rest.subarray(writeSync(2, rest));
+  } catch {
+    // There is nobody left to tell.
+  }
 }
 
 /** The last events that an operator should see, newest last; status shows them. */
