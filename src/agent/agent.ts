@@ -91,6 +91,7 @@ export class Agent {
       events,
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
+      legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });

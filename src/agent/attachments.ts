@@ -84,6 +84,12 @@ export class Attachments {
     this.#bench = { ...bench, bootId: bootId() };
   }
 
+  /** Whether pods are here that were made under the other wiring. */
+  hasOtherThan(type: Settings['wiring']['type']): boolean {
+    const other = type === 'bridge' ? 'routed' : 'bridge';
+    return this.#bench.ledger.list().some(({ wiring }) => wiring === other);
+  }
+
   /** Ids of attachments that a request is working on. */
   get inFlight(): ReadonlySet<string> {
     return this.#inFlight;

@@ -71,6 +71,7 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
     events,
     underlay: () => kernel.underlay(),
     claims: () => claims,
+    legacyPods: () => false,
     nudge: () => {},
     publish: async () => {},
   });

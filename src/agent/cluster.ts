@@ -26,6 +26,8 @@ export type ClusterOptions = {
   readonly underlay: () => Underlay;
   /** Claims as they stand, those of this node among them. */
   readonly claims: () => readonly SubnetClaim[];
+  /** Pods of the wiring that the settings do not name live here. */
+  readonly legacyPods: () => boolean;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
@@ -53,8 +55,10 @@ export class Cluster {
   refresh(subnets: PerFamily<Prefix>): boolean {
     const underlay = this.#select();
     if (underlay === undefined || families(subnets).length === 0) return false;
-    const self: Self = { name: this.#name, subnets, underlay, settings: this.#options.settings };
-    const text = JSON.stringify([subnets, underlay]);
+    const { settings } = this.#options;
+    const legacyPods = this.#options.legacyPods();
+    const self: Self = { name: this.#name, subnets, underlay, settings, legacyPods };
+    const text = JSON.stringify([subnets, underlay, legacyPods]);
     if (text === this.#selfText) return false;
     if (this.#selfText !== '') this.#options.events.add('info', `this node's place changed: ${underlay.why}`);
     this.#selfText = text;

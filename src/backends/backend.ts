@@ -13,6 +13,8 @@ export type Self = {
   readonly subnets: PerFamily<Prefix>;
   readonly underlay: UnderlayChoice;
   readonly settings: Settings;
+  /** Pods made under the other wiring still live here: they keep it, and the bridge stays or has been made beside them. */
+  readonly legacyPods?: boolean;
 };
 
 export interface NetworkBackend {
@@ -25,4 +27,9 @@ export interface NetworkBackend {
   planNode(self: Self): Item[];
   /** What one leg needs; the plan of a node is planNode and planLeg of each leg, cached by identity. */
   planLeg(self: Self, leg: Leg): Item[];
+}
+
+/** Pods of the node are ports of a bridge, some or all of them. */
+export function hasBridge({ settings, legacyPods }: Self): boolean {
+  return settings.wiring.type === 'bridge' || legacyPods === true;
 }

@@ -12,7 +12,7 @@ import type { Family } from '#net/address.ts';
 import { localMac, type Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { interfaceAddress, nthAddress, type Prefix, prefixLength } from '#net/prefix.ts';
-import type { Self } from './backend.ts';
+import { hasBridge, type Self } from './backend.ts';
 import { chooseForPeer } from './choose.ts';
 import { backendFor } from './index.ts';
 import { bridgeRules, inetRules } from './rules.ts';
@@ -29,7 +29,7 @@ export function planNode(self: Self): Item[] {
   return [
     ...families(self.subnets).flatMap((family) => planFamily(self, family)),
     { kind: 'nft-table', family: 'inet', body: inetRules(self) },
-    ...(self.settings.wiring.type === 'bridge' ? planBridge(self) : []),
+    ...(hasBridge(self) ? planBridge(self) : []),
     ...backendFor(self.settings.road.type).planNode(self),
   ];
 }
@@ -138,5 +138,11 @@ function bridgeFamily(self: Self, family: Family): Item[] {
     { kind: 'address', link, address },
     // A connection to 127.0.0.1:hostPort leaves by the bridge with a loopback source until it is masqueraded.
     { kind: 'sysctl', key: `net/ipv4/conf/${link}/route_localnet`, value: '1' },
+    // Routed pods have addresses of the bridge's prefix: its ports ask for them, and the host answers.
+    ...(self.legacyPods === true ? [sysctl(`net/ipv4/conf/${link}/proxy_arp`)] : []),
   ];
+}
+
+function sysctl(key: string): Item {
+  return { kind: 'sysctl', key, value: '1' };
 }

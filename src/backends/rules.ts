@@ -9,7 +9,7 @@ import type { Family } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
-import type { Self } from './backend.ts';
+import { hasBridge, type Self } from './backend.ts';
 
 /** How a family is written in nft. */
 const WORDS = {
@@ -43,8 +43,8 @@ function sets(family: 'inet' | 'bridge'): string[] {
 }
 /** Links by which packets of pods come in. */
 function podLinks(self: Self): string[] {
-  const { type, bridge } = self.settings.wiring;
-  return type === 'bridge' ? [PODS, `iifname "${bridge.name}"`] : [PODS];
+  const { bridge } = self.settings.wiring;
+  return hasBridge(self) ? [PODS, `iifname "${bridge.name}"`] : [PODS];
 }
 function scopes(self: Self): Scope[] {
   return families(self.subnets).map((family) => {
@@ -166,6 +166,7 @@ export function bridgeRules(self: Self, mac: Mac): string {
     bridge.hairpin === 'promiscuous-bridge' ? scopes(self).flatMap((scope) => deduplicate(scope, mac)) : [];
   return [
     ...sets('bridge'),
+    chain('advert', neighborAdvert()),
     chain('portsource', portSource()),
     baseChain(
       'guard',
@@ -182,9 +183,25 @@ function portSource(): string[] {
     'iifname . ether saddr . ip saddr @portsources4 return',
     'iifname . ether saddr . arp saddr ip @portsources4 iifname . arp saddr ether . arp saddr ip @portsources4 return',
     'arp saddr ip 0.0.0.0 arp operation request return',
+    'icmpv6 type nd-neighbor-advert jump advert',
     'iifname . ether saddr . ip6 saddr @portsources6 return',
     `ip6 saddr fe80::/10 ${LINK_LOCAL_TALK} return`,
     `ip6 saddr :: ${UNSPECIFIED_TALK} return`,
+    'counter drop',
+  ];
+}
+
+/**
+ * An advertisement may speak of its sender's addresses only, or others' traffic would follow it. nft compares a field with
+ * constants and sets alone, and this one (ICMPv6 after 8 bytes, RFC 4861 section 4.4) has no name before nft 1.0.7: so the
+ * target is put in the place of the source address, which is the same in an honest advertisement, and looked up there.
+ * Link-local targets, which nothing is routed by, are let through.
+ */
+function neighborAdvert(): string[] {
+  return [
+    'ip6 saddr != fe80::/10 iifname . ether saddr . ip6 saddr != @portsources6 counter drop',
+    '@th,64,16 & 0xffc0 == 0xfe80 return',
+    'ip6 saddr set @th,64,128 iifname . ether saddr . ip6 saddr @portsources6 return',
     'counter drop',
   ];
 }
