@@ -73,8 +73,11 @@ function lowerInitials(value: unknown): unknown {
   return Object.fromEntries(lowered);
 }
 
+/** Each is work in the kernel, for both families: a thousand take a third of a second. */
+const PORTS_LIMIT = 1024;
+
 const runtimeSchema = z.object({
-  portMappings: optional(listOf(portMappingSchema)),
+  portMappings: optional(listOf(portMappingSchema, PORTS_LIMIT)),
   bandwidth: optional(bandwidthSchema),
   ipRanges: optional(rangeSetsSchema),
   ips: optional(listOf(wantedAddress)),

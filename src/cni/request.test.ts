@@ -297,10 +297,10 @@ test('large and deep input: an answer of bounded size', () => {
   const mappings = (length: number) => ({
     portMappings: Array.from({ length }, () => ({ hostPort: 0, containerPort: 1 })),
   });
-  const found = fault(env('ADD'), { ...CONFIG, runtimeConfig: mappings(4096) });
+  const found = fault(env('ADD'), { ...CONFIG, runtimeConfig: mappings(1024) });
   const lines = found.details.split('\n');
-  assert.deepEqual([lines.length, lines.at(-1)], [51, 'and 4046 more']);
-  assert.match(found.message, /and 4046 more$/);
+  assert.deepEqual([lines.length, lines.at(-1)], [51, 'and 974 more']);
+  assert.match(found.message, /and 974 more$/);
   assert.ok(found.message.length < 10_000);
   const deep = `{"name":"pods","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`;
   assert.equal(fault(env('ADD'), deep).cni, 6);
