@@ -78,7 +78,7 @@ export type Clause<Set> = { readonly anyOf: readonly Set[]; readonly not?: true 
 
 /**
  * `pass` leaves the tier, `log` goes on to the next rule, `redirect` allows through a proxy that judges layer 7
- * (reserved: no frontend makes it yet).
+ * (reserved: no frontend makes it yet; what the proxy is to judge will be a field of the rule beside `traffic`).
  */
 export type Action = 'allow' | 'deny' | 'pass' | 'log' | 'redirect';
 
