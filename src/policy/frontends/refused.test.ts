@@ -267,7 +267,9 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
 
 for (const [kind, spec, expected] of REFUSED) {
   test(`refused: ${kind} {${spec.slice(0, 160)}}`, () => {
-    const found = problems(`${HEADS[kind]}spec: {${spec}}\n`);
+    const text = `${HEADS[kind]}spec: {${spec}}\n`;
+    assert.deepEqual(parsePolicies('f.yaml', text).policies, []);
+    const found = problems(text);
     assert.ok(
       found.some((each) => each.startsWith(`f.yaml:4 ${expected}`)),
       found.join('\n'),
@@ -317,6 +319,7 @@ test('an object that is wrong takes no other with it, and has no policy itself',
 });
 
 test('rules that policyTypes switches off are warned of', () => {
+  assert.deepEqual(parsePolicies('f', `${NP}spec: {ingress: [{}], egress: [{}]}\n`).warnings, []);
   const { policies, warnings } = parsePolicies(
     'f',
     `${NP}spec: {podSelector: {}, policyTypes: [Ingress], egress: [{}]}\n`,
