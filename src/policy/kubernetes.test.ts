@@ -4,8 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { FAMILIES } from '#net/address.ts';
-import { address } from '#net/address.ts';
+import { address, FAMILIES } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
 import { parsePolicies } from './frontends/index.ts';
@@ -394,7 +393,7 @@ test('targeting multiple namespaces by label', () => {
 });
 
 test('targeting a namespace by its name: the label kubernetes.io/metadata.name', () => {
-  const { allows, denies } = under(
+  const { allows, denies, book } = under(
     policy(
       'p',
       '{podSelector: {}, ingress: [{from: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: mine}}}]}]}',
@@ -402,6 +401,10 @@ test('targeting a namespace by its name: the label kubernetes.io/metadata.name',
   );
   allows('mine/any', 'default/db');
   denies('alice/client', 'default/db');
+  // Also of a namespace whose object has not come yet.
+  const young = { ...WORLD, namespaces: new Map() };
+  const ask = (from: string) => evaluate(book, young, makeFlow(young, [from, 'default/db'], 'tcp/80')).action;
+  assert.deepEqual([ask('mine/any'), ask('alice/client')], ['allow', 'deny']);
 });
 
 describe('network policies and hostNetwork pods', () => {

@@ -34,11 +34,16 @@ export function endpointLabels(world: PolicyWorld, endpoint: Endpoint): LabelLoo
   const { namespace, account } = facts;
   const labels: Record<Scope, Labels | undefined> = {
     own: endpoint.labels,
-    namespace: namespace === undefined ? undefined : world.namespaces.get(namespace),
+    namespace: namespace === undefined ? undefined : namespaceLabels(world, namespace),
     account: account === undefined ? undefined : world.accounts.get(`${namespace}/${account}`),
     fact: facts,
   };
   return (scope, key) => ownValue(labels[scope], key);
+}
+
+/** With the label that Kubernetes gives every namespace, even one that the store has not told of yet. */
+function namespaceLabels(world: PolicyWorld, namespace: string): Labels {
+  return { ...world.namespaces.get(namespace), 'kubernetes.io/metadata.name': namespace };
 }
 
 export function nodeLabels(node: Node): LabelLookup {
