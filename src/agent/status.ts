@@ -46,6 +46,7 @@ function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
     name: advert.name,
     addresses: familyValues(advert.addresses),
     subnets: familyValues(advert.subnets),
+    inside: familyValues(advert.inside ?? {}),
     ...(leg === undefined ? {} : { road: leg.carrier, mtu: leg.mtu }),
     why: [...(leg === undefined ? [] : [leg.why]), ...reasons].join('; '),
     state: peerState(agent, advert.name),

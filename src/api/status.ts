@@ -24,6 +24,8 @@ export const peerSchema = z.object({
   /** Where its encapsulated packets come from and go to. */
   addresses: z.array(z.string()),
   subnets: z.array(z.string()),
+  /** The peer's own addresses within its subnets. */
+  inside: z.array(z.string()).optional(),
   /** `vxlan`, `direct`; absent while there is no road. */
   road: z.string().optional(),
   /** Largest packet the road carries, bytes. */

@@ -8,10 +8,10 @@ import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Problem } from '#model/fault.ts';
 import { MAIN_TABLE, METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
-import type { Family } from '#net/address.ts';
+import type { Address, Family } from '#net/address.ts';
 import { localMac, type Mac } from '#net/mac.ts';
-import { families } from '#net/per-family.ts';
-import { interfaceAddress, nthAddress, type Prefix, prefixLength } from '#net/prefix.ts';
+import { families, perFamily } from '#net/per-family.ts';
+import { interfaceAddress, nthAddress, type Prefix, prefixAddress, prefixLength } from '#net/prefix.ts';
 import { hasBridge, type Self } from './backend.ts';
 import { chooseForPeer } from './choose.ts';
 import { backendFor } from './index.ts';
@@ -56,11 +56,20 @@ export function advertOf(self: Self, ready: boolean): NodeAdvert {
     name: self.name,
     addresses: self.underlay.announced,
     subnets: self.subnets,
+    inside: perFamily((family) => insideAddress(self, family)),
     road: self.settings.road.type,
     ...backendFor(self.settings.road.type).advertise(self),
     mtu: self.underlay.mtu,
     ready,
   };
+}
+
+/** The bridge's address or the tunnel's; with routed wiring and no tunnel the node has none there. */
+function insideAddress(self: Self, family: Family): Address | undefined {
+  const subnet = self.subnets[family];
+  if (subnet === undefined) return undefined;
+  if (hasBridge(self)) return nthAddress(subnet, 1n);
+  return self.settings.road.type === 'vxlan' ? prefixAddress(subnet) : undefined;
 }
 
 /** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so DirectRouting adds nothing. */

@@ -1,11 +1,12 @@
 /**
  * `tartan test connectivity`: asks over the wire, from this node and from each of its pods, whether they reach every
- * node and pod that is known: plain, and with packets as large as the road is said to carry. Several agents of one host
- * (a lab) are joined by several --run, and then all pairs of their nodes are asked.
+ * node in the store, its pod subnet, and the pods that are known here: plain, and with packets as large as the road is
+ * said to carry. That is one row of the matrix: nothing is started on another host, so each node is asked for its own.
+ * Several agents of one host (a lab) are joined by several --run, and then all pairs of their nodes are asked.
  */
 import { existsSync } from 'node:fs';
 import { Argument, type Command } from 'commander';
-import type { PodStatus, Status } from '#api/status.ts';
+import type { PeerStatus, PodStatus, Status } from '#api/status.ts';
 import { renderTable } from '#lib/table.ts';
 import type { Family } from '#net/address.ts';
 import { connectAgent } from './client.ts';
@@ -27,7 +28,8 @@ type Source = {
 };
 type Target = {
   readonly name: string;
-  readonly kind: 'node' | 'pod';
+  /** `inside`: a node's own address in its pod subnet, which is reached by the road of its pods. */
+  readonly kind: 'node' | 'inside' | 'pod';
   readonly address: string;
   readonly mtu: number;
 };
@@ -43,11 +45,14 @@ export function connectivityCommand(make: Make): Command {
       ...nodes.flatMap(sourcesOf).flatMap((source) => questions(source, unique(targets))),
       ...nodes.flatMap(sourcesOf).flatMap((source) => dnsQuestions(source, options)),
     ]);
-    print(formatOf(options), results, render);
+    const unasked = otherRows(nodes);
+    print(formatOf(options), results, (all) => render(all, unasked));
     return results.every((result) => result.ok) ? EXIT.ok : EXIT.found;
   });
   return withOutput(withConfig(command))
-    .description('ask over the wire whether nodes and pods reach each other')
+    .description(
+      'ask over the wire whether this node and its pods reach every node and pod subnet; run it on each node',
+    )
     .addArgument(new Argument('<what>', 'what to test').choices(['connectivity']))
     .option('--run <directory...>', 'run directories of the agents on this host (default: from --config)')
     .option('--target <address...>', 'further addresses that must answer, such as pods of other nodes')
@@ -90,6 +95,7 @@ function targetsOf(status: Status): Target[] {
   return [
     ...ownAddresses(status).map((address) => node(status.node, address)),
     ...status.peers.flatMap((peer) => peer.addresses.map((address) => node(peer.name, address))),
+    ...status.peers.flatMap(insideOf),
     ...status.pods.filter(isLive).flatMap((pod) =>
       pod.addresses.map((address) => ({
         name: podName(pod),
@@ -99,6 +105,17 @@ function targetsOf(status: Status): Target[] {
       })),
     ),
   ];
+}
+
+function insideOf({ name, inside = [], mtu = 1280 }: PeerStatus): Target[] {
+  return inside.map((address) => ({ name: `${name} (pod subnet)`, kind: 'inside', address, mtu }));
+}
+
+/** Nodes that nothing was asked from. */
+function otherRows(nodes: readonly Status[]): string[] {
+  const asked = new Set(nodes.map(({ node }) => node));
+  const known = nodes.flatMap(({ peers }) => peers.map(({ name }) => name));
+  return [...new Set(known)].filter((name) => !asked.has(name));
 }
 
 function named(addresses: readonly string[] = []): Target[] {
@@ -148,10 +165,14 @@ function podName(pod: PodStatus): string {
   return pod.name === undefined ? pod.containerId.slice(0, 12) : `${pod.namespace ?? '-'}/${pod.name}`;
 }
 
-function render(results: readonly Result[]): string {
+function render(results: readonly Result[], unasked: readonly string[]): string {
   const bad = results.filter((result) => !result.ok);
-  const verdict = `${results.length - bad.length} of ${results.length} questions answered`;
-  if (bad.length === 0) return verdict;
   const rows = bad.map(({ from, to, address, what, detail }) => [from, to, address, what, detail]);
-  return `${renderTable(['FROM', 'TO', 'ADDRESS', 'WHAT', 'ANSWER'], rows)}\n${verdict}`;
+  return [
+    ...(bad.length === 0 ? [] : [renderTable(['FROM', 'TO', 'ADDRESS', 'WHAT', 'ANSWER'], rows)]),
+    `${results.length - bad.length} of ${results.length} questions answered`,
+    ...(unasked.length === 0
+      ? []
+      : [`asked from this host only; run it on ${unasked.join(', ')} for theirs`]),
+  ].join('\n');
 }

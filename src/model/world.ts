@@ -12,6 +12,8 @@ export type NodeAdvert = {
   readonly addresses: PerFamily<Address>;
   /** Subnets whose pods live on the node. */
   readonly subnets: PerFamily<Prefix>;
+  /** The node's own addresses within its subnets: what is sent there takes the road of its pods' packets. */
+  readonly inside?: PerFamily<Address>;
   readonly road: RoadName;
   /** What a VXLAN peer needs: keys are families of the inner packet. */
   readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
