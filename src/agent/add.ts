@@ -35,7 +35,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   refuseTakenPorts(bench, attachment);
   await bench.reaper.settled(attachment.hostLink);
   bench.ledger.put(attachment);
-  rollback.defer(() => removeAttachment(bench, attachment));
+  rollback.defer(() => undoAdd(bench, attachment));
   bench.crash('add:planned');
   apply(bench, attachment, netns);
   const result = resultOf(bench, request, { attachment, given });
@@ -43,6 +43,18 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   bench.crash('add:ready');
   rollback.move();
   return result;
+}
+
+/** The first error is the answer. What could not be undone stands in the ledger: the next start tries again. */
+async function undoAdd(bench: Bench, attachment: Attachment): Promise<void> {
+  try {
+    await removeAttachment(bench, attachment);
+  } catch (error) {
+    bench.log.error(
+      { attachment: attachmentId(attachment), error: String(error) },
+      'a failed ADD was not undone',
+    );
+  }
 }
 
 /** A live attachment is answered as it was, if nothing about it changed; otherwise ADD is an error (CNI spec, ADD). */

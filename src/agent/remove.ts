@@ -6,7 +6,7 @@
 import { closeSync } from 'node:fs';
 import type { Bench } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
-import type { ConntrackFilter } from '#kernel/kernel.ts';
+import type { ConntrackFilter, Kernel } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { netnsInode, openNetns } from '#kernel/netns.ts';
@@ -33,16 +33,21 @@ export async function removeAttachment(bench: Bench, attachment: Attachment): Pr
 function withdrawRules(bench: Bench, attachment: Attachment): void {
   const rules = planRules(attachment);
   if (rules.length === 0) return;
-  let netns: number;
   try {
-    netns = openNetns(attachment.netns);
+    withinNetns(bench, attachment, (inside) =>
+      inside.apply(rules.map((was) => ({ op: 'remove', key: keyOf(was), was }))),
+    );
   } catch {
-    return;
+    // It is gone, and its rules with it.
   }
+}
+
+function withinNetns(bench: Bench, attachment: Attachment, work: (inside: Kernel) => void): void {
+  const netns = openNetns(attachment.netns);
   try {
     if (Number(netnsInode(netns)) !== attachment.netnsInode) return;
     using inside = bench.kernel.within(netns);
-    inside.apply(rules.map((was) => ({ op: 'remove', key: keyOf(was), was })));
+    work(inside);
   } finally {
     closeSync(netns);
   }

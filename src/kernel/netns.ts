@@ -2,7 +2,7 @@
  * Network namespaces by file descriptor. A thread enters one only for the length of a synchronous function: sockets
  * opened and /proc/sys files written meanwhile belong to that namespace. Never start anything asynchronous inside.
  */
-import { closeSync, constants, fstatSync, openSync, promises, statfsSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, promises, readlinkSync, statfsSync } from 'node:fs';
 import { setns } from './sys.ts';
 
 const CLONE_NEWNET = 0x4000_0000;
@@ -17,13 +17,16 @@ export const ready: Promise<void> = promises.stat('/').then(() => undefined);
 
 /**
  * Opens the namespace at this path (`/run/netns/x`, `/proc/1/ns/net`); the caller closes it. Throws Node's system
- * error, or an Error when the file is no namespace: what is left once a runtime has unmounted it is an empty file.
+ * error, or an Error when the file is no network namespace: what is left once a runtime has unmounted it is an empty file.
  */
 export function openNetns(path: string): number {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  if (statfsSync(`/proc/self/fd/${fd}`).type === NSFS_MAGIC) return fd;
+  const opened = `/proc/self/fd/${fd}`;
+  // A namespace of another kind is called `mnt:[…]`; one that is mounted somewhere, by its path.
+  const isOther = /^(?!net:)\w+:\[\d+\]$/.test(readlinkSync(opened));
+  if (statfsSync(opened).type === NSFS_MAGIC && !isOther) return fd;
   closeSync(fd);
-  throw new Error(`${path} is no namespace`);
+  throw new Error(`${path} is no network namespace`);
 }
 
 /** A file descriptor of the calling thread's own namespace; the caller closes it. */
