@@ -23,6 +23,7 @@ down: build
 
 test: build
 	@scripts/kube-proxy.sh >/dev/null || echo 'make: the tests beside kube-proxy will be skipped'
+	@scripts/neighbours.sh >/dev/null || echo 'make: the tests beside Docker, firewalls and link managers will be skipped'
 	@$(NODE) scripts/test.ts all
 
 bench: build

@@ -65,12 +65,12 @@ function ufwCommands({ settings, choice }: HostFacts, hook: Hook): string[] {
   return [`ufw allow proto udp from ${from} to any port ${settings.vxlanPort}`];
 }
 
-function firewalldCommands({ settings, choice }: HostFacts, hook: Hook): string[] {
-  const zone = choice === undefined ? '' : ` --zone=$(firewall-cmd --get-zone-of-interface=${choice.link})`;
+/** The port goes to the default zone, where a link is unless somebody put it elsewhere. */
+function firewalldCommands({ settings }: HostFacts, hook: Hook): string[] {
   const changes =
     hook === 'forward'
       ? familyValues(settings.ranges).map((range) => `--zone=trusted --add-source=${range}`)
-      : [`${zone.trim()} --add-port=${settings.vxlanPort}/udp`.trim()];
+      : [`--add-port=${settings.vxlanPort}/udp`];
   return [...changes.map((change) => `firewall-cmd --permanent ${change}`), 'firewall-cmd --reload'];
 }
 

@@ -138,6 +138,8 @@ async function makeNodeNamespace(name: string, index: number, underlay: Underlay
 }
 
 export type NodeOptions = { readonly underlay?: Underlay; readonly index?: number };
+/** The mount namespace in which an agent lives beside other programs, by one of its processes; ended with the node. */
+export type AgentRoom = { readonly pid: number; stop(): Promise<void> };
 
 /** A node with the reference plugins. `plugin`: which one a `cni()` without type executes. */
 export async function startReference(plugin: string, options: NodeOptions = {}): Promise<CniHost> {
@@ -219,7 +221,10 @@ function mergeSettings(
 export async function startNode(
   name: string,
   settings: Record<string, unknown> = {},
-  options: NodeOptions & { readonly store?: string } = {},
+  options: NodeOptions & {
+    readonly store?: string;
+    readonly room?: (netns: Namespace, directory: string) => Promise<AgentRoom>;
+  } = {},
 ): Promise<Node> {
   const { netns, remove } = await makeNodeNamespace(name, options.index ?? 1, options.underlay);
   const directory = mkdtempSync(join(tmpdir(), `bx-${name}-`));
@@ -229,6 +234,11 @@ export async function startNode(
   const logFile = join(directory, 'agent.log');
   writeFileSync(settingsFile, stringify(mergeSettings(name, settings, paths)));
   const host = { netns, bin: paths.bin };
+  const room = await options.room?.(netns, directory);
+  const enter =
+    room === undefined
+      ? ['nsenter', `--net=${netns.path}`]
+      : ['nsenter', '--target', String(room.pid), '--mount', '--net'];
   let agent: ChildProcess | undefined;
   const log = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
   const cni: CniHost['cni'] = (verb, environment, stdin, { type = 'tartan-cni', prefix } = {}) =>
@@ -243,13 +253,8 @@ export async function startNode(
   async function restart(): Promise<void> {
     await end('SIGTERM');
     const out = openSync(logFile, 'a');
-    agent = spawn(
-      'nsenter',
-      [`--net=${netns.path}`, process.execPath, agentProgram(), 'agent', '--config', settingsFile],
-      {
-        stdio: ['ignore', out, out],
-      },
-    );
+    const words = [...enter.slice(1), process.execPath, agentProgram(), 'agent'];
+    agent = spawn('nsenter', [...words, '--config', settingsFile], { stdio: ['ignore', out, out] });
     let last = 'no socket';
     const serves = async (): Promise<boolean> => {
       if (agent?.exitCode !== null) throw new Error(`the agent of ${name} ended:\n${log()}`);
@@ -267,6 +272,7 @@ export async function startNode(
   }
   async function stop(): Promise<void> {
     await end('SIGTERM');
+    await room?.stop();
     remove();
     rmSync(directory, { recursive: true, force: true });
   }
@@ -280,16 +286,7 @@ export async function startNode(
     log,
     restart,
     stop,
-    run: (words) =>
-      execute([
-        'nsenter',
-        `--net=${netns.path}`,
-        process.execPath,
-        agentProgram(),
-        ...words,
-        '--config',
-        settingsFile,
-      ]),
+    run: (words) => execute([...enter, process.execPath, agentProgram(), ...words, '--config', settingsFile]),
     pid: () => agent?.pid ?? 0,
     kill: () => end('SIGKILL'),
   };
