@@ -30,7 +30,9 @@ export function describeStatus(agent: Agent): Status {
       : { underlay: { ...cluster.self.underlay, connected: [...cluster.self.underlay.connected] } }),
     subnets: subnets.held,
     ...(mtu === undefined ? {} : { podMtu: mtu }),
-    peers: [...cluster.adverts.values()].map((advert) => describePeer(agent, advert)),
+    peers: [...cluster.adverts.values()]
+      .sort((a, b) => (a.name < b.name ? -1 : 1))
+      .map((advert) => describePeer(agent, advert)),
     items: describeItems(agent),
     pods: agent.ledger.list().map(describePod),
     pools: agent.pools.list().map(describePool),
