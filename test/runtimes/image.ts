@@ -68,6 +68,11 @@ function makeLayer(): Buffer {
   ]);
 }
 
+/** The image's files alone, as `docker import` reads them (Docker before 25 loads no OCI layout). */
+export function writeRootfs(file: string): void {
+  writeFileSync(file, makeLayer());
+}
+
 /** Writes the image named IMAGE to `file`. */
 export function writeImage(file: string): void {
   const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
