@@ -104,9 +104,15 @@ test('a node follows what changes around it', { skip }, async (t) => {
 
   await t.test('purge writes back what sysctls were before the agent came', async () => {
     const file = join(a.state, 'sysctls.json');
+    await a.kill();
+    rmSync(file, { force: true });
+    await a.netns.must(['sysctl', '-qw', 'net.ipv4.ip_forward=0']);
+    await a.restart();
+    const forwarding = async (): Promise<string> => a.netns.must(['cat', '/proc/sys/net/ipv4/ip_forward']);
+    assert.equal(await forwarding(), '1\n');
     const { values } = JSON.parse(readFileSync(file, 'utf8')) as { values: Record<string, string> };
     const host = Object.entries(values).filter(([key]) => !/conf\/(?:cni0|tartan|tt)/.test(key));
-    assert.ok(host.length > 0, JSON.stringify(values));
+    assert.equal(values['net/ipv4/ip_forward'], '0', JSON.stringify(values));
     const { code, stdout, stderr } = await a.run(['uninstall', '--purge']);
     assert.equal(code, 0, stdout + stderr);
     for (const [key, value] of host) {
