@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, statSync, watch as watchFile, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
@@ -13,7 +14,8 @@ import { STORE_KINDS, type StoreEvent, type Stored, type StoreKind } from './sto
  */
 export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number };
 
-type Known = { readonly text: string; readonly content: FileContent };
+/** `digest`: of the text, which is not kept: it would be half of what an agent with thousands of peers remembers. */
+type Known = { readonly digest: string; readonly content: FileContent };
 type Listener = (kind: StoreKind | undefined, event: StoreEvent) => void;
 
 /** Removals are looked at together when none has come for so long. */
@@ -36,6 +38,8 @@ export class DirectoryView {
   readonly #watchers = new Map<string, { watcher: FSWatcher; inode: number }>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   #scanning: Promise<void> | undefined;
+  /** Waits for the one under way. */
+  #nextScan: Promise<void> | undefined;
   #closed = false;
 
   constructor(root: string, options: ViewOptions, emit: Listener) {
@@ -82,10 +86,19 @@ export class DirectoryView {
     if (!this.#closed) this.#timers.set(what, setTimeout(action, ms).unref());
   }
 
-  /** Looks at every file. A scan under way is waited for and another one made, so that the caller's writes are seen. */
-  async scan(): Promise<void> {
-    while (this.#scanning !== undefined) await this.#scanning;
-    this.#scanning = this.#scan().finally(() => (this.#scanning = undefined));
+  /**
+   * Looks at every file, from a moment after the call on, so that the caller's writes are seen. One scan serves all who
+   * asked before it began.
+   */
+  scan(): Promise<void> {
+    this.#nextScan ??= this.#scanNext();
+    return this.#nextScan;
+  }
+  async #scanNext(): Promise<void> {
+    await this.#scanning?.catch(() => undefined);
+    await Promise.resolve();
+    this.#nextScan = undefined;
+    this.#scanning = this.#scan();
     await this.#scanning;
   }
   async #scan(): Promise<void> {
@@ -150,9 +163,10 @@ export class DirectoryView {
       return undefined;
     }
     this.#vanished.delete(path);
-    if (known?.text === text) return known.content;
+    const digest = hash('sha1', text, 'base64');
+    if (known?.digest === digest) return known.content;
     const content = this.#check(path, text);
-    this.#known.set(path, { text, content });
+    this.#known.set(path, { digest, content });
     const before = this.index.objectsOf(path);
     this.index.set(path, content.problems.length === 0 ? content.objects : merge(before, content.objects));
     for (const event of malformed(path, content)) this.#emit(this.#kindOf(path), event);
