@@ -287,10 +287,10 @@ export class Agent {
         this.cluster.setAdvert(name, object.value as NodeAdvert);
     }
     this.cluster.refresh(this.subnets.held);
+    // Before the advert is written, which takes a while: the pass that is due then does everything at once.
+    if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached);
-    if (this.cluster.self === undefined) return 'retry';
-    this.host.allowRemovals();
-    return 'ok';
+    return this.cluster.self === undefined ? 'retry' : 'ok';
   }
 
   async #hostPass(): Promise<'ok' | 'retry'> {

@@ -6,7 +6,7 @@ import { Host } from './host.ts';
 import { Events } from './log.ts';
 import { parseSettings } from '#config/parse.ts';
 import { FakeKernel } from '#kernel/fake.ts';
-import type { RouteItem } from '#model/host.ts';
+import type { LinkItem, RouteItem } from '#model/host.ts';
 import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
 import { mac } from '#net/mac.ts';
 import { prefix } from '#net/prefix.ts';
@@ -118,4 +118,30 @@ test('accepts in others’ chains come with a drop and go with it; unknown is no
   foreign.refresh();
   assert.deepEqual(chains(), []);
   assert.equal(events.list().length, 2);
+});
+
+test('a link is told down while it is being made; only later does that mean that it went down', async () => {
+  const kernel = new FakeKernel();
+  let looks = 0;
+  const observe = kernel.observe.bind(kernel);
+  kernel.observe = (interest) => {
+    looks += 1;
+    return observe(interest);
+  };
+  const { host } = start(kernel);
+  const link = { kind: 'link', type: 'bridge', name: 'cni0', mtu: 1450 } as const;
+  const event = (seen: LinkItem): void => host.onChange({ type: 'item', key: 'link cni0', seen });
+  host.set('node', [link]);
+  await host.pass();
+  assert.equal(looks, 1);
+  event({ ...link, down: true });
+  event({ ...link, down: true });
+  await host.pass();
+  assert.equal(looks, 1, 'the echo of its making');
+  assert.deepEqual(host.openKeys('node'), []);
+  event(link);
+  event({ ...link, down: true });
+  assert.deepEqual(host.openKeys('node'), ['link cni0']);
+  await host.pass();
+  assert.equal(looks, 2, 'everything on it may have gone with it');
 });

@@ -17,6 +17,8 @@ const CHUNK = 2000;
 export type ItemFailure = { readonly code: string; readonly message: string };
 export type Braked = { readonly removals: number; readonly of: number };
 
+type Claim = { readonly source: string; readonly item: Item };
+
 export type HostOptions = {
   readonly kernel: Kernel;
   readonly brake: Settings['brake'];
@@ -29,12 +31,15 @@ export type HostOptions = {
 
 export class Host {
   readonly #options: HostOptions;
-  readonly #claims = new Map<ItemKey, Map<string, Item>>();
+  /** First come, first. An array: nearly every key has one claim, and thousands of maps of one entry take megabytes. */
+  readonly #claims = new Map<ItemKey, Claim[]>();
   readonly #sources = new Map<string, ReadonlyMap<ItemKey, Item>>();
   readonly #wanted = new Map<ItemKey, Item>();
   #seen = new Map<ItemKey, Item>();
   readonly #dirty = new Set<ItemKey>();
   readonly failures = new Map<ItemKey, ItemFailure>();
+  /** Links made a moment ago: the kernel's echo first tells them down, as they were while they were being made. */
+  readonly #made = new Set<ItemKey>();
   #resync = true;
   #removals = false;
   #released = false;
@@ -137,6 +142,7 @@ export class Host {
     if (change.type === 'resync') return this.requestResync();
     if (change.type !== 'item') return;
     const { key, seen } = change;
+    if (this.#isBeingMade(key, seen)) return;
     if (seen === undefined) this.#seen.delete(key);
     else this.#seen.set(key, seen);
     const wanted = this.#wanted.get(key);
@@ -146,6 +152,14 @@ export class Host {
     // A link that goes (or goes down) takes its addresses, neighbours and routes along, and IPv4 routes without a word.
     if (wanted?.kind === 'link') this.#resync = true;
     this.#options.nudge();
+  }
+
+  /** Whether this tells of a link as it was before our own making of it was done. */
+  #isBeingMade(key: ItemKey, seen: Item | undefined): boolean {
+    if (!this.#made.has(key)) return false;
+    if (seen?.kind === 'link' && seen.down === true) return true;
+    this.#made.delete(key);
+    return false;
   }
 
   /** One pass: observe when needed, then apply what differs. `retry` when something failed. */
@@ -168,6 +182,7 @@ export class Host {
 
   #observe(): void {
     this.#resync = false;
+    this.#made.clear();
     this.#seen = this.#options.kernel.observe(this.#interest());
     for (const key of this.#seen.keys()) this.#dirty.add(key);
     for (const key of this.#wanted.keys()) this.#dirty.add(key);
@@ -185,35 +200,35 @@ export class Host {
   }
 
   #claim(source: string, key: ItemKey, item: Item): void {
-    let claims = this.#claims.get(key);
-    if (claims === undefined) this.#claims.set(key, (claims = new Map<string, Item>()));
-    claims.set(source, item);
+    const claims = this.#claims.get(key) ?? [];
+    const place = claims.findIndex((claim) => claim.source === source);
+    if (place >= 0) claims[place] = { source, item };
+    else claims.push({ source, item });
+    this.#claims.set(key, claims);
     this.#settle(key, claims);
   }
 
   #unclaim(source: string, key: ItemKey): void {
-    const claims = this.#claims.get(key);
-    if (claims === undefined) return;
-    claims.delete(source);
-    if (claims.size === 0) this.#claims.delete(key);
+    const claims = this.#claims.get(key)?.filter((claim) => claim.source !== source) ?? [];
+    if (claims.length === 0) this.#claims.delete(key);
+    else this.#claims.set(key, claims);
     this.#settle(key, claims);
   }
 
   /** The item of a key is that of its first claimant; another opinion is a defect, said and not merged. */
-  #settle(key: ItemKey, claims: ReadonlyMap<string, Item>): void {
-    const [first, ...others] = claims;
+  #settle(key: ItemKey, [first, ...others]: readonly Claim[]): void {
     const before = this.#wanted.get(key);
     if (first === undefined) this.#wanted.delete(key);
-    else this.#wanted.set(key, first[1]);
-    for (const [source, item] of others) {
-      if (first !== undefined && !sameItem(first[1], item)) {
+    else this.#wanted.set(key, first.item);
+    for (const { source, item } of others) {
+      if (first !== undefined && !sameItem(first.item, item)) {
         this.#options.log.error(
-          { key, holder: first[0], refused: source },
+          { key, holder: first.source, refused: source },
           'two sources claim one item differently',
         );
       }
     }
-    if (first === undefined || before === undefined || !sameItem(before, first[1])) this.#dirty.add(key);
+    if (first === undefined || before === undefined || !sameItem(before, first.item)) this.#dirty.add(key);
   }
 
   /** Host ends of pods are not removed here: deleting one holds the kernel for 20 ms, the reaper takes many at once. */
@@ -275,6 +290,7 @@ export class Host {
 
   #noteApplied(step: Step): void {
     this.failures.delete(step.key);
+    if (step.op === 'add' && step.item.kind === 'link') this.#made.add(step.key);
     if (step.op === 'remove') this.#seen.delete(step.key);
     else
       this.#seen.set(
