@@ -103,7 +103,8 @@ function dumpSet(socket: NetlinkSocket, set: NftSetName): NftElementItem[] {
  */
 export function applyElements(socket: NetlinkSocket, steps: readonly ElementStep[]): ElementFailure[] {
   const failures: ElementFailure[] = [];
-  let pending = steps.flatMap((step) => planStep(step, failures));
+  const trial = new MessageWriter();
+  let pending = steps.flatMap((step) => planStep(trial, step, failures));
   for (let round = 1; pending.length > 0; round += 1) {
     const refused = commit(socket, pending);
     if (refused.size === 0) break;
@@ -125,11 +126,12 @@ type Plan = {
   readonly add: NftElementItem | undefined;
 };
 
-function planStep(step: ElementStep, failures: ElementFailure[]): Plan[] {
+/** What cannot be written fails here, before anything is sent. */
+function planStep(trial: MessageWriter, step: ElementStep, failures: ElementFailure[]): Plan[] {
   const add = step.op === 'remove' ? undefined : (step.item as NftElementItem);
   const remove = step.op === 'add' ? undefined : (step.was as NftElementItem);
   try {
-    const trial = new MessageWriter();
+    trial.clear();
     if (remove !== undefined) writeElement(trial, 'delete', remove);
     if (add !== undefined) writeElement(trial, 'add', add);
     return [{ step, add, remove }];
