@@ -2,8 +2,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { execPath } from 'node:process';
-import type { Namespace } from '../host/namespace.ts';
-import { waitFor } from '../host/namespace.ts';
+import { PATIENCE, waitFor, type Namespace } from '../host/namespace.ts';
 
 /** Answers every connection or datagram with `<own label> <address of the peer>`. */
 const SERVER = `
@@ -38,9 +37,6 @@ if (protocol === 'tcp') {
 }`;
 
 export type Protocol = 'tcp' | 'udp' | 'sctp';
-/** A virtual machine that is translated is an order of magnitude slower. */
-const PATIENCE_MS = process.env['TARTAN_VM'] === undefined ? 1500 : 5000;
-
 export type Server = { stop(): Promise<void> };
 
 /** Node has no SCTP, socat has: each association is answered and closed. It says on stderr when it listens. */
@@ -49,7 +45,9 @@ const sctpServer = (label: string, port: number): string[] =>
     .split(' ')
     .concat(`SYSTEM:echo ${label} $SOCAT_PEERADDR`);
 const sctpClient = (address: string, port: number): string[] =>
-  `timeout 3 socat -u SCTP:${address.includes(':') ? `[${address}]` : address}:${port} -`.split(' ');
+  `timeout ${3 * PATIENCE} socat -u SCTP:${address.includes(':') ? `[${address}]` : address}:${port} -`.split(
+    ' ',
+  );
 
 export async function serve(at: Namespace, label: string, protocol: Protocol, port: number): Promise<Server> {
   const argv =
@@ -83,7 +81,7 @@ export async function ask(
     target.address,
     String(target.port),
     String(target.localPort ?? 0),
-    String(PATIENCE_MS),
+    String(1500 * PATIENCE),
   ];
   const argv =
     protocol === 'sctp' ? sctpClient(target.address, target.port) : [execPath, '-e', CLIENT, ...words];

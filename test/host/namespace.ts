@@ -26,12 +26,16 @@ export type Namespace = {
 
 const words = (command: string): string[] => command.split(/\s+/).filter((word) => word !== '');
 
+/** Deadlines are longer by this in the virtual machine of the tests, where everything takes many times longer. */
+export const PATIENCE = process.env['TARTAN_VM'] === undefined ? 1 : 6;
+
 /** Runs argv to its end; a process that outlives `timeoutMs` is killed and reported as an error: it hangs. */
 export function execute(
   argv: readonly string[],
   options: { input?: string | Buffer; timeoutMs?: number; env?: NodeJS.ProcessEnv } = {},
 ): Promise<Output> {
-  const { input = '', timeoutMs = 30_000, env = process.env } = options;
+  const { input = '', env = process.env } = options;
+  const timeoutMs = (options.timeoutMs ?? 30_000) * PATIENCE;
   return new Promise((resolve, reject) => {
     const child = spawn(argv[0] ?? '', argv.slice(1), { env, stdio: ['pipe', 'pipe', 'pipe'] });
     const out: Buffer[] = [];
@@ -108,11 +112,11 @@ export async function waitFor<T>(
   probe: () => T | undefined | false | Promise<T | undefined | false>,
   timeoutMs = 10_000,
 ): Promise<T> {
-  const end = Date.now() + timeoutMs;
+  const end = Date.now() + timeoutMs * PATIENCE;
   for (;;) {
     const value = await probe();
     if (value !== undefined && value !== false) return value;
-    if (Date.now() > end) throw new Error(`waited ${timeoutMs} ms for ${what}`);
+    if (Date.now() > end) throw new Error(`waited ${timeoutMs * PATIENCE} ms for ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }

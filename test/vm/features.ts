@@ -30,7 +30,7 @@ export const FEATURES = {
     what: 'virtual Ethernet pairs',
     modules: ['veth'],
     use: 'every pod',
-    without: 'ADD fails; `doctor`: error',
+    without: 'ADD fails',
     probe: link('veth'),
   },
   bridge: {
@@ -76,7 +76,7 @@ export const FEATURES = {
     what: 'token buckets',
     modules: ['sch_tbf'],
     use: 'bandwidth into the pod',
-    without: 'ADD with `bandwidth` fails; `doctor`: info',
+    without: 'ADD with `bandwidth` fails',
     probe: 'tc qdisc add dev lo root tbf rate 8mbit burst 20000 latency 25ms',
   },
   ifb: {

@@ -1,6 +1,7 @@
 /**
  * The test files that also run in the virtual machine (test/host/vm.test.ts), in this order. A file may need more than
- * this host's kernel has; there nothing may be skipped. Keep the whole under two minutes: a process costs 20 times more.
+ * this host's kernel has; there nothing may be skipped. Keep the whole under two minutes: starting a file costs some 10 s
+ * in the machine, an agent as much, a process 20 times what it costs here.
  */
 import type { FeatureName } from './features.ts';
 
@@ -15,13 +16,16 @@ export type Twin = {
 export const TWINS: readonly Twin[] = [
   { file: 'test/host/kernel.test.ts', needs: [] },
   { file: 'test/host/rules.test.ts', needs: [], only: [/^packets /] },
+  { file: 'test/host/rules-bridge.test.ts', needs: ['bridge tables'] },
   {
-    file: 'test/host/conformance-host-port.test.ts',
+    file: 'test/vm/conformance.test.ts',
     needs: ['sctp'],
-    only: [/^tartan \S+ H3 SCTP/, /^tartan bridge H1 TCP over IPv4/, /^tartan routed H1 TCP over IPv6/],
+    only: [
+      /^tartan (routed|bridge) H3 SCTP/,
+      /^tartan routed (P14|P17) /,
+      /^tartan bridge (H1 .*IPv4|B2 .*dual|B13) /,
+    ],
   },
-  { file: 'test/host/conformance-protocol.test.ts', needs: [], only: [/^tartan routed P(12|14|17) /] },
-  { file: 'test/host/conformance-attachment.test.ts', needs: [], only: [/^tartan bridge (B2|B13) /] },
 ];
 
 /** Files of the twins that need a feature. */

@@ -13,6 +13,8 @@ mount -t cgroup2 cgroup /sys/fs/cgroup
 mkdir -p /lib/modules
 [ -e "/lib/modules/$TARTAN_VM" ] || ln -s "$MODULES_ROOT/lib/modules/$TARTAN_VM" "/lib/modules/$TARTAN_VM"
 ip link set lo up
+# Saves each later process of Node from stripping types and compiling what an earlier one did.
+export NODE_COMPILE_CACHE=/run/compiled
 # shellcheck disable=SC2086 # one word per module
 [ -z "$MODULES" ] || modprobe -a $MODULES
 
