@@ -178,7 +178,12 @@ export class Agent {
       signal.addEventListener('abort', () => resolve(), { once: true });
     });
     for (const server of servers) server.close();
-    await Promise.all([events, this.#hostLoop.stopped, this.#placeLoop.stopped, this.chores.stopped]);
+    await Promise.all([events, this.stopped]);
+  }
+
+  /** Resolves when the signal has aborted and nothing is under way any more. */
+  get stopped(): Promise<unknown> {
+    return Promise.all([this.#hostLoop.stopped, this.#placeLoop.stopped, this.chores.stopped]);
   }
 
   /** What is missing until pods can be added, one sentence each. */

@@ -77,15 +77,10 @@ network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
   const store = createMemoryStore();
   for (let number = 1; number <= PEERS; number += 1) await store.put('Node', `peer${number}`, advert(number));
   const stop = new AbortController();
-  t.after(() => {
-    stop.abort();
-    store.close();
-    rmSync(directory, { recursive: true, force: true });
-  });
   mkdirSync(join(directory, 'run'));
   const journal = join(directory, 'run/attachments.journal');
   before?.(journal);
-  return new Agent({
+  const agent = new Agent({
     settings,
     version: 'test',
     signal: stop.signal,
@@ -98,6 +93,13 @@ network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
     store,
     ledger: openLedger(journal),
   });
+  t.after(async () => {
+    stop.abort();
+    await agent.stopped;
+    store.close();
+    rmSync(directory, { recursive: true, force: true });
+  });
+  return agent;
 }
 
 async function until(what: string, condition: () => boolean): Promise<void> {

@@ -167,8 +167,9 @@ describe('pods on the bridge', { skip }, () => {
 
   test('the bridge goes with its last pod', async () => {
     for (const { pod } of [liar, victim, third]) assert.equal((await request(node, 'DEL', pod)).code, 0);
-    const gone = (): boolean => !node.netns.ip('link show').includes('cni0');
-    await waitFor('the bridge to go', gone, 40_000);
-    assert.ok(!(await node.netns.must(['nft', 'list', 'ruleset'])).includes('table bridge'));
+    const gone = async (): Promise<boolean> =>
+      !node.netns.ip('link show').includes('cni0') &&
+      !(await node.netns.must(['nft', 'list', 'ruleset'])).includes('table bridge');
+    await waitFor('the bridge to go, then its table', gone, 40_000);
   });
 });
