@@ -10,7 +10,7 @@ help:
 	@echo 'make up      three nodes on this host under profile flannel, pods running; stays up (root)'
 	@echo 'make down    removes every trace of it (root)'
 	@echo 'make test    all tests: lint, types, units, then against the real kernel (root)'
-	@echo 'make bench   the benchmarks, each beside a named peer (root)'
+	@echo 'make bench   the benchmarks, each beside a named peer (root); WHAT="cni peers" runs only these'
 	@echo 'make build   dist/tartan and dist/tartan-cni'
 
 up: build
@@ -28,7 +28,7 @@ test: build
 
 bench: build
 	@$(NODE) scripts/root.ts 'make bench'
-	@$(NODE) bench/run.ts
+	@$(NODE) bench/run.ts $(WHAT)
 
 build: deps dist/tartan
 

@@ -1,47 +1,64 @@
-/** Builds driver.c at first use and feeds it: requests in, milliseconds out. */
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+/** Feeds driver.c, built at first use: requests in, milliseconds out. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Namespace } from '../test/host/namespace.ts';
+import { buildProgram } from './program.ts';
 
+/** One pod's request: the plugins of a chain in the order in which they run. */
 export type Request = {
-  readonly executable: string;
-  readonly config: object;
+  readonly plugins: readonly { readonly executable: string; readonly config: object }[];
   readonly environment: Readonly<Record<string, string>>;
 };
-export type Timing = { readonly eachMs: readonly number[]; readonly wallMs: number };
+/** `goneMs`: from the start until the kernel told that the link is gone; empty unless asked for. */
+export type Timing = {
+  readonly eachMs: readonly number[];
+  readonly goneMs: readonly number[];
+  readonly wallMs: number;
+};
+export type Mode = 'sequence' | 'burst' | 'until gone';
+const MODES: Readonly<Record<Mode, string>> = { sequence: '0', burst: '1', 'until gone': '2' };
+
+export type RunOptions = {
+  readonly mode: Mode;
+  /** Where the plugins' processes are put. */ readonly cgroup?: string;
+};
 
 export type Driver = {
-  /** In `netns`, one after the other or all at once. Throws when a request fails: a failure is no measurement. */
-  run(netns: Namespace, requests: readonly Request[], parallel?: boolean): Promise<Timing>;
+  /** In `netns`. Throws when a request fails: a failure is no measurement. */
+  run(netns: Namespace, requests: readonly Request[], options: RunOptions): Promise<Timing>;
   close(): void;
 };
 
 export function openDriver(): Driver {
-  const folder = mkdtempSync(join(tmpdir(), 'bx-driver-'));
-  const program = join(folder, 'driver');
-  execFileSync('gcc', ['-O2', '-Wall', '-Wextra', '-o', program, join(import.meta.dirname, 'driver.c')]);
+  const { folder, path: program, remove } = buildProgram('driver');
   let serial = 0;
-  const encode = (request: Request): string => {
-    const input = join(folder, `${(serial += 1)}.json`);
-    writeFileSync(input, JSON.stringify(request.config));
-    const variables = Object.entries({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...request.environment });
-    return [request.executable, input, ...variables.map(([key, value]) => `${key}=${value}`)].join('\t');
+  const encode = ({ plugins, environment }: Request): string => {
+    const steps = plugins.flatMap(({ executable, config }) => {
+      const input = join(folder, `${(serial += 1)}.json`);
+      writeFileSync(input, JSON.stringify(config));
+      return [executable, input];
+    });
+    const variables = Object.entries({ PATH: '/usr/sbin:/usr/bin:/sbin:/bin', ...environment });
+    return [plugins.length, ...steps, ...variables.map(([key, value]) => `${key}=${value}`)].join('\t');
   };
   return {
-    run: async (netns, requests, parallel = false) => {
+    run: async (netns, requests, { mode, cgroup }) => {
       const input = requests.map((request) => `${encode(request)}\n`).join('');
-      const text = await netns.must([program, parallel ? '1' : '0'], { input, timeoutMs: 120_000 });
+      const within = cgroup === undefined ? [] : ['env', `BENCH_CGROUP=${cgroup}`];
+      const text = await netns.must([...within, program, MODES[mode]], { input, timeoutMs: 120_000 });
       const lines = text
         .trim()
         .split('\n')
         .map((line) => line.split('\t').map(Number));
       const failed = lines.filter(([, code]) => code !== 0).length;
       if (failed > 0) throw new Error(`${failed} of ${requests.length} requests failed`);
-      const times = lines.map(([ns]) => (ns ?? 0) / 1e6);
-      return { eachMs: times.slice(0, -1), wallMs: times.at(-1) ?? 0 };
+      const column = (number: 0 | 2): number[] => lines.map((fields) => (fields[number] ?? 0) / 1e6);
+      return {
+        eachMs: column(0).slice(0, -1),
+        goneMs: mode === 'until gone' ? column(2).slice(0, -1) : [],
+        wallMs: column(0).at(-1) ?? 0,
+      };
     },
-    close: () => rmSync(folder, { recursive: true, force: true }),
+    close: remove,
   };
 }

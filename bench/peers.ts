@@ -22,6 +22,7 @@ import { formatObject } from '../src/stores/object-file.ts';
 import type { StoreKind } from '../src/stores/store.ts';
 import { execute, makeNamespace, type Namespace, waitFor } from '../test/host/namespace.ts';
 import { makeUnderlay, type Node, startNode, whyNoTartan } from '../test/host/node.ts';
+import { processMb } from './memory.ts';
 import { keepReport, median, percentile, printReport, type Row } from './report.ts';
 
 const PEERS = Number(process.env.BENCH_PEERS ?? 5000);
@@ -226,9 +227,6 @@ function cpuTimeMs(pid: number | undefined): number {
   return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
-const megabytes = (pid: number | undefined, field: string): number =>
-  Number(new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
-
 /** Milliseconds from the rename that puts a new node into the store to the last of its three objects in the kernel. */
 async function measureEvents(node: Node, store: string): Promise<number[]> {
   const fd = openNetns(node.netns.path);
@@ -287,8 +285,8 @@ async function measureAgent(node: Node, store: string, batches: Batches) {
     startCpuMs.push(cpuMs);
     if (round === ROUNDS - 1) {
       eventsMs = await measureEvents(node, store);
-      rssMb = megabytes(agent.pid, 'VmRSS');
-      peakMb = megabytes(agent.pid, 'VmHWM');
+      rssMb = processMb(agent.pid, 'VmRSS');
+      peakMb = processMb(agent.pid, 'VmHWM');
     }
     await endAgent(agent);
   }

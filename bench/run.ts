@@ -1,11 +1,16 @@
 /** `npm run bench [name …]`: every benchmark, or those named. Each prints its ratios and keeps its figures in bench/results. */
 import { whyNoKernel } from '../test/host/namespace.ts';
 import { benchCni } from './cni.ts';
+import { benchDataPath } from './data-path.ts';
 import { benchPeers } from './peers.ts';
 
-const BENCHES: Readonly<Record<string, () => Promise<void>>> = { cni: benchCni, peers: benchPeers };
+const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
+  cni: benchCni,
+  peers: benchPeers,
+  'data-path': benchDataPath,
+};
 
-const why = whyNoKernel(['ip', 'gcc', 'nsenter', 'iperf3']);
+const why = whyNoKernel(['ip', 'gcc', 'nsenter', 'bridge', 'nft', 'ethtool']);
 if (why !== undefined) throw new Error(`benchmarks cannot run: ${why}`);
 const named = process.argv.slice(2);
 for (const name of named.length > 0 ? named : Object.keys(BENCHES)) {

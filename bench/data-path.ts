@@ -1,0 +1,163 @@
+/**
+ * From pod to pod, on one node and across two, beside the same path made by hand with ip and bridge (and without any
+ * nftables rule). Short runs in pairs, the order of each pair turned, so that both see the same machine: the ratio of
+ * each pair counts, and the lower end of its 95 % interval is held against the target. BENCH_RULES=1 gives the
+ * hand-made path our rules too: what then remains of a difference is not theirs.
+ */
+import { renderTable } from '#lib/table.ts';
+import { execute } from '../test/host/namespace.ts';
+import { whyNoTartan } from '../test/host/node.ts';
+import { compareObjects, type Difference } from './objects.ts';
+import { makeByHand, makeOurs, type PodName, type Setup, type Side } from './paths.ts';
+import { buildProgram, type Program } from './program.ts';
+import { keepReport, median, printReport, type Row } from './report.ts';
+
+const PAIRS = Number(process.env.BENCH_PAIRS ?? 24);
+const FLOW_MS = Number(process.env.BENCH_FLOW_MS ?? 250);
+const WITH_RULES = process.env.BENCH_RULES === '1';
+const TARGET = { sense: '≥', ratio: 0.95 } as const;
+
+type Road = { readonly title: string; readonly from: PodName; readonly to: PodName };
+const WITHIN: Road = { title: 'one node', from: 'a1', to: 'a2' };
+const ACROSS: Road = { title: 'across', from: 'a1', to: 'b1' };
+
+const SETUPS: readonly (Setup & { readonly roads: readonly Road[] })[] = [
+  { title: 'bridge, VXLAN', settings: {}, roads: [WITHIN, ACROSS] },
+  { title: 'bridge, host-gw', settings: { road: { type: 'host-gw' } }, roads: [ACROSS] },
+  {
+    title: 'bridge, DirectRouting',
+    settings: { road: { type: 'vxlan', vxlan: { directRouting: true } } },
+    roads: [ACROSS],
+  },
+  { title: 'routed, VXLAN', settings: { wiring: { type: 'routed' } }, roads: [WITHIN, ACROSS] },
+];
+
+/** `perCpu`: how `work` per second of CPU time reads, given the microseconds of a unit of work. */
+type Flow = {
+  readonly title: string;
+  readonly words: readonly [mode: string, streams: number];
+  readonly unit: string;
+  readonly perCpu: { readonly unit: string; readonly of: (us: number) => number };
+};
+const perMs = { unit: '/cpu·ms', of: (us: number): number => 1000 / us };
+const perSecond = { unit: 'GB/cpu·s', of: (us: number): number => 1e6 / us };
+const FLOWS: readonly Flow[] = [
+  { title: 'TCP, one stream', words: ['tcp', 1], unit: 'Mbit/s', perCpu: perSecond },
+  { title: 'TCP, four streams', words: ['tcp', 4], unit: 'Mbit/s', perCpu: perSecond },
+  { title: 'UDP, 64 bytes', words: ['udp', 1], unit: 'kpps', perCpu: perMs },
+  { title: 'TCP round trips', words: ['rr', 1], unit: 'k/s', perCpu: perMs },
+];
+
+type Figures = { readonly rate: number; readonly cpuUs: number; readonly p50: number; readonly p99: number };
+type Pairs = { readonly ours: Figures[]; readonly byHand: Figures[] };
+
+let port = 20_000;
+
+/** A run in which nothing came through at all is repeated: the other side's counterpart is not thrown away for it. */
+async function runFlow(program: Program, side: Side, road: Road, flow: Flow): Promise<Figures> {
+  const [from, to] = [side.pods[road.from], side.pods[road.to]];
+  const [mode, streams] = flow.words;
+  for (let attempt = 1; ; attempt += 1) {
+    port = port === 60_000 ? 20_000 : port + 1;
+    const words = [mode, from.netns.path, to.netns.path, to.address, port, streams, FLOW_MS].map(String);
+    const { code, stdout, stderr } = await execute([program.path, ...words]);
+    const [rate = 0, cpuUs = 0, p50 = 0, p99 = 0] = stdout.trim().split('\t').map(Number);
+    if (code === 0) return { rate, cpuUs, p50, p99 };
+    if (attempt === 3) throw new Error(`flow ${words.join(' ')}: ${stderr}${stdout}`);
+  }
+}
+
+async function measurePairs(
+  sides: { ours: Side; byHand: Side },
+  run: (side: Side) => Promise<Figures>,
+): Promise<Pairs> {
+  const pairs: Pairs = { ours: [], byHand: [] };
+  for (const who of ['ours', 'byHand'] as const) await run(sides[who]);
+  for (let pair = 0; pair < PAIRS; pair += 1) {
+    const order = pair % 2 === 0 ? (['ours', 'byHand'] as const) : (['byHand', 'ours'] as const);
+    for (const who of order) pairs[who].push(await run(sides[who]));
+  }
+  return pairs;
+}
+
+function rowsOf(title: string, flow: Flow, { ours, byHand }: Pairs): Row[] {
+  const row = (what: string, unit: string, pick: (from: Figures) => number, judged = true): Row => {
+    const [left, right] = [ours.map(pick), byHand.map(pick)];
+    const pairs = left.map((value, index) => value / (right[index] ?? Number.NaN));
+    return {
+      what: `${title}: ${what}`,
+      unit,
+      ours: median(left),
+      peer: median(right),
+      pairs,
+      ...(judged ? { target: TARGET } : {}),
+    };
+  };
+  return [
+    row(flow.title, flow.unit, ({ rate }) => rate),
+    row(`${flow.title}, per CPU time`, flow.perCpu.unit, ({ cpuUs }) => flow.perCpu.of(cpuUs)),
+    ...(flow.words[0] === 'rr'
+      ? [
+          row('round trip p50', 'µs', ({ p50 }) => p50, false),
+          row('round trip p99', 'µs', ({ p99 }) => p99, false),
+        ]
+      : []),
+  ];
+}
+
+/** Equal differences of several places are one line. */
+function printDifferences(title: string, differences: readonly Difference[]): void {
+  const alike = Map.groupBy(
+    differences,
+    (one) => `${one.reason ?? ''}\t${one.attribute}\t${one.ours}\t${one.byHand}`,
+  );
+  const lines = [...alike.values()].map(([one, ...more]) => [
+    `${one?.where}${more.length > 0 ? ` and ${more.length} more` : ''}`,
+    one?.attribute ?? '',
+    one?.ours ?? '',
+    one?.byHand ?? '',
+    one?.reason ?? 'UNEXPLAINED',
+  ]);
+  console.log(
+    `\n${title}: ${differences.length} attributes of kernel objects differ from the hand-made path\n${renderTable(['where', 'attribute', 'ours', 'by hand', 'why'], lines)}`,
+  );
+}
+
+export async function benchDataPath(): Promise<void> {
+  const why = whyNoTartan();
+  if (why !== undefined) return console.log(`data-path: not run: ${why}`);
+  const program = buildProgram('flow');
+  const rows: Row[] = [];
+  const kept: Record<string, unknown> = {};
+  try {
+    for (const setup of SETUPS) {
+      const ours = await makeOurs(setup);
+      const byHand = await makeByHand(ours, WITH_RULES).catch(async (error: unknown) => {
+        await ours.stop();
+        throw error;
+      });
+      try {
+        const differences = await compareObjects(ours, byHand);
+        printDifferences(setup.title, differences);
+        kept[`differences, ${setup.title}`] = differences;
+        for (const road of setup.roads) {
+          for (const flow of FLOWS) {
+            const pairs = await measurePairs({ ours, byHand }, (side) => runFlow(program, side, road, flow));
+            rows.push(...rowsOf(`${setup.title}, ${road.title}`, flow, pairs));
+            kept[`${setup.title}, ${road.title}, ${flow.title}`] = pairs;
+          }
+        }
+      } finally {
+        await byHand.stop();
+        await ours.stop();
+      }
+    }
+  } finally {
+    program.remove();
+  }
+  printReport(
+    `pod to pod; ${PAIRS} interleaved pairs of ${FLOW_MS} ms each, medians; ratio: mean of the pairs, 95 %: its lower bound; peer: the same path by hand${WITH_RULES ? ', with our nftables rules' : ', without nftables'}`,
+    rows,
+  );
+  keepReport(WITH_RULES ? 'data-path-rules' : 'data-path', { at: new Date().toISOString(), rows, ...kept });
+}
