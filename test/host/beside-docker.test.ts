@@ -22,7 +22,9 @@ async function startDocker(room: Room, data: string): Promise<Daemon> {
   const daemon = room.start([
     '/usr/sbin/dockerd',
     ...places,
-    ...['--host', 'unix:///run/docker.sock', '--storage-driver', 'vfs', '--iptables=true'],
+    '--host=unix:///run/docker.sock',
+    '--storage-driver=vfs',
+    '--iptables=true',
   ]);
   const answers = async (): Promise<boolean> => (await docker(room, 'version')).code === 0;
   await waitFor('dockerd', answers, 60_000).catch((error: unknown) => {
