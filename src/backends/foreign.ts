@@ -1,6 +1,6 @@
 /**
  * Rules in other programs' tables, for packets that they would drop whatever our own table says: what pods send and get,
- * and the tunnel's packets (docs/decisions/0002-accepts-in-others-chains.md).
+ * and the tunnel's packets (docs/decisions/0005-accepts-in-others-chains.md).
  */
 import type { ForeignChain } from '#model/facts.ts';
 import type { ForeignRuleItem } from '#model/host.ts';

@@ -66,6 +66,22 @@ test('a node follows what changes around it', { skip }, async (t) => {
     await waitFor('no accept where nothing drops', async () => !(await rules()).includes('tartan:'));
   });
 
+  await t.test('a last rule that drops, given to a chain that was there before', async () => {
+    const chain = 'inet mine forward';
+    await b.netns.must(['nft', 'add', 'table', 'inet', 'mine']);
+    await b.netns.must([
+      'nft',
+      `add chain ${chain} { type filter hook forward priority 10; policy accept; }`,
+    ]);
+    await waitFor('pods to reach each other', () => reaches(podA, there));
+    await b.netns.must(['nft', `add rule ${chain} drop`]);
+    await waitFor('an accept in the chain', async () =>
+      (await b.netns.must(['nft', `list chain ${chain}`])).includes('tartan:'),
+    );
+    assert.ok(await reaches(podA, there));
+    await b.netns.must(['nft', 'delete table inet mine']);
+  });
+
   await t.test('another underlay address: device, advert and peers follow', async () => {
     b.netns.ip('addr del 172.30.0.2/24 dev eth0');
     b.netns.ip('addr add 172.30.0.77/24 dev eth0');

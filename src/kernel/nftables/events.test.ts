@@ -5,7 +5,11 @@ import { parseNftEvent } from './events.ts';
 import { readComment } from './foreign.ts';
 import { beginNft, NFT_MSG, type NftFamily } from './nfnetlink.ts';
 
-const interest = { ports: new Set([77]), chains: new Set(['ip filter DOCKER-USER']) };
+const interest = {
+  ports: new Set([77]),
+  chains: new Set(['ip filter DOCKER-USER']),
+  bases: new Set(['inet mine forward']),
+};
 
 /** One event of a writer with this netlink port; attributes by type. */
 function event(type: number, family: NftFamily, port: number, attributes: Record<number, string>): Buffer {
@@ -35,6 +39,14 @@ test('others’ chains count only where we have a rule', () => {
   assert.equal(seen(NFT_MSG.delTable, 'ip', 5, { 1: 'filter' }), true);
   assert.equal(seen(NFT_MSG.delTable, 'ip', 5, { 1: 'nat' }), false);
   assert.equal(seen(NFT_MSG.newSetElem, 'ip', 5, { 1: 'filter', 2: 'DOCKER-USER' }), false);
+});
+
+test('rules of others’ base chains count: the last one may drop', () => {
+  const rule = (chain: string) => event(NFT_MSG.newRule, 'inet', 5, { 1: 'mine', 2: chain });
+  assert.deepEqual(parseNftEvent(rule('forward'), interest), [{ type: 'underlay' }]);
+  assert.deepEqual(parseNftEvent(rule('other'), interest), []);
+  const both = Buffer.concat([event(NFT_MSG.delTable, 'ip', 5, { 1: 'filter' }), rule('forward')]);
+  assert.deepEqual(parseNftEvent(both, interest), [{ type: 'resync' }, { type: 'underlay' }]);
 });
 
 test('a rule’s comment is found among its user data', () => {

@@ -12,6 +12,8 @@ export type Interest = {
   readonly ports: ReadonlySet<number>;
   /** Chains of others (`family table chain`) in which we want rules. */
   readonly chains: ReadonlySet<string>;
+  /** Base chains of others that filter, as they were last listed. */
+  readonly bases: ReadonlySet<string>;
 };
 
 /** First attribute of every event but newGen: NFTA_TABLE_NAME, NFTA_CHAIN_TABLE, NFTA_RULE_TABLE … */
@@ -22,18 +24,29 @@ const CHAIN_NAME = 3;
 const CHAIN_HOOK = 4;
 
 /**
- * Somebody else touched our table, or a chain that we have a rule in: look again. Somebody made a base chain or changed
- * its policy: something foreign changed. Everything else is nothing.
+ * Somebody else touched our table, or a chain that we have a rule in: look again. Somebody made a base chain, changed its
+ * policy or its rules: something foreign changed. Everything else is nothing.
  */
 export function parseNftEvent(datagram: Buffer, interest: Interest): Change[] {
+  let resync = false;
   let foreign = false;
   for (const message of readMessages(datagram)) {
     const portOffset = message.at - 4;
     if (interest.ports.has(datagram.readUInt32LE(portOffset))) continue;
-    if (concerns(message, interest)) return [{ type: 'resync' }];
-    foreign ||= isBaseChain(message);
+    resync ||= concerns(message, interest);
+    foreign ||= isBaseChain(message) || isRuleOf(message, interest.bases);
   }
-  return foreign ? [{ type: 'underlay' }] : [];
+  return [
+    ...(resync ? [{ type: 'resync' } as const] : []),
+    ...(foreign ? [{ type: 'underlay' } as const] : []),
+  ];
+}
+
+function isRuleOf(message: Message, chains: ReadonlySet<string>): boolean {
+  const type = nftType(message);
+  if (type !== NFT_MSG.newRule && type !== NFT_MSG.delRule) return false;
+  const attributes = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+  return chains.has(`${familyOf(message)} ${attributes.str(TABLE)} ${attributes.str(CHAIN_OF_RULE)}`);
 }
 
 function concerns(message: Message, interest: Interest): boolean {

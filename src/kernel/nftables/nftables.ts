@@ -33,6 +33,7 @@ export function openNftables(): Nftables {
   const ports = new Set([library.port, netlinkPort(socket.fd) ?? library.port]);
   const tables = new Tables(library, () => dumpElements(socket));
   const rules = new ForeignRules(library, socket);
+  let bases: ReadonlySet<string> = new Set();
 
   const applyOne = (step: Step): void => {
     const removes = step.op === 'remove';
@@ -52,8 +53,12 @@ export function openNftables(): Nftables {
   return {
     apply: (steps) => runs(steps).flatMap(([kind, run]) => applyRun(kind, run)),
     observe: () => [...tables.observe(), ...dumpElements(socket), ...rules.observe()],
-    filterChains: () => listFilterChains(library),
-    changes: (datagram) => parseNftEvent(datagram, { ports, chains: rules.chains }),
+    filterChains: () => {
+      const chains = listFilterChains(library);
+      bases = new Set(chains.map(({ family, table, chain }) => `${family} ${table} ${chain}`));
+      return chains;
+    },
+    changes: (datagram) => parseNftEvent(datagram, { ports, chains: rules.chains, bases }),
     close: () => {
       library.close();
       socket[Symbol.dispose]();
