@@ -19,6 +19,8 @@ import { whyNoTartan } from './node.ts';
 
 const skip = whyNoKernel(['nft', 'curl', 'conntrack']) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
 
+const DUAL = { network: { ipv6: { range: 'fd44::/48' } } };
+
 async function startFirewalld({ room }: Place): Promise<void> {
   await startBus(room);
   const daemon = room.start(['python3', '/usr/sbin/firewalld', '--nofork', '--nopid']);
@@ -32,8 +34,9 @@ async function startFirewalld({ room }: Place): Promise<void> {
 }
 
 test('beside firewalld', { skip }, async (t) => {
-  await using pair = await startPair('fw', [{}, { forward: { accept: false } }]);
+  await using pair = await startPair('fw', [DUAL, { ...DUAL, forward: { accept: false } }]);
   const [a, b] = pair.places;
+  for (const { addresses } of pair.places) assert.equal(addresses.length, 2);
 
   await t.test('a node that accepts by itself needs nothing', async () => {
     await startFirewalld(a);

@@ -19,6 +19,8 @@ import { whyNoTartan } from './node.ts';
 
 const skip = whyNoKernel(['nft', 'curl', 'conntrack']) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
 
+const DUAL = { network: { ipv6: { range: 'fd44::/48' } } };
+
 const ENABLE = `mkdir -p /etc/ufw
 cp /usr/share/ufw/iptables/*.rules /usr/share/ufw/ufw.conf /etc/ufw/
 ufw default deny incoming && ufw default deny routed && ufw --force enable`;
@@ -26,8 +28,9 @@ ufw default deny incoming && ufw default deny routed && ufw --force enable`;
 const enable = (place: Place): Promise<string> => place.room.must(['sh', '-ec', ENABLE]);
 
 test('beside ufw', { skip }, async (t) => {
-  await using pair = await startPair('uf', [{}, { forward: { accept: false } }]);
+  await using pair = await startPair('uf', [DUAL, { ...DUAL, forward: { accept: false } }]);
   const [a, b] = pair.places;
+  for (const { addresses } of pair.places) assert.equal(addresses.length, 2);
 
   await t.test('a node that accepts by itself needs nothing', async () => {
     await enable(a);

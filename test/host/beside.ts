@@ -14,7 +14,9 @@ export type Place = {
   readonly node: Node;
   readonly room: Room;
   readonly pod: Namespace;
+  /** Of IPv4, and of IPv6 where the pair has it. */
   readonly address: string;
+  readonly addresses: readonly string[];
 };
 export type Pair = { readonly places: readonly [Place, Place] } & AsyncDisposable;
 
@@ -42,10 +44,11 @@ export async function startPair(
     assert.ok(room !== undefined);
     const pod = makeNamespace(`${label}-p${index}`);
     undo.defer(() => pod.remove());
-    const address = await addPod(node, pod);
+    const addresses = await addPod(node, pod);
+    const [address = ''] = addresses;
     const server = serve(pod, address, join(node.directory, 'www'));
     undo.defer(() => void server.kill('SIGKILL'));
-    return { node, room, pod, address };
+    return { node, room, pod, address, addresses };
   };
   const places: [Place, Place] = [await start(1), await start(2)];
   await waitFor('the pods to reach each other before anybody else comes', () => reachBothWays(places));
@@ -53,7 +56,7 @@ export async function startPair(
   return { places, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-async function addPod(node: Node, pod: Namespace): Promise<string> {
+async function addPod(node: Node, pod: Namespace): Promise<string[]> {
   const environment = { CNI_CONTAINERID: pod.name, CNI_NETNS: pod.path, CNI_IFNAME: 'eth0' };
   const config = {
     cniVersion: '1.1.0',
@@ -65,7 +68,7 @@ async function addPod(node: Node, pod: Namespace): Promise<string> {
   const { code, stdout, stderr } = await node.cni('ADD', environment, config);
   assert.equal(code, 0, stdout + stderr);
   const { ips } = JSON.parse(stdout) as { ips: { address: string }[] };
-  return ips[0]?.address.split('/')[0] ?? '';
+  return ips.map(({ address }) => address.split('/')[0] ?? '');
 }
 
 /** A page that says whose it is. */
@@ -87,7 +90,11 @@ export async function reachBothWays([a, b]: readonly [Place, Place]): Promise<bo
 /** The tunnel is tried as it is for nodes that did not talk lately: nothing of it is an established flow. */
 export async function reaches(from: Place, to: Place): Promise<boolean> {
   for (const { node } of [from, to]) await node.netns.run(['conntrack', '-F']);
-  return gets(from.pod, `http://${to.address}:8080/`, to.address);
+  for (const address of to.addresses) {
+    const host = address.includes(':') ? `[${address}]` : address;
+    if (!(await gets(from.pod, `http://${host}:8080/`, to.address))) return false;
+  }
+  return true;
 }
 
 /** From the other node, by the address of the place's own. */
