@@ -234,7 +234,10 @@ export async function startNode(
   const logFile = join(directory, 'agent.log');
   writeFileSync(settingsFile, stringify(mergeSettings(name, settings, paths)));
   const host = { netns, bin: paths.bin };
-  const room = await options.room?.(netns, directory);
+  const room = await options.room?.(netns, directory).catch((error: unknown) => {
+    remove();
+    throw error;
+  });
   const enter =
     room === undefined
       ? ['nsenter', `--net=${netns.path}`]

@@ -3,7 +3,7 @@
  * namespace, and a mount namespace in which the packages that scripts/neighbours.sh unpacked lie over /usr and /etc.
  * /run, /var/lib, /etc and /sys are private, so nothing that runs there touches this machine's own state.
  */
-import { spawn, type ChildProcess } from 'node:child_process';
+import { execFileSync, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
@@ -34,6 +34,11 @@ ls -1 /sys/class/net >/run/ready
 exec sleep infinity
 `;
 
+const TRY = `mount -t tmpfs tmpfs /mnt
+mkdir /mnt/upper /mnt/work
+mount -t overlay overlay -o lowerdir=${PACKAGES}/etc:/etc,upperdir=/mnt/upper,workdir=/mnt/work /etc
+mount -t overlay overlay -o lowerdir=${PACKAGES}/usr:/usr /usr`;
+
 export type Room = {
   readonly pid: number;
   /** A command inside, to its end. */
@@ -48,9 +53,13 @@ export type Daemon = { log(): string; stop(): Promise<void> };
 
 /** Why those programs cannot be run here, or undefined. */
 export function whyNoNeighbours(): string | undefined {
-  return existsSync(join(PACKAGES, 'usr'))
-    ? undefined
-    : `${PACKAGES} is not there: scripts/neighbours.sh makes it`;
+  if (!existsSync(join(PACKAGES, 'usr'))) return `${PACKAGES} is not there: scripts/neighbours.sh makes it`;
+  try {
+    execFileSync('unshare', ['--mount', '--propagation', 'private', 'sh', '-ec', TRY], { stdio: 'pipe' });
+    return undefined;
+  } catch (error) {
+    return `no overlay over /etc and /usr here: ${(error as { stderr?: Buffer }).stderr?.toString().trim()}`;
+  }
 }
 
 export async function makeRoom(netns: Namespace, folder: string): Promise<Room> {
