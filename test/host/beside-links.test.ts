@@ -21,6 +21,8 @@ const write = (room: Room, file: string, text: string): Promise<string> =>
   room.must(['sh', '-c', 'mkdir -p "${1%/*}" && printf %s "$2" >"$1"', 'sh', file, text]);
 
 async function startNetworkd({ room, node }: Place): Promise<() => Promise<void>> {
+  // Its user comes with the package's installation, which this is not.
+  await room.must(['sh', '-ec', 'getent passwd systemd-network || systemd-sysusers systemd-network.conf']);
   await room.must(['install', '-d', '-o', 'systemd-network', '-g', 'systemd-network', '/run/systemd/netif']);
   const daemon = room.start(['/usr/lib/systemd/systemd-networkd']);
   const { ifindex } = node.netns.list<{ ifindex: number }>('link show eth0')[0] ?? { ifindex: 0 };
