@@ -65,9 +65,10 @@ export function inetRules(self: Self): string {
     chain('podsource', podSource()),
     chain('tunnel', tunnelGuard(self)),
     chain('hostports', hostPorts(self)),
-    baseChain('guard', 'filter hook prerouting priority raw', [...loopback, ...guarded]),
-    baseChain('input', 'filter hook input priority filter', ['jump tunnel', ...encapsulated(self)]),
-    baseChain('forward', 'filter hook forward priority filter', ['jump tunnel', ...forwardAccepts(self)]),
+    baseChain('guard', 'filter hook prerouting priority raw', [...untracked(self), ...loopback, ...guarded]),
+    ...untracked(self).map((rule) => baseChain('rawoutput', 'filter hook output priority raw', [rule])),
+    baseChain('input', 'filter hook input priority filter', [...toTunnel(self), ...encapsulated(self)]),
+    baseChain('forward', 'filter hook forward priority filter', [...toTunnel(self), ...forwardAccepts(self)]),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
     baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
@@ -87,10 +88,21 @@ function podSource(): string[] {
 
 /** Pods never send to the tunnel port: masqueraded, such a packet would come from a known node. */
 function tunnelGuard(self: Self): string[] {
-  const { type, vxlan } = self.settings.road;
-  if (type !== 'vxlan') return [];
+  if (self.settings.road.type !== 'vxlan') return [];
   const bySource = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
-  return [...podLinks(self), ...bySource].map((from) => `${from} udp dport ${vxlan.port} counter drop`);
+  return [...podLinks(self), ...bySource].map((from) => `${from} counter drop`);
+}
+
+/** One comparison for all packets that are not for the tunnel port. */
+function toTunnel(self: Self): string[] {
+  const { type, vxlan } = self.settings.road;
+  return type === 'vxlan' ? [`udp dport ${vxlan.port} jump tunnel`] : [];
+}
+
+/** Tunnel packets of our VNI: connection tracking would look at every packet twice, and has nothing to say of these. */
+function untracked(self: Self): string[] {
+  const { type, vxlan } = self.settings.road;
+  return type === 'vxlan' ? [`udp dport ${vxlan.port} @th,96,24 ${vxlan.vni} notrack`] : [];
 }
 
 /** Packets of our VNI (24 bits after UDP's 8 bytes and VXLAN's flags) only from known peers; other VNIs are others'. */
