@@ -15,6 +15,8 @@ import { keepReport, median, printReport, type Row } from './report.ts';
 const PAIRS = Number(process.env.BENCH_PAIRS ?? 24);
 const FLOW_MS = Number(process.env.BENCH_FLOW_MS ?? 250);
 const WITH_RULES = process.env.BENCH_RULES === '1';
+/** BENCH_SETUP: only set-ups whose title holds this. */
+const ONLY = process.env.BENCH_SETUP ?? '';
 const TARGET = { sense: '≥', ratio: 0.95 } as const;
 
 type Road = { readonly title: string; readonly from: PodName; readonly to: PodName };
@@ -130,7 +132,7 @@ export async function benchDataPath(): Promise<void> {
   const rows: Row[] = [];
   const kept: Record<string, unknown> = {};
   try {
-    for (const setup of SETUPS) {
+    for (const setup of SETUPS.filter(({ title }) => title.includes(ONLY))) {
       const ours = await makeOurs(setup);
       const byHand = await makeByHand(ours, WITH_RULES).catch(async (error: unknown) => {
         await ours.stop();

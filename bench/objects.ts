@@ -52,11 +52,12 @@ function flatten(into: Facts, place: string, value: unknown, path = ''): void {
 }
 
 type Row = Readonly<Record<string, unknown>>;
+type Named = Readonly<Record<string, string | number | undefined>>;
 
 /** An object's identity among those that one command lists. */
 const named = (row: Row, ...keys: readonly string[]): string =>
   keys
-    .map((key) => String(row[key] ?? ''))
+    .map((key) => String((row as Named)[key] ?? ''))
     .filter((text) => text !== '')
     .join(' ');
 

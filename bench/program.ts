@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export type Program = { readonly folder: string; readonly path: string; remove(): void };
+export type Program = { readonly folder: string; readonly path: string; readonly remove: () => void };
 
 /** `name.c` of this directory. Throws with the compiler's words. */
 export function buildProgram(name: string): Program {
