@@ -9,9 +9,14 @@ import { TWINS, type Twin } from '../twins.ts';
 
 const print = (report: Report): boolean => process.stdout.write(formatReport(report));
 
+type TestError = { cause?: unknown; message: string; exitCode?: number | null; signal?: string | null };
+
+/** A file that ended otherwise than by its tests has an exit code or a signal. */
 function explain(error: unknown): string {
-  const { cause, message } = error as { cause?: unknown; message: string };
-  return cause instanceof Error ? (cause.stack ?? cause.message) : message;
+  const { cause, message, exitCode, signal } = error as TestError;
+  if (cause instanceof Error) return cause.stack ?? cause.message;
+  const end = exitCode === undefined ? '' : ` (exit code ${exitCode}, signal ${signal ?? 'none'})`;
+  return `${message}${end}`;
 }
 
 /** Results in the order of their ends; what is only a suite with tests in it is left out unless it fails by itself. */
