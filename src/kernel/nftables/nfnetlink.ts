@@ -14,6 +14,7 @@ export const NFT_MSG = {
   newRule: 6,
   getRule: 7,
   delRule: 8,
+  newSet: 9,
   newSetElem: 12,
   getSetElem: 13,
   delSetElem: 14,

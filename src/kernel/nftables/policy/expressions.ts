@@ -1,0 +1,138 @@
+/**
+ * Rules of nf_tables as the expressions that the kernel runs (include/uapi/linux/netfilter/nf_tables.h). nft's grammar
+ * cannot put the answers of two maps side by side and look up both at once; registers can. A register here is one of
+ * the sixteen of 4 bytes (NFT_REG32_00 + n): what is read into neighbours is one key. Each rule loads what it uses, as
+ * the kernel forgets registers between rules; a lookup that finds nothing ends its rule.
+ */
+import type { MessageWriter } from '../../netlink/message.ts';
+
+/** Writes one expression into the list of a rule. */
+export type Expression = (writer: MessageWriter) => void;
+
+export type Verdict = 'accept' | 'drop' | 'return' | { readonly to: 'goto' | 'jump'; readonly chain: string };
+
+const LIST_ELEM = 1;
+const EXPR = { name: 1, data: 2 } as const;
+const REG32_00 = 8;
+const REG_VERDICT = 0;
+const DATA = { value: 1, verdict: 2 } as const;
+const VERDICT = { code: 1, chain: 2 } as const;
+/** enum nft_verdicts, and NF_DROP and NF_ACCEPT of linux/netfilter.h. */
+const CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
+const PAYLOAD_BASE = { network: 1, transport: 2 } as const;
+const META = { nfproto: 15, l4proto: 16 } as const;
+const CT_STATE = 0;
+
+function expression(name: string, body: (writer: MessageWriter) => void): Expression {
+  return (writer) =>
+    writer.nest(LIST_ELEM, () => {
+      writer.str(EXPR.name, name);
+      writer.nest(EXPR.data, () => body(writer));
+    });
+}
+
+const register = (number: number): number => REG32_00 + number;
+
+export function payload(
+  base: keyof typeof PAYLOAD_BASE,
+  [offset, size]: readonly [number, number],
+  into: number,
+): Expression {
+  return expression('payload', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, PAYLOAD_BASE[base]);
+    writer.u32be(3, offset);
+    writer.u32be(4, size);
+  });
+}
+
+export function meta(key: keyof typeof META, into: number): Expression {
+  return expression('meta', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, META[key]);
+  });
+}
+
+/** Bits of the connection's state: 2 established, 4 related, 8 new (NF_CT_STATE_BIT). */
+export function connectionState(into: number): Expression {
+  return expression('ct', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, CT_STATE);
+  });
+}
+
+/** The register and `mask`, both in the byte order of the host. */
+export function mask(at: number, mask: number): Expression {
+  const word = Buffer.alloc(4);
+  word.writeUInt32LE(mask);
+  return expression('bitwise', (writer) => {
+    writer.u32be(1, register(at));
+    writer.u32be(2, register(at));
+    writer.u32be(3, 4);
+    writer.nest(4, () => writer.data(DATA.value, word));
+    writer.nest(5, () => writer.data(DATA.value, new Uint8Array(4)));
+  });
+}
+
+/** Ends the rule unless the bytes in the register are (or are not) these. */
+export function compare(at: number, test: 'equal' | 'unequal', value: Uint8Array): Expression {
+  return expression('cmp', (writer) => {
+    writer.u32be(1, register(at));
+    writer.u32be(2, test === 'equal' ? 0 : 1);
+    writer.nest(3, () => writer.data(DATA.value, value));
+  });
+}
+
+/** Ends the rule unless the bytes in the register lie between these two, inclusive. */
+export function within(at: number, from: Uint8Array, to: Uint8Array): Expression {
+  return expression('range', (writer) => {
+    writer.u32be(1, register(at));
+    writer.u32be(2, 0);
+    writer.nest(3, () => writer.data(DATA.value, from));
+    writer.nest(4, () => writer.data(DATA.value, to));
+  });
+}
+
+/** The data of the entry whose key stands from `key` on; `verdict`: which is then followed. */
+export function lookup(map: string, key: number, into: number | 'verdict'): Expression {
+  return expression('lookup', (writer) => {
+    writer.str(1, map);
+    writer.u32be(2, register(key));
+    writer.u32be(3, into === 'verdict' ? REG_VERDICT : register(into));
+  });
+}
+
+/** Puts these bytes into registers from `into` on. */
+export function constant(into: number, value: Uint8Array): Expression {
+  return expression('immediate', (writer) => {
+    writer.u32be(1, register(into));
+    writer.nest(2, () => writer.data(DATA.value, value));
+  });
+}
+
+export function verdict(verdict: Verdict): Expression {
+  return expression('immediate', (writer) => {
+    writer.u32be(1, REG_VERDICT);
+    writer.nest(2, () => writeVerdict(writer, verdict));
+  });
+}
+
+export function counter(): Expression {
+  return expression('counter', () => {});
+}
+
+/** NFLOG; the prefix has at most 127 bytes. */
+export function log(group: number, prefix: string): Expression {
+  return expression('log', (writer) => {
+    writer.data(1, Uint8Array.of(group >> 8, group & 255));
+    writer.str(2, prefix);
+  });
+}
+
+/** NFTA_DATA_VERDICT, inside the attribute of the data. */
+export function writeVerdict(writer: MessageWriter, verdict: Verdict): void {
+  writer.nest(DATA.verdict, () => {
+    writer.u32be(VERDICT.code, typeof verdict === 'string' ? CODE[verdict] : CODE[verdict.to]);
+    if (typeof verdict !== 'string') writer.str(VERDICT.chain, verdict.chain);
+  });
+}

@@ -1,0 +1,96 @@
+/**
+ * Network policy as a data plane runs it: a few maps and some short chains, as plain texts that can be compared, shown
+ * and loaded. #policy/compile/ makes it and says what it means, the kernel's loader brings it into nf_tables and reads
+ * it back; the rules that ask the maps never change.
+ *
+ *     own address ──▶ subject      peer address ──▶ peer (by address), net (by prefix)
+ *     pair: subject . peer . net ──▶ program, or else alone: subject ──▶ program
+ *     program . protocol . port ──▶ verdict, or else the next of ports, protocol, rest
+ */
+import type { Step } from './verdict.ts';
+
+export const POLICY_TABLE = 'tartan-policy';
+/** NFLOG group of what rules with action `log` saw. */
+export const POLICY_LOG_GROUP = 84;
+
+/** `zero` is not in texts: kernels want it in front (#kernel/nftables/policy/structure.ts says why). */
+export type PolicyField = 'zero' | 'ipv4' | 'ipv6' | 'number' | 'protocol' | 'port';
+
+export type PolicyMapType = {
+  readonly key: readonly PolicyField[];
+  /** The last field of keys is a range `from-to`, both inclusive. */
+  readonly ranges?: true;
+  readonly value: readonly PolicyField[] | 'verdict';
+  /** What is not there has the value 0. */
+  readonly zero?: true;
+  /** Entries count the packets that they decided. */
+  readonly counted?: true;
+};
+
+/**
+ * Numbers are made by the compiler and mean nothing by themselves. `egressN`, `ingressN`: own address → subject;
+ * absent: nothing selects the address, everything may pass. Addresses that sets name one by one are in `peerN`,
+ * prefixes in `netN`; an address can be in both.
+ */
+export const POLICY_MAPS = {
+  egress4: { key: ['ipv4'], value: ['number'] },
+  egress6: { key: ['ipv6'], value: ['number'] },
+  ingress4: { key: ['ipv4'], value: ['number'] },
+  ingress6: { key: ['ipv6'], value: ['number'] },
+  peer4: { key: ['ipv4'], value: ['number'], zero: true },
+  peer6: { key: ['ipv6'], value: ['number'], zero: true },
+  net4: { key: ['ipv4'], value: ['number'], zero: true, ranges: true },
+  net6: { key: ['ipv6'], value: ['number'], zero: true, ranges: true },
+  /** Subject → program for peers without a pair. */
+  alone: { key: ['zero', 'number'], value: ['number'] },
+  /** Subject, peer, net → program. */
+  pair: { key: ['zero', 'number', 'number', 'number'], value: ['number'] },
+  port: { key: ['zero', 'number', 'protocol', 'port'], value: 'verdict', counted: true },
+  ports: { key: ['zero', 'number', 'protocol', 'port'], value: 'verdict', ranges: true, counted: true },
+  protocol: { key: ['zero', 'number', 'protocol'], value: 'verdict', counted: true },
+  rest: { key: ['zero', 'number'], value: 'verdict', counted: true },
+} as const satisfies Record<string, PolicyMapType>;
+
+export type PolicyMapName = keyof typeof POLICY_MAPS;
+export const POLICY_MAP_NAMES = Object.keys(POLICY_MAPS) as readonly PolicyMapName[];
+
+/** Entries by key: `port 12 6 80` → `deny`. Verdicts are `allow`, `deny` or the name of a chain. */
+export type PolicyEntries = ReadonlyMap<string, string>;
+
+/** Inclusive. */
+export type Span = readonly [from: number, to: number];
+
+/**
+ * One rule of a chain. `x`, `y`: destination and source port (`ports`), or type and code (`icmp`). Without a verdict
+ * it only logs, and the next rule is asked.
+ */
+export type ChainRule = {
+  readonly of?: 'ports' | 'icmp';
+  readonly x?: Span;
+  readonly y?: Span;
+  readonly log?: string;
+  readonly verdict?: 'allow' | 'deny';
+};
+
+/** What decided, for the reader; Infinity-free and small, as there are many. */
+export type Reason = {
+  /** `exempt`: node to own pod. `profiles`, or the name of a tier; absent: no tier decided. */
+  readonly step?: Step;
+  readonly exempt?: 'own-node';
+  /** Rules with action `log` that matched before. */
+  readonly logs: readonly Step[];
+};
+
+export type PolicyProgram = {
+  readonly entries: PolicyEntries;
+  readonly chains: ReadonlyMap<string, readonly ChainRule[]>;
+  /** By entry that has a verdict, and by `chain index` for rules of chains. Empty when it was read from a kernel. */
+  readonly reasons: ReadonlyMap<string, Reason>;
+};
+
+/** Changes that take effect as one. Chains never change under a name: they come and go. */
+export type PolicyDelta = {
+  readonly entries: ReadonlyMap<string, { readonly was?: string; readonly value?: string }>;
+  readonly addChains: ReadonlyMap<string, readonly ChainRule[]>;
+  readonly removeChains: readonly string[];
+};

@@ -1,0 +1,270 @@
+/**
+ * Who is in the sets that matter here, kept from one world to the next: a pod that changes is looked at by itself, and
+ * a set that is new asks everybody once. Pods that are addressed one by one are told by address, network sets by prefix.
+ */
+import type { PeerSet, Selector } from '#model/policy.ts';
+import type { Endpoint, PolicyWorld } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import type { Prefix } from '#net/prefix.ts';
+import { endpointLabels, matchesSelector } from '../selector.ts';
+import { type Atom, CLUSTER, namedPortKey, type SetKey, setKey, WITH_PORTS } from './condition.ts';
+import { listAddresses } from './listed.ts';
+import { addTo, removeFrom } from './multimap.ts';
+import { isOfNamespace, specialize } from './specialize.ts';
+
+/** Endpoints of one kind and namespace, with what each set asks of them beyond that. */
+type Group = {
+  readonly members: Set<Endpoint>;
+  readonly asks: Map<SetKey, Selector | true>;
+};
+
+export type Changes = { readonly addresses: ReadonlySet<Address>; readonly prefixes: boolean };
+
+type WantedSets = ReadonlyMap<SetKey, PeerSet | undefined>;
+
+export class Members {
+  readonly #node: string;
+  #world: PolicyWorld | undefined;
+  #sets: WantedSets = new Map();
+  readonly #groups = new Map<string, Group>();
+  readonly #atoms = new Map<string, Atom>();
+  /** What an endpoint gives its addresses. */
+  readonly #given = new Map<Endpoint, Set<Atom>>();
+  /** By address: the endpoints that have it, and atoms of sets that list it. */
+  readonly #owners = new Map<Address, Set<Endpoint>>();
+  readonly #listed = new Map<SetKey, readonly (readonly [Address, Atom])[]>();
+  readonly #byAddress = new Map<Address, Set<Atom>>();
+  #dirty = new Set<Address>();
+  #prefixesChanged = false;
+
+  constructor(node: string) {
+    this.#node = node;
+  }
+
+  /** What has changed: addresses whose atoms may be others now, and whether any prefix may. */
+  update(world: PolicyWorld, sets: WantedSets): Changes {
+    const before = this.#world;
+    this.#world = world;
+    this.#dirty = new Set();
+    this.#prefixesChanged = false;
+    const relabelled =
+      before === undefined || before.namespaces !== world.namespaces || before.accounts !== world.accounts;
+    if (relabelled) this.#forgetAll();
+    this.#updateEndpoints(relabelled ? [] : before.endpoints, world.endpoints);
+    if (sets !== this.#sets) this.#updateSets(sets);
+    this.#updateListed(before, world);
+    return { addresses: this.#dirty, prefixes: this.#prefixesChanged };
+  }
+
+  atomsOf(address: Address): Atom[] {
+    const found = new Set<Atom>(this.#byAddress.get(address));
+    for (const endpoint of this.#owners.get(address) ?? [])
+      for (const atom of this.#given.get(endpoint) ?? []) found.add(atom);
+    return [...found].sort((a, b) => a.id - b.id);
+  }
+
+  /** Of every set, and those that network sets give. */
+  *prefixes(): Generator<{
+    readonly atom: Atom;
+    readonly prefixes: readonly Prefix[];
+    readonly except: readonly Prefix[];
+  }> {
+    for (const [key, set] of this.#sets) {
+      if (set?.kind === 'prefixes')
+        yield { atom: this.#atom(key), prefixes: set.prefixes, except: set.except };
+    }
+    for (const [endpoint, atoms] of this.#given) {
+      if (endpoint.kind !== 'network-set') continue;
+      for (const atom of atoms) yield { atom, prefixes: endpoint.prefixes, except: [] };
+    }
+  }
+
+  #forgetAll(): void {
+    for (const address of this.#owners.keys()) this.#dirty.add(address);
+    this.#groups.clear();
+    this.#given.clear();
+    this.#owners.clear();
+    this.#sets = new Map([...this.#sets].filter(([, set]) => set !== undefined && isListed(set)));
+    this.#prefixesChanged = true;
+  }
+
+  #updateEndpoints(before: readonly Endpoint[], now: readonly Endpoint[]): void {
+    const same = new Set<Endpoint>();
+    // Mostly both are the same but for one: then only what differs at its place is looked at.
+    const gone = before.filter((endpoint, index) => endpoint !== now[index]);
+    const come = now.filter((endpoint, index) => endpoint !== before[index]);
+    const coming = new Set(come);
+    for (const endpoint of gone) {
+      if (coming.has(endpoint)) same.add(endpoint);
+      else this.#removeEndpoint(endpoint);
+    }
+    for (const endpoint of come) if (!same.has(endpoint)) this.#addEndpoint(endpoint);
+  }
+
+  #addEndpoint(endpoint: Endpoint): void {
+    const group = this.#group(endpoint);
+    group.members.add(endpoint);
+    const atoms = new Set<Atom>();
+    this.#given.set(endpoint, atoms);
+    const lookup = endpointLabels(this.#now(), endpoint);
+    for (const [key, ask] of group.asks)
+      if (ask === true || matchesSelector(ask, lookup)) atoms.add(this.#atom(key));
+    for (const atom of this.#plainAtoms(endpoint)) atoms.add(atom);
+    for (const address of addressesOf(endpoint)) addTo(this.#owners, address, endpoint);
+    this.#touch(endpoint);
+  }
+
+  #removeEndpoint(endpoint: Endpoint): void {
+    this.#touch(endpoint);
+    this.#group(endpoint).members.delete(endpoint);
+    this.#given.delete(endpoint);
+    for (const address of addressesOf(endpoint)) removeFrom(this.#owners, address, endpoint);
+  }
+
+  #touch(endpoint: Endpoint): void {
+    if (endpoint.kind === 'network-set') this.#prefixesChanged = true;
+    else for (const address of addressesOf(endpoint)) this.#dirty.add(address);
+  }
+
+  /** Atoms that no selector gives: being in the cluster, and ports by name. */
+  *#plainAtoms(endpoint: Endpoint): Generator<Atom> {
+    if (endpoint.kind === 'network-set') return;
+    const cluster = setKey(CLUSTER);
+    if (endpoint.kind === 'pod' && this.#sets.has(cluster)) yield this.#atom(cluster);
+    for (const { name, protocol, port } of endpoint.ports) {
+      const key = namedPortKey(name);
+      if (this.#sets.has(key) && WITH_PORTS.includes(protocol)) yield this.#atom(key, { protocol, port });
+    }
+  }
+
+  #updateSets(sets: WantedSets): void {
+    const before = this.#sets;
+    this.#sets = sets;
+    for (const [key, set] of before) if (!sets.has(key)) this.#removeSet(key, set);
+    const added = [...sets].filter(([key]) => !before.has(key));
+    for (const [key, set] of added) this.#addSet(key, set);
+    if (added.some(([key, set]) => set === undefined || key === setKey(CLUSTER))) this.#addPlainAtoms();
+  }
+
+  #addSet(key: SetKey, set: PeerSet | undefined): void {
+    if (set?.kind === 'prefixes') this.#prefixesChanged = true;
+    if (set?.kind !== 'endpoints') return;
+    for (const group of this.#groups.values()) this.#askGroup(key, set.selector, group);
+  }
+
+  #addPlainAtoms(): void {
+    for (const [endpoint, atoms] of this.#given) {
+      const size = atoms.size;
+      for (const atom of this.#plainAtoms(endpoint)) atoms.add(atom);
+      if (atoms.size !== size) this.#touch(endpoint);
+    }
+  }
+
+  #askGroup(key: SetKey, selector: Selector, group: Group): void {
+    const [sample] = group.members;
+    if (sample === undefined) return;
+    const ask = specialize(selector, isOfNamespace, endpointLabels(this.#now(), sample));
+    if (ask === false) return;
+    group.asks.set(key, ask);
+    const atom = this.#atom(key);
+    for (const endpoint of group.members) {
+      if (ask !== true && !matchesSelector(ask, endpointLabels(this.#now(), endpoint))) continue;
+      this.#given.get(endpoint)?.add(atom);
+      this.#touch(endpoint);
+    }
+  }
+
+  #removeSet(key: SetKey, set: PeerSet | undefined): void {
+    if (set?.kind === 'prefixes') this.#prefixesChanged = true;
+    for (const { asks } of this.#groups.values()) asks.delete(key);
+    for (const [endpoint, atoms] of this.#given) {
+      for (const atom of atoms) {
+        if (atom.set !== key) continue;
+        atoms.delete(atom);
+        this.#touch(endpoint);
+      }
+    }
+    for (const [name, atom] of this.#atoms) if (atom.set === key) this.#atoms.delete(name);
+  }
+
+  /** A group whose last member went may have asks of sets that came meanwhile missing: it begins anew. */
+  #group(endpoint: Endpoint): Group {
+    const name = `${endpoint.kind} ${endpoint.kind === 'host' ? '' : (endpoint.namespace ?? '-')}`;
+    const known = this.#groups.get(name);
+    if (known !== undefined && known.members.size > 0) return known;
+    const group: Group = { members: new Set(), asks: new Map() };
+    this.#groups.set(name, group);
+    const lookup = endpointLabels(this.#now(), endpoint);
+    for (const [key, set] of this.#sets) {
+      if (set?.kind !== 'endpoints') continue;
+      const ask = specialize(set.selector, isOfNamespace, lookup);
+      if (ask !== false) group.asks.set(key, ask);
+    }
+    return group;
+  }
+
+  #updateListed(before: PolicyWorld | undefined, world: PolicyWorld): void {
+    for (const key of this.#listed.keys()) if (!this.#sets.has(key)) this.#list(key, []);
+    for (const [key, set] of this.#sets) {
+      if (set === undefined || !isListed(set)) continue;
+      const isSame =
+        before !== undefined && SOURCES[set.kind].every((source) => before[source] === world[source]);
+      if (isSame && this.#listed.has(key)) continue;
+      const members = listAddresses(set, world, this.#node);
+      this.#list(
+        key,
+        members.map(([address, port]) => [address, this.#atom(key, port)] as const),
+      );
+    }
+  }
+
+  #list(key: SetKey, now: readonly (readonly [Address, Atom])[]): void {
+    for (const [address, atom] of this.#listed.get(key) ?? []) {
+      this.#dirty.add(address);
+      removeFrom(this.#byAddress, address, atom);
+    }
+    for (const [address, atom] of now) {
+      this.#dirty.add(address);
+      addTo(this.#byAddress, address, atom);
+    }
+    if (this.#sets.has(key)) this.#listed.set(key, now);
+    else this.#listed.delete(key);
+  }
+
+  #nextAtom = 1;
+
+  #atom(set: SetKey, port?: Atom['port']): Atom {
+    const name = port === undefined ? set : `${set} ${port.protocol} ${port.port}`;
+    const known = this.#atoms.get(name);
+    if (known !== undefined) return known;
+    const atom: Atom =
+      port === undefined ? { id: this.#nextAtom++, set } : { id: this.#nextAtom++, set, port };
+    this.#atoms.set(name, atom);
+    return atom;
+  }
+
+  #now(): PolicyWorld {
+    if (this.#world === undefined) throw new Error('no world yet');
+    return this.#world;
+  }
+}
+
+type Listed = Exclude<PeerSet, { kind: 'endpoints' | 'prefixes' }>;
+
+/** What lists of addresses are made from. */
+const SOURCES: Readonly<Record<Listed['kind'], readonly (keyof PolicyWorld)[]>> = {
+  nodes: ['nodes'],
+  entity: ['nodes'],
+  service: ['services'],
+  names: ['names'],
+};
+
+function isListed(set: PeerSet): set is Listed {
+  return set.kind !== 'endpoints' && set.kind !== 'prefixes';
+}
+
+/** As selectors see it: host-network pods have no address, network sets no single ones. */
+function addressesOf(endpoint: Endpoint): readonly Address[] {
+  if (endpoint.kind === 'network-set') return [];
+  return endpoint.kind === 'pod' && endpoint.hostNetwork ? [] : endpoint.addresses;
+}

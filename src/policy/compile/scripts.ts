@@ -1,0 +1,112 @@
+/** The scripts of all addresses of a node's pods. Pods that the same policies select in the same way share one. */
+import { type Direction, DIRECTIONS, type RuleBook } from '#model/policy.ts';
+import type { NetworkSet, Pod, PolicyWorld } from '#model/workload.ts';
+import { type Address, addressFamily, FAMILIES, type Family } from '#net/address.ts';
+import { policyName } from '../book.ts';
+import { type Script, type Selected, writeScript } from './lines.ts';
+import type { PodPolicies } from './selection.ts';
+
+export type ScriptOf = {
+  /** `egress4 10.0.0.1` */
+  readonly owner: string;
+  /** The same for as long as policies of the same names apply: what they say may change. */
+  readonly key: string;
+  readonly script: Script;
+};
+
+/** `content`: all that a script is made of; `key`: what tells one subject from another. */
+type About = {
+  readonly direction: Direction;
+  readonly tiers: readonly Selected[];
+  readonly content: string;
+  readonly key: string;
+};
+
+export class Scripts {
+  #policies: ReadonlyMap<Pod, PodPolicies> | undefined;
+  #profiles: RuleBook['profiles'] | undefined;
+  #world: PolicyWorld | undefined;
+  #written: readonly ScriptOf[] = [];
+  /** By all that a script is made of. */
+  #known = new Map<string, Script>();
+  /** Some script depends on where its own address is listed, so on the world. */
+  #looksAtWorld = false;
+  readonly #ids = new WeakMap<object, number>();
+  #nextId = 1;
+
+  /** The same value when nothing has changed. */
+  update(book: RuleBook, world: PolicyWorld, policies: ReadonlyMap<Pod, PodPolicies>): readonly ScriptOf[] {
+    const isSame = policies === this.#policies && book.profiles === this.#profiles;
+    if (isSame && (world === this.#world || !this.#looksAtWorld)) return this.#written;
+    this.#policies = policies;
+    this.#profiles = book.profiles;
+    this.#world = world;
+    this.#written = this.#write(book, world, policies);
+    return this.#written;
+  }
+
+  #write(book: RuleBook, world: PolicyWorld, policies: ReadonlyMap<Pod, PodPolicies>): ScriptOf[] {
+    const before = this.#known;
+    this.#known = new Map();
+    this.#looksAtWorld = false;
+    const networks = world.endpoints.filter((each): each is NetworkSet => each.kind === 'network-set');
+    const write = (pod: Pod, address: Address, about: About): ScriptOf[] => {
+      const { direction, tiers, content, key } = about;
+      const script =
+        this.#known.get(content) ??
+        before.get(content) ??
+        writeScript(book, world, { pod, address, networks }, { direction, tiers });
+      if (script === undefined) return [];
+      const owner = `${direction}${addressFamily(address)} ${address}`;
+      if (!script.looksAtWorld) {
+        this.#known.set(content, script);
+        return [{ owner, key, script }];
+      }
+      this.#looksAtWorld = true;
+      return [{ owner, key: `${key} ${address}`, script }];
+    };
+    return [...policies].flatMap(([pod, selected]) =>
+      DIRECTIONS.flatMap((direction) =>
+        this.#about(book, pod, [direction, selected[direction]]).flatMap(([family, about]) =>
+          pod.addresses
+            .filter((address) => addressFamily(address) === family)
+            .flatMap((address) => write(pod, address, about)),
+        ),
+      ),
+    );
+  }
+
+  /** By family; nothing where nothing applies. */
+  #about(
+    book: RuleBook,
+    pod: Pod,
+    [direction, tiers]: readonly [Direction, readonly Selected[]],
+  ): [Family, About][] {
+    if (tiers.length === 0 && pod.profiles === undefined) return [];
+    const { content, key } = this.#name(book, pod, tiers);
+    const ports = JSON.stringify(pod.ports);
+    return FAMILIES.map((family) => {
+      const text = (names: string): string => `${direction}${family} ${names} ${ports}`;
+      return [family, { direction, tiers, content: text(content), key: text(key) }];
+    });
+  }
+
+  #name(book: RuleBook, pod: Pod, tiers: readonly Selected[]): { key: string; content: string } {
+    const profiles = (pod.profiles ?? []).map((name) => `${name} ${this.#id(book.profiles.get(name))}`);
+    const suffix = pod.profiles === undefined ? '' : `profiles ${profiles.join()}`;
+    const ids = tiers.map(({ tier, policies }) => [tier, ...policies].map((each) => this.#id(each)).join());
+    const named = tiers.map(({ tier, policies }) => [tier.name, ...policies.map(policyName)].join());
+    return {
+      content: `${ids.join(';')} ${suffix}`,
+      key: `${named.join(';')} ${pod.profiles?.join() ?? '-'}`,
+    };
+  }
+
+  #id(thing: object | undefined): number {
+    if (thing === undefined) return 0;
+    const known = this.#ids.get(thing);
+    if (known !== undefined) return known;
+    this.#ids.set(thing, this.#nextId);
+    return this.#nextId++;
+  }
+}
