@@ -169,8 +169,17 @@ async function makePair(hand: Hand, pod: Pod, netns: Namespace): Promise<void> {
   node.ip(`route add ${address}/32 dev ${hostLink} scope link`);
 }
 
-/** The same by hand. `rules`: also with our nftables rules, to see what they take. */
-export async function makeByHand(ours: Side, rules: boolean): Promise<Side> {
+/**
+ * What nftables the hand-made path has. `masquerade`: one chain, as whoever masquerades needs, which brings connection
+ * tracking; `ours`: the rules of the other side.
+ */
+export type Rules = 'none' | 'masquerade' | 'ours';
+
+const MASQUERADE = `table ip hand { chain out { type nat hook postrouting priority srcnat;
+  ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade; } }`;
+
+/** The same by hand. */
+export async function makeByHand(ours: Side, rules: Rules): Promise<Side> {
   const undo = new AsyncDisposableStack();
   const keep = (netns: Namespace): Namespace => {
     undo.defer(() => netns.remove());
@@ -197,8 +206,8 @@ export async function makeByHand(ours: Side, rules: boolean): Promise<Side> {
         await makePair(hand, ours.pods[name], netns);
         pods[name] = { ...ours.pods[name], netns };
       }
-      if (!rules) continue;
-      const input = await ours.nodes[index].must(['nft', 'list', 'ruleset']);
+      if (rules === 'none') continue;
+      const input = rules === 'ours' ? await ours.nodes[index].must(['nft', 'list', 'ruleset']) : MASQUERADE;
       await hand.node.must(['nft', '-f', '-'], { input });
     }
     const side: Side = { nodes, pods: pods as Side['pods'], stop: () => undo.disposeAsync() };
