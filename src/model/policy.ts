@@ -105,7 +105,7 @@ export type Policy = {
   readonly kind: string;
   readonly name: string;
   readonly tier: string;
-  /** Ascending; Infinity is last; equal ones by kind, then name. */
+  /** Ascending; Infinity is last; equal ones by name without namespace, then namespace, then kind, as Calico has it. */
   readonly order: number;
   readonly subjects: Selector;
   /** What no rule of the tier decided meets the tier's default action, even if the policy has no rules there. */
@@ -129,6 +129,8 @@ export type Tier = {
 /** Rules that endpoints name one by one; asked after all tiers. */
 export type Profile = {
   readonly name: string;
+  /** Those that name it have these labels too, where they have none of their own: whoever makes the world sees to it. */
+  readonly labels?: Readonly<Record<string, string>>;
   readonly ingress: readonly Rule[];
   readonly egress: readonly Rule[];
 };

@@ -32,6 +32,7 @@ export type HostEndpoint = {
   readonly name: string;
   readonly labels: Labels;
   readonly node: string;
+  /** Empty where only addresses were told: each node puts in the one that has any of them. */
   readonly interface: string;
   readonly addresses: readonly Address[];
   readonly ports: readonly NamedPort[];

@@ -1,6 +1,6 @@
 /** Policies in the order in which they are asked. A RuleBook made here is sorted and whole: no policy lacks its tier. */
 import { Fault, type Problem } from '#model/fault.ts';
-import type { OrderedTier, Origin, Policy, Profile, RuleBook, Tier } from '#model/policy.ts';
+import type { OrderedTier, Origin, Policy, Profile, Rule, RuleBook, Tier } from '#model/policy.ts';
 
 /**
  * There without being written. Names and orders are Calico's, so that its tiers can be put between them: Kubernetes'
@@ -12,9 +12,17 @@ export const BUILT_IN_TIERS = [
   { name: 'kube-baseline', order: 10_000_000, defaultAction: 'pass' },
 ] as const satisfies readonly Tier[];
 
+const BUILT_IN = { source: 'built in', path: '' };
+const ALLOW: Rule = { action: 'allow', source: [], destination: [], traffic: [], origin: BUILT_IN };
+
+/** There without being written: what Calico gives to host endpoints that it makes itself. */
+export const BUILT_IN_PROFILES: readonly Profile[] = [
+  { name: 'projectcalico-default-allow', ingress: [ALLOW], egress: [ALLOW] },
+];
+
 export type BookParts = {
   readonly policies: readonly Policy[];
-  /** Beside the built-in ones; a tier of the same name replaces a built-in one. */
+  /** Beside the built-in ones; a tier or profile of the same name replaces a built-in one. */
   readonly tiers?: readonly Tier[];
   readonly profiles?: readonly Profile[];
 };
@@ -36,7 +44,7 @@ export function createBook({ policies, tiers = [], profiles = [] }: BookParts): 
   return {
     enforced: arrange(enforced),
     ...(staged.length === 0 ? {} : { pending: arrange(putInForce(enforced, staged)) }),
-    profiles: new Map(profiles.map((profile) => [profile.name, profile])),
+    profiles: new Map([...BUILT_IN_PROFILES, ...profiles].map((profile) => [profile.name, profile])),
   };
 }
 
@@ -76,7 +84,19 @@ function bookProblems(policies: readonly Policy[], tiers: ReadonlyMap<string, Ti
 }
 
 function comparePolicies(a: Policy, b: Policy): number {
-  return compareOrders(a, b) || compareTexts(a.kind, b.kind) || compareTexts(a.name, b.name);
+  const [[nameA, spaceA], [nameB, spaceB]] = [nameParts(a), nameParts(b)];
+  return (
+    compareOrders(a, b) ||
+    compareTexts(nameA, nameB) ||
+    compareTexts(spaceA, spaceB) ||
+    compareTexts(a.kind, b.kind)
+  );
+}
+
+/** The name without its namespace, and that. */
+function nameParts({ name }: Policy): [name: string, namespace: string] {
+  const slash = name.indexOf('/');
+  return [name.slice(slash + 1), name.slice(0, Math.max(slash, 0))];
 }
 
 /** Infinity minus itself is no number. */

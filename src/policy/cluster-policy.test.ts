@@ -4,7 +4,7 @@ import { describe, test } from 'node:test';
 import { address } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
-import { parsePolicies } from './frontends/index.ts';
+import { parseObjects } from './frontends/index.ts';
 import { makeFlow, makeWorld } from './testing/world.ts';
 
 const WORLD = makeWorld({
@@ -42,7 +42,7 @@ const from = (action: string, peer = ALL, more = ''): string => `{action: ${acti
 const to = (action: string, peer = ALL, more = ''): string => `{action: ${action}, to: [${peer}]${more}}`;
 
 function ask(text: string, from: string, to: string, kind = 'tcp/80'): 'allow' | 'deny' {
-  const { policies, problems } = parsePolicies('test', text, { domainNames: true });
+  const { policies, problems } = parseObjects('test', text, { domainNames: true });
   assert.deepEqual(problems, []);
   return evaluate(createBook({ policies }), WORLD, makeFlow(WORLD, [from, to], kind)).action;
 }
@@ -218,7 +218,7 @@ describe('ports', () => {
 });
 
 test('names: objects and rules are called by them in trails', () => {
-  const { policies } = parsePolicies(
+  const { policies } = parseObjects(
     'f.yaml',
     cnp('Admin', 7, { ingress: `{name: no dev, ${from('Deny').slice(1)}` }),
   );

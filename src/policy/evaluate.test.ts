@@ -73,7 +73,7 @@ test('a tier denies by default what its policies isolate and do not decide', () 
   assert.deepEqual(outcomes([others]), [], 'selects nobody');
 });
 
-test('tiers by order then name, policies by order then kind then name, rules as written', () => {
+test('tiers by order then name, policies by order then name then namespace then kind, rules as written', () => {
   const allow = makeRule('allow');
   const tiers = [
     TIER,
@@ -85,19 +85,19 @@ test('tiers by order then name, policies by order then kind then name, rules as 
     makePolicy({ name: 'x', tier: 'last', ingress: [makeRule('deny')] }),
     makePolicy({ name: 'y', tier: 'also-last', ingress: [makeRule('pass')] }),
     makePolicy({ name: 'c', tier: 'team', ingress: [NEVER, makeRule('pass')] }),
+    makePolicy({ name: 'x/b', tier: 'team', order: 5, ingress: [NEVER] }),
+    makePolicy({ name: 'b', tier: 'team', kind: 'Z', order: 5, ingress: [NEVER] }),
     makePolicy({ name: 'b', tier: 'team', order: 5, ingress: [NEVER] }),
-    makePolicy({ name: 'a', tier: 'team', kind: 'Z', order: 5, ingress: [NEVER] }),
+    makePolicy({ name: 'z/a', tier: 'team', order: 5, ingress: [NEVER] }),
     makePolicy({ name: 'z', tier: 'early', order: 99, ingress: [makeRule('pass'), allow] }),
   ];
   const names = createBook({ policies, tiers }).enforced.flatMap((each) =>
-    each.policies.map(({ name }) => name),
+    each.policies.map(({ kind, name }) => (kind === 'Z' ? `Z ${name}` : name)),
   );
-  assert.deepEqual(names, ['z', 'b', 'a', 'c', 'y', 'x']);
+  assert.deepEqual(names, ['z', 'z/a', 'b', 'Z b', 'x/b', 'c', 'y', 'x']);
   assert.deepEqual(outcomes(policies, tiers), [
     'early pass',
-    'team no match',
-    'team no match',
-    'team no match',
+    ...Array.from({ length: 5 }, () => 'team no match'),
     'team pass',
     'also-last pass',
     'last deny',

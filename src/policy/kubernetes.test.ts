@@ -7,7 +7,7 @@ import { describe, test } from 'node:test';
 import { address, FAMILIES } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
-import { parsePolicies } from './frontends/index.ts';
+import { parseObjects } from './frontends/index.ts';
 import { makeFlow, makeWorld, type WorldSketch } from './testing/world.ts';
 
 /** The documentation's example, and the others it shows. */
@@ -71,7 +71,7 @@ const WORLD = makeWorld(SKETCH);
 
 /** Verdicts under these policies. */
 function under(...texts: readonly string[]) {
-  const { policies, problems } = parsePolicies('test', texts.join('---\n'));
+  const { policies, problems } = parseObjects('test', texts.join('---\n'));
   assert.deepEqual(problems, []);
   const book = createBook({ policies });
   const ask = (from: string, to: string, kind: string) =>

@@ -9,7 +9,7 @@ import { addressFamily } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
 import { manifestOf } from './frontends/manifest.ts';
-import { parsePolicy } from './frontends/index.ts';
+import { parseObject } from './frontends/index.ts';
 import { flows, type Json, policySets, worlds } from './testing/manifests.ts';
 import { oracle } from './testing/oracle.ts';
 
@@ -25,7 +25,7 @@ const cases = worlds.chain((world) =>
 );
 
 function bookOf(manifests: readonly Json[]): RuleBook {
-  const parsed = manifests.map((value, index) => parsePolicy(manifestOf(`m${index}`, value)));
+  const parsed = manifests.map((value, index) => parseObject(manifestOf(`m${index}`, value)));
   assert.deepEqual(
     parsed.flatMap(({ problems }) => problems),
     [],

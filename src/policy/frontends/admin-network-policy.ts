@@ -53,19 +53,21 @@ const admin = z.strictObject({
 export const adminNetworkPolicy = defineFrontend(ADMIN, {
   schema: objectOf(ADMIN, admin),
   inspect: refuseNames,
-  translate: ({ metadata: { name }, spec }, context) => [
-    clusterPolicy(
-      {
-        kind: ADMIN.kind,
-        name,
-        tier: 'kube-admin',
-        order: spec.priority,
-        subject: spec.subject,
-        ...readRules(spec),
-      },
-      context,
-    ),
-  ],
+  translate: ({ metadata: { name }, spec }, context) => ({
+    policies: [
+      clusterPolicy(
+        {
+          kind: ADMIN.kind,
+          name,
+          tier: 'kube-admin',
+          order: spec.priority,
+          subject: spec.subject,
+          ...readRules(spec),
+        },
+        context,
+      ),
+    ],
+  }),
 });
 
 const BASELINE = {
@@ -82,19 +84,21 @@ export const baselineAdminNetworkPolicy = defineFrontend(BASELINE, {
     const isDefault = isFields(metadata) && metadata['name'] === 'default';
     if (!isDefault) refuse(['metadata', 'name'], 'must be default: there is only one');
   },
-  translate: ({ metadata: { name }, spec }, context) => [
-    clusterPolicy(
-      {
-        kind: BASELINE.kind,
-        name,
-        tier: 'kube-baseline',
-        order: Infinity,
-        subject: spec.subject,
-        ...readRules(spec),
-      },
-      context,
-    ),
-  ],
+  translate: ({ metadata: { name }, spec }, context) => ({
+    policies: [
+      clusterPolicy(
+        {
+          kind: BASELINE.kind,
+          name,
+          tier: 'kube-baseline',
+          order: Infinity,
+          subject: spec.subject,
+          ...readRules(spec),
+        },
+        context,
+      ),
+    ],
+  }),
 });
 
 type Rules = Pick<z.output<typeof admin>, 'ingress' | 'egress'>;

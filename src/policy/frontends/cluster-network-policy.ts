@@ -55,20 +55,22 @@ const HEAD = { apiVersion: `${API_GROUP}/v1alpha2`, kind: 'ClusterNetworkPolicy'
 export const clusterNetworkPolicy = defineFrontend(HEAD, {
   schema: objectOf(HEAD, spec),
   inspect: refuseNames,
-  translate: ({ metadata: { name }, spec }, context) => [
-    clusterPolicy(
-      {
-        kind: HEAD.kind,
-        name,
-        tier: spec.tier === 'Admin' ? 'kube-admin' : 'kube-baseline',
-        order: spec.priority,
-        subject: spec.subject,
-        ingress: (spec.ingress ?? []).map(({ from, ...rule }) => readRule(rule, from)),
-        egress: (spec.egress ?? []).map(({ to, ...rule }) => readRule(rule, to)),
-      },
-      context,
-    ),
-  ],
+  translate: ({ metadata: { name }, spec }, context) => ({
+    policies: [
+      clusterPolicy(
+        {
+          kind: HEAD.kind,
+          name,
+          tier: spec.tier === 'Admin' ? 'kube-admin' : 'kube-baseline',
+          order: spec.priority,
+          subject: spec.subject,
+          ingress: (spec.ingress ?? []).map(({ from, ...rule }) => readRule(rule, from)),
+          egress: (spec.egress ?? []).map(({ to, ...rule }) => readRule(rule, to)),
+        },
+        context,
+      ),
+    ],
+  }),
 });
 
 type CommonRule = Omit<z.output<typeof ingressRule>, 'from'>;

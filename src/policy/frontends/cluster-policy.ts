@@ -30,7 +30,7 @@ const podPeers = { namespaces: labelSelector.nullish(), pods: pods.nullish() };
 /** Of subjects and of ingress peers alike. */
 export const podPeer = oneOf(podPeers);
 
-const domainName = z
+export const domainName = z
   .string()
   .regex(
     /^(?=.{1,255}$)(\*\.)?([a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.)+[a-zA-Z0-9]([-a-zA-Z0-9_]*[a-zA-Z0-9])?\.?$/,
@@ -170,7 +170,7 @@ function peerSet(peer: Peer): PeerSet {
 }
 
 /** Names differ neither by case nor by the dot of the root. */
-function canonicalName(name: string): string {
+export function canonicalName(name: string): string {
   return name.toLowerCase().replace(/\.$/, '');
 }
 

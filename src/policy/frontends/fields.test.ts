@@ -4,6 +4,7 @@ import { globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { test } from 'node:test';
 import { z } from 'zod';
+import { ruleFields } from './calico-rule.ts';
 import { FRONTENDS } from './index.ts';
 import { labelSelector } from './shapes.ts';
 
@@ -27,13 +28,15 @@ function tablesOf(text: string): Map<string, Row[]> {
   return tables;
 }
 
-/** Paths of all fields, lists written as `[]`; label selectors have a table of their own. */
+/** Paths of all fields, lists written as `[]`; label selectors and Calico's rules have tables of their own. */
 function fieldsOf(schema: z.core.$ZodType, path: string): string[] {
   if (schema === labelSelector && path !== '') return [path];
   if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable)
     return fieldsOf(schema.def.innerType, path);
   if (schema instanceof z.ZodArray) return fieldsOf(schema.element, `${path}[]`);
   if (!(schema instanceof z.ZodObject)) return [path];
+  // Checks make copies of a schema, which keep the schemas of the fields.
+  if (schema.shape['notICMP'] === ruleFields.shape.notICMP && path !== '') return [path];
   const inner = Object.entries(schema.shape as z.ZodRawShape).flatMap(([key, field]) =>
     fieldsOf(field, path === '' ? key : `${path}.${key}`),
   );
@@ -42,9 +45,9 @@ function fieldsOf(schema: z.core.$ZodType, path: string): string[] {
 
 const tables = tablesOf(DOCUMENT);
 
-for (const { kind, schema } of FRONTENDS) {
-  test(`docs/policy-fields.md tells of every field of ${kind} and no other`, () => {
-    const rows = tables.get(kind)?.map(({ field }) => field) ?? [];
+for (const { title, apiVersion, schema } of FRONTENDS) {
+  test(`docs/policy-fields.md tells of every field of ${title} (${apiVersion}) and no other`, () => {
+    const rows = tables.get(title)?.map(({ field }) => field) ?? [];
     assert.deepEqual(
       rows.toSorted(),
       fieldsOf(schema, '')
@@ -56,7 +59,7 @@ for (const { kind, schema } of FRONTENDS) {
 
 const isCommon = (field: string): boolean => /^(?:apiVersion|kind|status|metadata\..*)$/.test(field);
 
-test('docs/policy-fields.md tells of what all objects and all label selectors have', () => {
+test('docs/policy-fields.md tells of what all objects, all label selectors and all of Calico’s rules have', () => {
   const common = new Set(FRONTENDS.flatMap(({ schema }) => fieldsOf(schema, '').filter(isCommon)));
   assert.deepEqual(
     tables
@@ -65,13 +68,13 @@ test('docs/policy-fields.md tells of what all objects and all label selectors ha
       .toSorted(),
     [...common].toSorted(),
   );
-  assert.deepEqual(
-    tables
-      .get('selectors')
-      ?.map(({ field }) => field)
-      .toSorted(),
-    fieldsOf(labelSelector, '').toSorted(),
-  );
+  for (const [heading, schema] of [
+    ['selectors', labelSelector],
+    ['rules', ruleFields],
+  ] as const) {
+    const rows = tables.get(heading)?.map(({ field }) => field) ?? [];
+    assert.deepEqual(rows.toSorted(), fieldsOf(schema, '').toSorted());
+  }
 });
 
 test('docs/policy-fields.md names tests that are there', () => {

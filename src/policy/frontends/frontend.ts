@@ -1,10 +1,11 @@
 /**
- * A frontend translates one kind of object to policies. What it is given is either understood to the last field or
+ * A frontend translates one kind of object to policies, or to what policies are about. What it is given is either understood to the last field or
  * answered with everything that is wrong, each at its path; nothing in between.
  */
 import type { z } from 'zod';
 import type { Problem } from '#model/fault.ts';
-import type { Origin, Policy } from '#model/policy.ts';
+import type { Origin, Policy, Profile, Tier } from '#model/policy.ts';
+import type { HostEndpoint, NetworkSet } from '#model/workload.ts';
 import { formatOrigin } from '../book.ts';
 import { type Manifest, originOf, type Path } from './manifest.ts';
 import { type Fields, isFields } from './shapes.ts';
@@ -14,9 +15,18 @@ export type FrontendOptions = {
   readonly domainNames: boolean;
 };
 
-export type Parsed = {
-  /** None when there are problems. */
+/** What manifests tell of. Pods, namespaces and the like come from elsewhere. */
+export type Objects = {
   readonly policies: readonly Policy[];
+  readonly tiers: readonly Tier[];
+  readonly profiles: readonly Profile[];
+  readonly endpoints: readonly (HostEndpoint | NetworkSet)[];
+};
+
+export const NO_OBJECTS: Objects = { policies: [], tiers: [], profiles: [], endpoints: [] };
+
+/** Of an object with problems there is nothing but these. */
+export type Parsed = Objects & {
   readonly problems: readonly Problem[];
   /** What is valid but probably not meant. */
   readonly warnings: readonly Problem[];
@@ -25,6 +35,8 @@ export type Parsed = {
 export type Frontend = {
   readonly apiVersion: string;
   readonly kind: string;
+  /** What readers call the kind, as others may have the same. */
+  readonly title: string;
   /** Of the whole object, for docs/policy-fields.md. */
   readonly schema: z.ZodType;
   readonly parse: (manifest: Manifest, options: FrontendOptions) => Parsed;
@@ -40,13 +52,13 @@ export type Context = {
 
 export type Definition<S extends z.ZodType> = {
   readonly schema: S;
-  readonly translate: (object: z.output<S>, context: Context) => readonly Policy[];
+  readonly translate: (object: z.output<S>, context: Context) => Partial<Objects>;
   /** What a schema cannot see, asked of the raw object whatever the schema says. */
   readonly inspect?: (object: Fields, context: Context) => void;
 };
 
 export function defineFrontend<S extends z.ZodType>(
-  head: { readonly apiVersion: string; readonly kind: string },
+  head: { readonly apiVersion: string; readonly kind: string; readonly title?: string },
   { schema, translate, inspect }: Definition<S>,
 ): Frontend {
   const parse: Frontend['parse'] = (manifest, options) => {
@@ -62,10 +74,10 @@ export function defineFrontend<S extends z.ZodType>(
     const read = schema.safeParse(manifest.value, { reportInput: true });
     if (!read.success) problems.push(...read.error.issues.flatMap((issue) => describe(manifest, issue)));
     for (const path of hiddenKeys(manifest.value)) context.refuse(path, 'must not be a key');
-    const policies = read.success && problems.length === 0 ? translate(read.data, context) : [];
-    return { policies, problems, warnings };
+    const found = read.success && problems.length === 0 ? translate(read.data, context) : {};
+    return { ...NO_OBJECTS, ...found, problems, warnings };
   };
-  return { apiVersion: head.apiVersion, kind: head.kind, schema, parse };
+  return { apiVersion: head.apiVersion, kind: head.kind, title: head.title ?? head.kind, schema, parse };
 }
 
 export function problemAt(manifest: Manifest, path: Path, message: string): Problem {
@@ -107,6 +119,7 @@ const KINDS: Readonly<Record<string, string>> = {
   array: 'a list',
   string: 'text',
   number: 'a number',
+  boolean: 'true or false',
 };
 
 function sentence(issue: z.core.$ZodIssue): string {

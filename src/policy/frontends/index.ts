@@ -1,8 +1,10 @@
-/** The kinds of policy that there are, and texts with objects of any of them. */
+/** The kinds of object that there are, and texts with objects of any of them. */
 import type { Problem } from '#model/fault.ts';
 import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-policy.ts';
+import { calicoObjects } from './calico-objects.ts';
+import { calicoPolicies } from './calico-policy.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
-import { type Frontend, type FrontendOptions, type Parsed, problemAt } from './frontend.ts';
+import { type Frontend, type FrontendOptions, NO_OBJECTS, type Parsed, problemAt } from './frontend.ts';
 import { type Manifest, readManifests } from './manifest.ts';
 import { networkPolicy } from './network-policy.ts';
 import { isFields } from './shapes.ts';
@@ -12,24 +14,29 @@ export const FRONTENDS: readonly Frontend[] = [
   clusterNetworkPolicy,
   adminNetworkPolicy,
   baselineAdminNetworkPolicy,
+  ...calicoPolicies,
+  ...calicoObjects,
 ];
 
 const DEFAULTS: FrontendOptions = { domainNames: false };
 
-/** One object. Never throws: what is wrong with it is told in `problems`, and then it has no policies. */
-export function parsePolicy(manifest: Manifest, options: FrontendOptions = DEFAULTS): Parsed {
+/** One object. Never throws: what is wrong with it is told in `problems`, and then there is nothing else of it. */
+export function parseObject(manifest: Manifest, options: FrontendOptions = DEFAULTS): Parsed {
   const { apiVersion, kind } = isFields(manifest.value) ? manifest.value : {};
   const frontend = FRONTENDS.find((each) => each.kind === kind && each.apiVersion === apiVersion);
   if (frontend !== undefined) return frontend.parse(manifest, options);
-  return { policies: [], warnings: [], problems: [unknownKind(manifest, kind)] };
+  return { ...NO_OBJECTS, warnings: [], problems: [unknownKind(manifest, kind)] };
 }
 
-/** All objects of a YAML text, each by itself: those that are right give policies whatever is wrong with others. */
-export function parsePolicies(source: string, text: string, options: FrontendOptions = DEFAULTS): Parsed {
+/** All objects of a YAML text, each by itself: those that are right are there whatever is wrong with others. */
+export function parseObjects(source: string, text: string, options: FrontendOptions = DEFAULTS): Parsed {
   const { manifests, problems } = readManifests(source, text);
-  const parsed = manifests.map((manifest) => parsePolicy(manifest, options));
+  const parsed = manifests.map((manifest) => parseObject(manifest, options));
   return {
     policies: parsed.flatMap((each) => each.policies),
+    tiers: parsed.flatMap((each) => each.tiers),
+    profiles: parsed.flatMap((each) => each.profiles),
+    endpoints: parsed.flatMap((each) => each.endpoints),
     problems: [...problems, ...parsed.flatMap((each) => each.problems)],
     warnings: parsed.flatMap((each) => each.warnings),
   };
@@ -42,6 +49,9 @@ function unknownKind(manifest: Manifest, kind: unknown): Problem {
     return problemAt(manifest, ['apiVersion'], `must be ${versions.join(' or ')} for this kind`);
   }
   const given = typeof kind === 'string' ? `, not ${kind}` : '';
-  const known = FRONTENDS.map((each) => each.kind).join(', ');
+  const known = [...new Set(FRONTENDS.map((each) => each.kind))].join(', ');
   return problemAt(manifest, ['kind'], `must be one of ${known}${given}`);
 }
+
+/** The names that these had when all kinds were policies. */
+export { parseObject as parsePolicy, parseObjects as parsePolicies };

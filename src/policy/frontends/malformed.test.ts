@@ -10,7 +10,7 @@ import {
   type Json,
   networkPolicies,
 } from '../testing/manifests.ts';
-import { parsePolicies, parsePolicy } from './index.ts';
+import { parseObjects, parseObject } from './index.ts';
 import { manifestOf, MAX_TEXT } from './manifest.ts';
 
 const NP = 'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n';
@@ -57,7 +57,7 @@ test('5,000 manifests with something wrong in them: each has its problem told, a
           ? { ...old, '!': junk }
           : junk,
       );
-      const { policies, problems } = parsePolicy(manifestOf('s', wrong));
+      const { policies, problems } = parseObject(manifestOf('s', wrong));
       assert.deepEqual(policies, []);
       const at = `s ${path.join('.')}`.trim();
       const isTold = problems.some(
@@ -104,7 +104,7 @@ test('5,000 texts that were cut, overwritten or shuffled: an answer for each, at
       const start = Math.floor(at * text.length);
       const broken = text.slice(0, start) + piece + text.slice(start + length);
       const began = performance.now();
-      const { problems } = parsePolicies('file.yaml', broken);
+      const { problems } = parseObjects('file.yaml', broken);
       slowest = Math.max(slowest, performance.now() - began);
       if (problems.length > 0) refused += 1;
       for (const { path, message } of problems) {
@@ -137,7 +137,7 @@ const MONSTERS: Readonly<Record<string, string>> = {
 for (const [name, text] of Object.entries(MONSTERS)) {
   test(`answered: ${name}`, () => {
     const began = performance.now();
-    const { problems } = parsePolicies('m.yaml', text);
+    const { problems } = parseObjects('m.yaml', text);
     const isHarmless = name === 'an alias of what it is in';
     assert.ok(isHarmless || problems.length > 0);
     assert.ok(performance.now() - began < 60_000);

@@ -69,7 +69,8 @@ type Port = z.output<typeof port>;
 const peers = z.array(peer).nullish();
 const ports = z.array(port).nullish();
 
-const spec = z.strictObject({
+/** Of StagedKubernetesNetworkPolicy too. */
+export const specFields = {
   podSelector: labelSelector.nullish(),
   policyTypes: z
     .array(z.enum(['Ingress', 'Egress']))
@@ -77,22 +78,28 @@ const spec = z.strictObject({
     .nullish(),
   ingress: z.array(z.strictObject({ from: peers, ports })).nullish(),
   egress: z.array(z.strictObject({ to: peers, ports })).nullish(),
-});
+};
+const spec = z.strictObject(specFields);
 type Spec = z.output<typeof spec>;
 
 const HEAD = { apiVersion: 'networking.k8s.io/v1', kind: 'NetworkPolicy', namespaced: true };
 
 const object = objectOf(HEAD, spec);
 
-export const networkPolicy = defineFrontend(HEAD, { schema: object, translate });
+export const networkPolicy = defineFrontend(HEAD, {
+  schema: object,
+  translate: ({ metadata, spec }, context) => ({
+    policies: [translatePolicy(metadata.namespace ?? 'default', metadata.name, spec, context)],
+  }),
+});
 
-function translate({ metadata, spec }: z.output<typeof object>, context: Context): Policy[] {
-  const namespace = metadata.namespace ?? 'default';
+/** Of what stands in `spec`. */
+export function translatePolicy(namespace: string, name: string, spec: Spec, context: Context): Policy {
   const isolates = isolatedDirections(spec);
   warnOfDeadRules(spec, isolates, context);
-  const policy: Policy = {
+  return {
     kind: HEAD.kind,
-    name: `${namespace}/${metadata.name}`,
+    name: `${namespace}/${name}`,
     tier: 'default',
     order: ORDER,
     subjects: podsOf(factIs('namespace', namespace), fromLabelSelector(spec.podSelector ?? {}, 'own')),
@@ -102,7 +109,6 @@ function translate({ metadata, spec }: z.output<typeof object>, context: Context
     host: 'local',
     origin: context.origin([]),
   };
-  return [policy];
 }
 
 /** policyTypes, or if empty: Ingress always, Egress if there are rules for it. */

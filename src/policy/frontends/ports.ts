@@ -1,5 +1,5 @@
 /** Lists of ports as sets of traffic, in one canonical form: one set per protocol, ranges sorted and merged. */
-import { type Clause, type PortRange, PROTOCOL, type TrafficSet } from '#model/policy.ts';
+import { type Clause, type End, type PortRange, PROTOCOL, type TrafficSet } from '#model/policy.ts';
 
 export const PROTOCOLS = { TCP: PROTOCOL.tcp, UDP: PROTOCOL.udp, SCTP: PROTOCOL.sctp } as const;
 export type ProtocolName = keyof typeof PROTOCOLS;
@@ -9,17 +9,18 @@ export type PortLine = { readonly protocol?: number; readonly name?: string; rea
 
 /** No lines: all traffic, and no clause. */
 export function destinationPorts(lines: readonly PortLine[]): Clause<TrafficSet>[] {
-  if (lines.length === 0) return [];
-  const sets = [...Map.groupBy(lines, ({ protocol }) => protocol)]
-    .sort(([a = 0], [b = 0]) => a - b)
-    .flatMap(([protocol, group]) => setsOf(protocol, group));
-  return [{ anyOf: sets }];
+  return lines.length === 0 ? [] : [{ anyOf: portSets(lines, 'destination') }];
 }
 
-function setsOf(protocol: number | undefined, lines: readonly PortLine[]): TrafficSet[] {
+export function portSets(lines: readonly PortLine[], end: End): TrafficSet[] {
+  return [...Map.groupBy(lines, ({ protocol }) => protocol)]
+    .sort(([a = 0], [b = 0]) => a - b)
+    .flatMap(([protocol, group]) => setsOf(protocol, group, end));
+}
+
+function setsOf(protocol: number | undefined, lines: readonly PortLine[], end: End): TrafficSet[] {
   const isWhole = lines.some(({ name, range }) => name === undefined && range === undefined);
   if (protocol !== undefined && isWhole) return [{ kind: 'protocol', protocol }];
-  const end = 'destination';
   const only = protocol === undefined ? {} : { protocol };
   const ranges = mergeRanges(lines.flatMap(({ range }) => range ?? []));
   const names = [...new Set(lines.flatMap(({ name }) => name ?? []))].sort();

@@ -1,10 +1,10 @@
 /** What is refused, with everything that is wrong at its place. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { parsePolicies } from './index.ts';
+import { parseObjects } from './index.ts';
 
 const problems = (text: string): string[] =>
-  parsePolicies('f.yaml', text).problems.map(({ path, message }) => `${path}: ${message}`);
+  parseObjects('f.yaml', text).problems.map(({ path, message }) => `${path}: ${message}`);
 
 const NP = 'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n';
 const HEADS: Readonly<Record<string, string>> = {
@@ -37,7 +37,7 @@ kind: Pod
     'f.yaml:12 spec.ingress.0.ports.0.prot: unknown field',
     'f.yaml:12 spec.ingress.0.ports.0.endPort: must be at least port, 80',
     'f.yaml:13 spec.egres: unknown field',
-    'f.yaml:15 kind: must be one of NetworkPolicy, ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy, not Pod',
+    'f.yaml:15 kind: must be one of NetworkPolicy, ClusterNetworkPolicy, AdminNetworkPolicy, BaselineAdminNetworkPolicy, GlobalNetworkPolicy, StagedNetworkPolicy, StagedGlobalNetworkPolicy, StagedKubernetesNetworkPolicy, Tier, Profile, NetworkSet, GlobalNetworkSet, HostEndpoint, not Pod',
   ]);
 });
 
@@ -268,7 +268,7 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
 for (const [kind, spec, expected] of REFUSED) {
   test(`refused: ${kind} {${spec.slice(0, 160)}}`, () => {
     const text = `${HEADS[kind]}spec: {${spec}}\n`;
-    assert.deepEqual(parsePolicies('f.yaml', text).policies, []);
+    assert.deepEqual(parseObjects('f.yaml', text).policies, []);
     const found = problems(text);
     assert.ok(
       found.some((each) => each.startsWith(`f.yaml:4 ${expected}`)),
@@ -290,7 +290,7 @@ test('refused: what is wrong with metadata and heads', () => {
     'f.yaml:3 metadata.labels.a: must be text; numbers, true and false need quotes',
   ]);
   assert.deepEqual(of('kind: NetworkPolicy\napiVersion: v1'), [
-    'f.yaml:2 apiVersion: must be networking.k8s.io/v1 for this kind',
+    'f.yaml:2 apiVersion: must be networking.k8s.io/v1 or projectcalico.org/v3 or crd.projectcalico.org/v1 for this kind',
   ]);
   assert.match(
     of(HEADS['cnp']?.replace('name: a', 'name: a, namespace: b') ?? '').join('\n'),
@@ -311,7 +311,7 @@ test('what the cluster writes is accepted and not read', () => {
 
 test('an object that is wrong takes no other with it, and has no policy itself', () => {
   const good = `${NP}spec: {podSelector: {}}\n`;
-  const { policies, problems } = parsePolicies(
+  const { policies, problems } = parseObjects(
     'f',
     [good, `${NP}spec: {podSelector: {}, x: 1}\n`, good].join('---\n'),
   );
@@ -319,8 +319,8 @@ test('an object that is wrong takes no other with it, and has no policy itself',
 });
 
 test('rules that policyTypes switches off are warned of', () => {
-  assert.deepEqual(parsePolicies('f', `${NP}spec: {ingress: [{}], egress: [{}]}\n`).warnings, []);
-  const { policies, warnings } = parsePolicies(
+  assert.deepEqual(parseObjects('f', `${NP}spec: {ingress: [{}], egress: [{}]}\n`).warnings, []);
+  const { policies, warnings } = parseObjects(
     'f',
     `${NP}spec: {podSelector: {}, policyTypes: [Ingress], egress: [{}]}\n`,
   );

@@ -107,7 +107,9 @@ export const labelSelector = z.strictObject({
 });
 export type LabelSelector = z.infer<typeof labelSelector>;
 
-const texts = z.record(z.string(), z.string('must be text; numbers, true and false need quotes')).nullish();
+export const texts = z
+  .record(z.string(), z.string('must be text; numbers, true and false need quotes'))
+  .nullish();
 
 /** What the cluster writes for itself. */
 const BOOKKEEPING = [
@@ -124,13 +126,14 @@ const BOOKKEEPING = [
   'managedFields',
 ];
 
-/** Only name and namespace are read; labels and annotations of policies are for people. */
+export const dnsLabel = z
+  .string()
+  .regex(/^(?=.{1,63}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/, 'must be a DNS label in lower case');
+
+/** Of policies, only name and namespace are read; labels and annotations are for people. */
 const metadata = z.strictObject({
   name: z.string().regex(SUBDOMAIN, 'must be a DNS name in lower case'),
-  namespace: z
-    .string()
-    .regex(/^(?=.{1,63}$)[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/, 'must be a DNS label in lower case')
-    .nullish(),
+  namespace: dnsLabel.nullish(),
   labels: texts,
   annotations: texts,
   ...Object.fromEntries(BOOKKEEPING.map((name) => [name, z.unknown().optional()])),

@@ -107,14 +107,20 @@ function test(
   [key = '', words = '', written = '']: readonly (string | undefined)[],
 ): boolean {
   const label = labels[key];
-  const op = words.replaceAll(/\s/g, '');
   const values = [...written.matchAll(/'([^']*)'|"([^"]*)"/g)].map(([, a, b]) => a ?? b ?? '');
-  const [value = ''] = values;
-  if (op === '!=' || op === 'notin') return label === undefined || !values.includes(label);
-  if (label === undefined) return false;
-  if (op === '==' || op === 'in') return values.includes(label);
-  if (op === 'contains') return label.indexOf(value) >= 0;
-  return op === 'startswith' ? label.indexOf(value) === 0 : `${label}\n`.indexOf(`${value}\n`) >= 0;
+  const isThere = label !== undefined;
+  const isIn = isThere && values.includes(label);
+  const found = `${label}\n`.indexOf(`${values[0]}`);
+  const answers: Readonly<Record<string, boolean>> = {
+    '==': isIn,
+    in: isIn,
+    '!=': !isIn,
+    notin: !isIn,
+    contains: isThere && found >= 0,
+    startswith: isThere && found === 0,
+    endswith: isThere && `${label}\n`.indexOf(`${values[0]}\n`) >= 0,
+  };
+  return answers[words.replaceAll(/\s/g, '')] ?? false;
 }
 
 /** Selectors of these labels and values. */

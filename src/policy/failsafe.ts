@@ -1,0 +1,17 @@
+/**
+ * Ports of hosts that stay open whatever a host endpoint's policies say, where nothing else is set: SSH, DHCP, DNS, BGP,
+ * etcd, Typha and the API server (Calico's FelixConfiguration: failsafeInboundHostPorts, failsafeOutboundHostPorts).
+ */
+import { PROTOCOL } from '#model/policy.ts';
+import type { Failsafe, PolicyWorld } from '#model/workload.ts';
+
+function open(protocol: number, ...ports: readonly number[]): Failsafe[] {
+  return ports.map((port) => ({ protocol, ports: { from: port, to: port } }));
+}
+
+const CONTROL = [179, 2379, 2380, 5473, 6443, 6666, 6667];
+
+export const DEFAULT_FAILSAFE: PolicyWorld['failsafe'] = {
+  ingress: [...open(PROTOCOL.tcp, 22), ...open(PROTOCOL.udp, 68), ...open(PROTOCOL.tcp, ...CONTROL)],
+  egress: [...open(PROTOCOL.udp, 53, 67), ...open(PROTOCOL.tcp, ...CONTROL)],
+};
