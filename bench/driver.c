@@ -1,6 +1,6 @@
 /*
  * Executes CNI requests and measures each from just before its first process is made to the end of the last, so that
- * nothing of Node is in the figures. Usage: driver <mode> < requests > times
+ * nothing of Node is in the figures. Usage: driver <mode> <answers> < requests > times
  * mode 0: one after the other; 1: all at once; 2: as 0, and after each waits for a link of this namespace to be gone.
  * A request is a line: number of plugins, executable and file of standard input of each, KEY=VALUE …, with tabs between.
  * The plugins of a request run one after the other, as a runtime runs a chain.
@@ -33,7 +33,7 @@ struct request {
 };
 
 static struct request requests[MAX_REQUESTS];
-static const char *cgroup;
+static const char *cgroup, *answers;
 static int links = -1;
 
 static long long now(void) {
@@ -58,7 +58,7 @@ static pid_t spawn_plugin(struct request *r, int number) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   posix_spawn_file_actions_addopen(&actions, 0, r->input[number], O_RDONLY, 0);
-  posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
+  posix_spawn_file_actions_addopen(&actions, 1, answers, O_WRONLY | O_APPEND, 0);
   char *argv[] = {r->executable[number], NULL};
   if (posix_spawn(&pid, r->executable[number], &actions, NULL, argv, r->environment) != 0) {
     perror(r->executable[number]);
@@ -130,9 +130,11 @@ static void finish(struct request *r, int status) {
 }
 
 int main(int argc, char **argv) {
-  int mode = argc > 1 ? atoi(argv[1]) : 0, count = 0, status;
+  if (argc != 3) return 2;
+  int mode = atoi(argv[1]), count = 0, status;
   char *line = NULL;
   size_t size = 0;
+  answers = argv[2]; /* a file that exists: all that the plugins print */
   cgroup = getenv("BENCH_CGROUP");
   for (ssize_t n; count < MAX_REQUESTS && (n = getline(&line, &size, stdin)) > 0; count++, line = NULL, size = 0) {
     if (line[n - 1] == '\n') line[n - 1] = 0;

@@ -1,5 +1,5 @@
 /** Feeds driver.c, built at first use: requests in, milliseconds out. */
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Namespace } from '../test/host/namespace.ts';
 import { buildProgram } from './program.ts';
@@ -29,8 +29,18 @@ export type Driver = {
   close(): void;
 };
 
+/** The error objects among what plugins printed. */
+function errorsIn(file: string): string {
+  const objects = readFileSync(file, 'utf8').split(/(?<=\})\s*(?=\{\s*"cniVersion")/);
+  return objects
+    .filter((text) => text.includes('"code"'))
+    .join('\n')
+    .slice(0, 4000);
+}
+
 export function openDriver(): Driver {
   const { folder, path: program, remove } = buildProgram('driver');
+  const answers = join(folder, 'answers');
   let serial = 0;
   const encode = ({ plugins, environment }: Request): string => {
     const steps = plugins.flatMap(({ executable, config }) => {
@@ -45,13 +55,16 @@ export function openDriver(): Driver {
     run: async (netns, requests, { mode, cgroup }) => {
       const input = requests.map((request) => `${encode(request)}\n`).join('');
       const within = cgroup === undefined ? [] : ['env', `BENCH_CGROUP=${cgroup}`];
-      const text = await netns.must([...within, program, MODES[mode]], { input, timeoutMs: 120_000 });
+      writeFileSync(answers, '');
+      const argv = [...within, program, MODES[mode], answers];
+      const text = await netns.must(argv, { input, timeoutMs: 120_000 });
       const lines = text
         .trim()
         .split('\n')
         .map((line) => line.split('\t').map(Number));
       const failed = lines.filter(([, code]) => code !== 0).length;
-      if (failed > 0) throw new Error(`${failed} of ${requests.length} requests failed`);
+      if (failed > 0)
+        throw new Error(`${failed} of ${requests.length} requests failed: ${errorsIn(answers)}`);
       const column = (number: 0 | 2): number[] => lines.map((fields) => (fields[number] ?? 0) / 1e6);
       return {
         eachMs: column(0).slice(0, -1),
