@@ -146,6 +146,11 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ],
   [
     'NetworkPolicy',
+    RULE('protocol: TCP, destination: {ports: [-1, 1.5]}'),
+    'spec.ingress.0.destination.ports.1: must be a number from 1 to 65535',
+  ],
+  [
+    'NetworkPolicy',
     RULE('protocol: TCP, destination: {ports: ["a:b"]}'),
     'spec.ingress.0.destination.ports.0: must be a number from 1 to 65535',
   ],

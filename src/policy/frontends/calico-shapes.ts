@@ -85,7 +85,7 @@ export const port = z.unknown().transform((value, context): Port => {
 function readPort(value: unknown): Port | string {
   const text = typeof value === 'string' || typeof value === 'number' ? `${value}` : '';
   const [, first, last] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
-  if (first === undefined) return PORT_NAME.test(text) ? { name: text } : NO_PORT;
+  if (first === undefined) return value === text && PORT_NAME.test(text) ? { name: text } : NO_PORT;
   const [from, to] = [readNumber(first, 1, 65_535), readNumber(last ?? first, 1, 65_535)];
   if (from === undefined || to === undefined) return NO_PORT;
   return from <= to ? { range: { from, to } } : 'must not end before it begins';

@@ -11,13 +11,13 @@ import { makeWorld, type PodSketch } from './world.ts';
 
 export type Json = { readonly [key: string]: unknown };
 
-const KEYS = ['app', 'tier', 'example.org/env'];
-const VALUES = ['a', 'b', ''];
-const PORTS = [53, 80, 81, 8080];
-const PORT_NAMES = ['web', 'dns', 'late'];
-const NAMESPACES = ['one', 'two', 'three'];
+export const KEYS = ['app', 'tier', 'example.org/env'];
+export const VALUES = ['a', 'b', ''];
+export const PORTS = [53, 80, 81, 8080];
+export const PORT_NAMES = ['web', 'dns', 'late'];
+export const NAMESPACES = ['one', 'two', 'three'];
 /** Each lies strictly in those before it of its family. */
-const CIDRS = [
+export const CIDRS = [
   '0.0.0.0/0',
   '10.0.0.0/8',
   '10.244.0.0/16',
@@ -30,11 +30,13 @@ const CIDRS = [
   'fd00::2/127',
   'fd00::2/128',
 ];
-const OUTSIDE = ['192.0.2.0/24', '192.0.2.1/32', '2001:db8::/32', '2001:db8::2/128', '203.0.113.0/24'];
-const STRANGERS = ['203.0.113.7', '198.51.100.1', '10.9.9.9', '2001:db8:ffff::1', 'fd00:1::1'].map(address);
+export const OUTSIDE = ['192.0.2.0/24', '192.0.2.1/32', '2001:db8::/32', '2001:db8::2/128', '203.0.113.0/24'];
+export const STRANGERS = ['203.0.113.7', '198.51.100.1', '10.9.9.9', '2001:db8:ffff::1', 'fd00:1::1'].map(
+  address,
+);
 
-const oneOf = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
-const subset = <T>(values: readonly T[], minLength = 0): fc.Arbitrary<T[]> =>
+export const oneOf = <T>(values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values);
+export const subset = <T>(values: readonly T[], minLength = 0): fc.Arbitrary<T[]> =>
   fc.subarray([...values], { minLength });
 /** An object with these fields; those named in `optional` are sometimes missing, sometimes null. */
 function fields(
@@ -54,7 +56,7 @@ function fields(
 const either = (shape: Record<string, fc.Arbitrary<unknown>>): fc.Arbitrary<Json> =>
   fc.oneof(...Object.entries(shape).map(([key, value]) => value.map((made): Json => ({ [key]: made }))));
 
-const labels = fc.dictionary(oneOf(KEYS), oneOf(VALUES), { maxKeys: 2 });
+export const labels = fc.dictionary(oneOf(KEYS), oneOf(VALUES), { maxKeys: 2 });
 const expression = fc.oneof(
   fc.record({ key: oneOf(KEYS), operator: oneOf(['In', 'NotIn']), values: subset(VALUES, 1) }),
   fields({ key: oneOf(KEYS), operator: oneOf(['Exists', 'DoesNotExist']), values: fc.constant([]) }, [
@@ -100,7 +102,7 @@ const networkPort = fc.oneof(
   fc.record({ protocol }),
   fc.tuple(protocol, range).map(([protocol, [port, endPort]]): Json => ({ protocol, port, endPort })),
 );
-const few = <T>(item: fc.Arbitrary<T>, minLength = 0): fc.Arbitrary<T[]> =>
+export const few = <T>(item: fc.Arbitrary<T>, minLength = 0): fc.Arbitrary<T[]> =>
   fc.array(item, { minLength, maxLength: 3 });
 
 const metadata = (namespaced: boolean, name: string): fc.Arbitrary<Json> =>
@@ -238,7 +240,7 @@ export const policySets: fc.Arbitrary<Json[]> = fc
   )
   .map((kinds) => kinds.flat());
 
-const namedPorts: readonly NamedPort[] = [
+export const namedPorts: readonly NamedPort[] = [
   { name: 'web', protocol: PROTOCOL.tcp, port: 80 },
   { name: 'web', protocol: PROTOCOL.tcp, port: 8080 },
   { name: 'dns', protocol: PROTOCOL.udp, port: 53 },

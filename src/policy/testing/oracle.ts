@@ -217,7 +217,7 @@ function meets(e: unknown, value: string | undefined): boolean {
 }
 
 /** By comparing the leading bits as text. */
-function within(ip: string, cidr: string): boolean {
+export function within(ip: string, cidr: string): boolean {
   const [base = '', length = '0'] = cidr.split('/');
   if (ip.includes(':') !== base.includes(':')) return false;
   return bits(ip).slice(0, Number(length)) === bits(base).slice(0, Number(length));
