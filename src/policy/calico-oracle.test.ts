@@ -86,7 +86,7 @@ const crossing: fc.Arbitrary<Crossing> = fc
 
 function richFlows(world: PolicyWorld): fc.Arbitrary<Flow> {
   const more = fc.record({
-    crossings: fc.array(crossing, { maxLength: 2 }),
+    crossings: fc.array(crossing, { maxLength: 3 }),
     sourcePort: oneOf([...PORTS, 40_000]),
     protocol: oneOf([undefined, undefined, undefined, undefined, 47, 136]),
     icmp: fc.record({ type: oneOf([8, 128, 3]), code: oneOf([0, 0, 1]) }),

@@ -83,10 +83,15 @@ export const port = z.unknown().transform((value, context): Port => {
 
 /** The port, or what is wrong with it. */
 function readPort(value: unknown): Port | string {
-  const text = typeof value === 'string' || typeof value === 'number' ? `${value}` : '';
+  const text = typeof value === 'number' ? `${value}` : value;
+  if (typeof text !== 'string') return NO_PORT;
   const [, first, last] = /^(\d+)(?::(\d+))?$/.exec(text) ?? [];
-  if (first === undefined) return value === text && PORT_NAME.test(text) ? { name: text } : NO_PORT;
-  const [from, to] = [readNumber(first, 1, 65_535), readNumber(last ?? first, 1, 65_535)];
+  if (first !== undefined) return readRange(first, last ?? first);
+  return value === text && PORT_NAME.test(text) ? { name: text } : NO_PORT;
+}
+
+function readRange(first: string, last: string): Port | string {
+  const [from, to] = [readNumber(first, 1, 65_535), readNumber(last, 1, 65_535)];
   if (from === undefined || to === undefined) return NO_PORT;
   return from <= to ? { range: { from, to } } : 'must not end before it begins';
 }

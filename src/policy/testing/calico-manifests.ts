@@ -61,9 +61,9 @@ const ownSpec: fc.Arbitrary<Json> = fc
 
 const FLAGS: readonly Json[] = [
   {},
-  {},
   { applyOnForward: true },
   { applyOnForward: true, doNotTrack: true },
+  { applyOnForward: true, preDNAT: true },
   { applyOnForward: true, preDNAT: true },
 ];
 
@@ -156,7 +156,7 @@ export const calicoThings: fc.Arbitrary<Json[]> = fc
     maybe(profile('two')),
     maybe(object('NetworkSet', metadata('s1', true, labels), set)),
     maybe(object('GlobalNetworkSet', metadata('s1', false, labels), set)),
-    maybe(host('named', 'eth0')),
+    fc.array(host('named', 'eth0'), { minLength: 1, maxLength: 1 }),
     maybe(host('all', '*')),
   )
   .map((kinds) => kinds.flat());

@@ -118,6 +118,8 @@ export function calicoRules(namespaced: boolean, inProfile = false): RulesOf {
             .map(([more, ends, instead]): Json => ({ action, ...said, ...more, ...ends, ...instead })),
         ),
       );
-    return fc.array(rule, { maxLength: 4 });
+    const bare = oneOf(actions).map((action): Json => ({ action }));
+    const either = fc.oneof({ arbitrary: rule, weight: 6 }, { arbitrary: bare, weight: 1 });
+    return fc.array(either, { maxLength: 4 });
   };
 }
