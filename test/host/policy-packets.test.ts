@@ -48,17 +48,18 @@ after(() => {
   wire.remove();
 });
 
-/** Pods stay where their namespaces are: the first three on node a. */
+/** Pods stay where their namespaces are: the first three on node a, of which the first has an address of its own. */
 function settle(world: PolicyWorld): PolicyWorld {
   let index = 0;
   const endpoints = world.endpoints.map((each) => {
     if (each.kind !== 'pod') return each;
-    const node = index++ < 3 ? 'a' : 'b';
-    return {
-      ...each,
-      node,
-      ...(each.hostNetwork ? { addresses: world.nodes.get(node)?.addresses ?? [] } : {}),
-    };
+    const at = index++;
+    const node = at < 3 ? 'a' : 'b';
+    if (at === 0)
+      return { ...each, node, hostNetwork: false, addresses: [address('10.244.0.1'), address('fd00::1')] };
+    return each.hostNetwork
+      ? { ...each, node, addresses: world.nodes.get(node)?.addresses ?? [] }
+      : { ...each, node };
   });
   return { ...world, endpoints };
 }
