@@ -5,6 +5,7 @@
 import type { Problem } from '#model/fault.ts';
 import type { Profile, Tier } from '#model/policy.ts';
 import type { HostEndpoint, Labels, NetworkSet, Pod } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
 import type { Objects } from './frontends/frontend.ts';
 
 /** Objects by the file or key that they came from, which problems begin with. */
@@ -46,6 +47,19 @@ export function inheritLabels<E extends Pod | HostEndpoint>(
   const inherited = (endpoint.profiles ?? []).map((name): Labels => profiles.get(name)?.labels ?? {});
   const labels: Labels = Object.assign({}, ...inherited.toReversed(), endpoint.labels);
   return { ...endpoint, labels };
+}
+
+/** Host endpoints of the node that told only addresses get the interface of the first that `linkOf` knows. */
+export function findInterfaces<E extends HostEndpoint | NetworkSet>(
+  endpoints: readonly E[],
+  node: string,
+  linkOf: (address: Address) => string | undefined,
+): E[] {
+  return endpoints.map((each) => {
+    if (each.kind !== 'host' || each.node !== node || each.interface !== '') return each;
+    const links = each.addresses.map(linkOf).filter((link) => link !== undefined);
+    return { ...each, interface: links[0] ?? '' };
+  });
 }
 
 function objectName(endpoint: HostEndpoint | NetworkSet): string {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { calicoObject } from '../testing/calico.ts';
-import { gatherObjects } from '../gather.ts';
+import { findInterfaces, gatherObjects } from '../gather.ts';
 import { parseObjects } from './index.ts';
 
 const problems = (text: string): string[] =>
@@ -104,4 +104,24 @@ test('objects of one kind and name from two sources are told, and the first stay
     { path: 'b', message: 'Profile p is also in a' },
     { path: 'c', message: 'NetworkSet shop/s is also in a' },
   ]);
+});
+
+test('host endpoints that told only addresses get the interface that has the first known of them, on their node', () => {
+  const of = (...specs: readonly string[]) => {
+    const texts = specs.map((spec, index) => object('HostEndpoint', spec, `h${index}`));
+    const { endpoints } = parseObjects('f', texts.join('---\n'));
+    const found = findInterfaces(endpoints, 'a', (address) => (address === '192.0.2.1' ? 'eth0' : undefined));
+    return found.map((each) => (each.kind === 'host' ? each.interface : undefined));
+  };
+  const named = 'interfaceName: eth7, expectedIPs: [192.0.2.1]';
+  assert.deepEqual(
+    of(
+      'node: a, expectedIPs: [192.0.2.9, 192.0.2.1]',
+      'node: a, expectedIPs: [192.0.2.9]',
+      'node: b, expectedIPs: [192.0.2.1]',
+      `node: a, ${named}`,
+      'node: a, interfaceName: "*"',
+    ),
+    ['eth0', '', '', 'eth7', '*'],
+  );
 });

@@ -25,6 +25,11 @@ const manifests: fc.Arbitrary<Json> = fc.oneof(
   baselineAdminNetworkPolicies,
   calicoPolicies('p'),
   stagedPolicies('p'),
+  networkPolicies('n').map((made): Json => ({
+    ...made,
+    apiVersion: 'crd.projectcalico.org/v1',
+    kind: 'StagedKubernetesNetworkPolicy',
+  })),
   calicoThings.chain((all) => fc.constantFrom(...all)),
 );
 
