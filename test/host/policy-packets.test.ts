@@ -188,6 +188,7 @@ for (const family of [4, 6] as const) {
         destinationPort: sourcePort,
       };
       assert.ok(await arrives(there));
+      assert.ok(await arrives(back));
       const delta = compiler.update(denyAll, two);
       assert.ok(delta !== undefined);
       table.loadPolicy(delta);
