@@ -57,8 +57,8 @@ export function findInterfaces<E extends HostEndpoint | NetworkSet>(
 ): E[] {
   return endpoints.map((each) => {
     if (each.kind !== 'host' || each.node !== node || each.interface !== '') return each;
-    const links = each.addresses.map(linkOf).filter((link) => link !== undefined);
-    return { ...each, interface: links[0] ?? '' };
+    const link = each.addresses.map(linkOf).find((found) => found !== undefined);
+    return { ...each, interface: link ?? '' };
   });
 }
 

@@ -31,7 +31,7 @@ export function defineCalico<S extends z.ZodType>(
 ): Frontend[] {
   return CALICO_GROUPS.map((apiVersion) => {
     const schema = across(objectOf({ ...head, apiVersion }, spec), ({ metadata }, say) => {
-      const { labels, problem } = labelsOf(isFields(metadata) ? metadata : {});
+      const { labels, problem } = labelsOf(apiVersion, isFields(metadata) ? metadata : {});
       if (problem !== undefined) say(['metadata', 'annotations', STORED], problem);
       if (Object.hasOwn(labels, MADE))
         say(['metadata', 'labels', MADE], 'must not be there: it is made from the namespace');
@@ -42,7 +42,7 @@ export function defineCalico<S extends z.ZodType>(
         schema,
         translate: (object, context) => {
           const { name, namespace } = object.metadata;
-          const { labels } = labelsOf(object.metadata);
+          const { labels } = labelsOf(apiVersion, object.metadata);
           const place = head.namespaced ? (namespace ?? 'default') : '';
           // The compiler does not see the field of a shape that it does not know.
           const { spec } = object as unknown as { spec: z.output<S> };
@@ -58,10 +58,14 @@ const MADE = 'projectcalico.org/namespace';
 /** The annotation where Calico keeps all of an object's metadata in Kubernetes. */
 const STORED = 'projectcalico.org/metadata';
 
-function labelsOf(metadata: Fields): { readonly labels: Labels; readonly problem?: string } {
+function labelsOf(
+  apiVersion: string,
+  metadata: Fields,
+): { readonly labels: Labels; readonly problem?: string } {
   const own = texts.safeParse(metadata['labels']).data ?? {};
   const annotations = texts.safeParse(metadata['annotations']).data ?? {};
-  const stored = Object.hasOwn(annotations, STORED) ? annotations[STORED] : undefined;
+  const isStored = apiVersion === CALICO_GROUPS[1] && Object.hasOwn(annotations, STORED);
+  const stored = isStored ? annotations[STORED] : undefined;
   if (stored === undefined) return { labels: own };
   const read = readJson(stored);
   if (!isFields(read)) return { labels: own, problem: 'must be an object as JSON' };

@@ -44,6 +44,15 @@ test('labels as Calico keeps them in Kubernetes: in an annotation', () => {
   );
   assert.deepEqual([endpoints[0]?.labels, none], [{ who: 'partner' }, []]);
   assert.deepEqual(parseObjects('f', stored('{}')).endpoints[0]?.labels, {});
+  const shown = stored('{"labels": {"who": "partner"}}').replace(
+    'crd.projectcalico.org/v1',
+    'projectcalico.org/v3',
+  );
+  assert.deepEqual(
+    parseObjects('f', shown).endpoints[0]?.labels,
+    {},
+    'as the API server gives it out, labels are labels',
+  );
   assert.deepEqual(problems(stored('{')), [
     'f.yaml:5 metadata.annotations.projectcalico.org/metadata: must be an object as JSON',
   ]);
