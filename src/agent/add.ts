@@ -5,7 +5,7 @@ import { sourceOf } from './attachments.ts';
 import { delegateAdd, undoDelegate } from './delegated.ts';
 import { netnsOf } from './container.ts';
 import { chainedKey, contextOf, type Given, newAttachment, planAttachment } from './plan.ts';
-import { removeAttachment } from './remove.ts';
+import { awaitGone, removeAttachment } from './remove.ts';
 import type { RangeSet } from '#cni/ranges.ts';
 import { type AddRequest, configHash } from '#cni/request.ts';
 import type { CniResult } from '#model/cni-result.ts';
@@ -26,7 +26,9 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   const inode = Number(netnsInode(netns));
   const key = request.prevResult === undefined ? request.key : chainedKey(request.key);
   const existing = bench.ledger.get(key);
-  if (existing !== undefined) return answerAgain(bench, existing, { inode, hash: configHash(request.raw) });
+  if (existing?.phase === 'ready')
+    return answerAgain(bench, existing, { inode, hash: configHash(request.raw) });
+  if (existing !== undefined) await awaitGone(bench, existing);
 
   // From here on everything that is done is undone unless the end is reached.
   await using rollback = new AsyncDisposableStack();
@@ -60,8 +62,7 @@ async function undoAdd(bench: Bench, attachment: Attachment): Promise<void> {
 /** A live attachment is answered as it was, if nothing about it changed; otherwise ADD is an error (CNI spec, ADD). */
 function answerAgain(bench: Bench, existing: Attachment, now: { inode: number; hash: string }): CniResult {
   const id = attachmentId(existing);
-  const same =
-    existing.phase === 'ready' && existing.netnsInode === now.inode && existing.configHash === now.hash;
+  const same = existing.netnsInode === now.inode && existing.configHash === now.hash;
   if (!same)
     throw new Fault(
       'attachment-exists',

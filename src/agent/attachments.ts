@@ -49,6 +49,8 @@ export type Bench = {
   readonly pools: Pools;
   readonly ledger: Ledger;
   readonly reaper: Reaper;
+  /** By id, attachments that DEL has answered for but that are not gone yet, link and entry. */
+  readonly leaving: Map<string, Promise<void>>;
   readonly events: Events;
   readonly log: Logger;
   readonly bootId: string;
@@ -80,8 +82,8 @@ export class Attachments {
   beforeFirstAdd: () => Promise<void> = () => Promise.resolve();
   #spool: Promise<void> | undefined;
 
-  constructor(bench: Omit<Bench, 'bootId'>) {
-    this.#bench = { ...bench, bootId: bootId() };
+  constructor(bench: Omit<Bench, 'bootId' | 'leaving'>) {
+    this.#bench = { ...bench, leaving: new Map(), bootId: bootId() };
   }
 
   /** Whether pods are here that were made under the other wiring. */
@@ -155,10 +157,17 @@ export class Attachments {
     const { events } = this.#bench;
     const problems: Problem[] = [];
     const collect = async ({ attachment, why }: Leak): Promise<void> => {
-      events.add('warning', `GC removes ${attachmentId(attachment)}: ${why}`);
-      await removeAttachment(this.#bench, attachment).catch((error: unknown) => {
-        problems.push({ path: attachmentId(attachment), message: toFault(error).message });
-      });
+      const id = attachmentId(attachment);
+      try {
+        await this.#exclusively(id, attachment.containerId, async () => {
+          // A request that came before may have removed it, and even added it anew.
+          if (this.#bench.ledger.get(attachment) !== attachment) return;
+          events.add('warning', `GC removes ${id}: ${why}`);
+          await removeAttachment(this.#bench, attachment);
+        });
+      } catch (error) {
+        problems.push({ path: id, message: toFault(error).message });
+      }
     };
     await Promise.all(this.#invalid(request).map(collect));
     await delegateRest(request, call).catch((error: unknown) => {
@@ -203,7 +212,7 @@ export class Attachments {
       if (attachment.bootId !== bootId) ledger.remove(attachment);
       else if (attachment.phase === 'ready')
         host.set(sourceOf(attachment), planAttachment(attachment, this.#bench.settings).host);
-      else void undoAttachment(this.#bench, attachment);
+      else undoAttachment(this.#bench, attachment);
     }
     log.info({ attachments: ledger.list().length }, 'attachments taken over');
   }

@@ -82,6 +82,7 @@ test('an address rests after its link is gone for as long as the quarantine last
     pools: { release: note('released'), settle: note('settled') },
     reaper: { reap: async () => void done.push('link gone') },
     crash: () => {},
+    leaving: new Map(),
     rest: () => rest.promise,
   };
   await removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}));

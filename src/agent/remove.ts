@@ -8,6 +8,7 @@ import type { Bench } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
 import type { ConntrackFilter, Kernel } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
+import { Fault } from '#model/fault.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { netnsInode, openNetns } from '#kernel/netns.ts';
 import { keyOf } from '#model/host.ts';
@@ -58,19 +59,41 @@ function staleConnections(attachment: Attachment): ConntrackFilter[] {
   return attachment.addresses.map((address) => ({ anyAddress: prefixAddress(address) }));
 }
 
-async function finish(bench: Bench, attachment: Attachment): Promise<void> {
+/** Waits until an attachment that is no longer ready is gone, link and entry. Throws Fault `kernel` if it cannot go. */
+export async function awaitGone(bench: Bench, attachment: Attachment): Promise<void> {
+  const id = attachmentId(attachment);
   try {
-    await bench.reaper.reap(linksOf(attachment));
-  } catch {
-    // The reaper has logged it. The entry stays `deleting`: the next start, or GC, tries again.
-    return;
+    if (!bench.leaving.has(id)) await removeAttachment(bench, attachment);
+    await bench.leaving.get(id);
+  } catch (error) {
+    throw new Fault('kernel', `what was left of ${id} cannot be removed`, { cause: error });
   }
-  bench.crash('del:reaped');
-  bench.ledger.remove(attachment);
-  bench.crash('del:forgotten');
+}
+
+/** `before`: what must be done first. */
+async function finish(bench: Bench, attachment: Attachment, before = Promise.resolve()): Promise<void> {
+  const id = attachmentId(attachment);
+  const gone = forget(bench, attachment, before);
+  bench.leaving.set(id, gone);
+  try {
+    await gone;
+  } catch {
+    // The reaper has logged it. The entry stays `deleting`: the next ADD, GC or start tries again.
+    return;
+  } finally {
+    if (bench.leaving.get(id) === gone) bench.leaving.delete(id);
+  }
   const rest = bench.rest();
   if (rest !== undefined) await rest;
   bench.pools.settle(attachment.addresses);
+}
+
+async function forget(bench: Bench, attachment: Attachment, before: Promise<void>): Promise<void> {
+  await before;
+  await bench.reaper.reap(linksOf(attachment));
+  bench.crash('del:reaped');
+  bench.ledger.remove(attachment);
+  bench.crash('del:forgotten');
 }
 
 function linksOf(attachment: Attachment): string[] {
@@ -80,15 +103,11 @@ function linksOf(attachment: Attachment): string[] {
 }
 
 /** After a restart: withdraws what an unfinished ADD or DEL may have left, known or not. */
-export async function undoAttachment(bench: Bench, attachment: Attachment): Promise<void> {
-  bench.log.info(
-    { attachment: attachmentId(attachment), phase: attachment.phase },
-    'undoing what was cut short',
-  );
-  try {
-    await bench.kernel.flushConntrack(staleConnections(attachment));
-  } catch (error) {
-    bench.log.warn({ attachment: attachmentId(attachment), error: String(error) }, 'connections stay');
-  }
-  await finish(bench, attachment);
+export function undoAttachment(bench: Bench, attachment: Attachment): void {
+  const id = attachmentId(attachment);
+  bench.log.info({ attachment: id, phase: attachment.phase }, 'undoing what was cut short');
+  const flushed = bench.kernel
+    .flushConntrack(staleConnections(attachment))
+    .catch((error: unknown) => bench.log.warn({ attachment: id, error: String(error) }, 'connections stay'));
+  void finish(bench, attachment, flushed);
 }

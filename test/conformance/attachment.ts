@@ -123,6 +123,26 @@ async function checkNotices(subject: Subject): Promise<void> {
   pod.netns.remove();
 }
 
+/** A runtime may start a container again under its name while the kernel still deletes the old link. */
+async function addAfterDelete(subject: Subject): Promise<void> {
+  const network = subject.network();
+  const pods = Array.from({ length: 8 }, () => makePod());
+  await Promise.all(
+    pods.map(async (pod) => {
+      for (let round = 0; round < 10; round += 1) {
+        const result = await add(subject, network, pod);
+        assert.deepEqual(
+          pod.netns.list<Link>('link').map((one) => one.ifname),
+          ['lo', 'eth0'],
+        );
+        await del(subject, network, pod, result);
+      }
+    }),
+  );
+  assert.deepEqual(await subject.leases(network.name), []);
+  for (const pod of pods) pod.netns.remove();
+}
+
 async function deleteUnknown(subject: Subject): Promise<void> {
   const pod = makePod();
   await del(subject, subject.network(), pod);
@@ -263,6 +283,7 @@ export const ATTACHMENT: readonly Case[] = [
   { id: 'B2', name: 'ADD and DEL, dual stack', run: (subject) => addAndDelete(subject, [4, 6]) },
   { id: 'B2', name: 'ADD and DEL, three subnets', run: threeSubnets },
   { id: 'B3', name: 'CHECK notices what is gone and tolerates what came', run: checkNotices },
+  { id: 'B2', name: 'ADD right after DEL, eight at once', run: addAfterDelete },
   { id: 'B5', name: 'DEL of the unknown', run: deleteUnknown },
   { id: 'B8', name: 'explicit MAC from three sources, precedence', unless: unlessMac, run: explicitMac },
   { id: 'B9/B15', name: 'a failing ADD leaves no lease and no link', run: failureReleases },
