@@ -11,6 +11,8 @@ export type ScriptOf = {
   readonly owner: string;
   /** The same for as long as policies of the same names apply: what they say may change. */
   readonly key: string;
+  /** All that the script is made of. */
+  readonly content: string;
   readonly script: Script;
 };
 
@@ -25,6 +27,10 @@ type About = {
 export class Scripts {
   #policies: ReadonlyMap<Pod, PodPolicies> | undefined;
   #profiles: RuleBook['profiles'] | undefined;
+  #before: ReadonlyMap<Pod, PodPolicies> | undefined;
+  #byPod = new Map<Pod, readonly ScriptOf[]>();
+  /** Profiles are the same as before. */
+  #keeps = false;
   #world: PolicyWorld | undefined;
   #written: readonly ScriptOf[] = [];
   /** By all that a script is made of. */
@@ -38,6 +44,8 @@ export class Scripts {
   update(book: RuleBook, world: PolicyWorld, policies: ReadonlyMap<Pod, PodPolicies>): readonly ScriptOf[] {
     const isSame = policies === this.#policies && book.profiles === this.#profiles;
     if (isSame && (world === this.#world || !this.#looksAtWorld)) return this.#written;
+    this.#before = this.#policies;
+    this.#keeps = book.profiles === this.#profiles;
     this.#policies = policies;
     this.#profiles = book.profiles;
     this.#world = world;
@@ -60,18 +68,38 @@ export class Scripts {
       const owner = `${direction}${addressFamily(address)} ${address}`;
       if (!script.looksAtWorld) {
         this.#known.set(content, script);
-        return [{ owner, key, script }];
+        return [{ owner, key, content, script }];
       }
       this.#looksAtWorld = true;
-      return [{ owner, key: `${key} ${address}`, script }];
+      return [{ owner, key: `${key} ${address}`, content, script }];
     };
-    return [...policies].flatMap(([pod, selected]) =>
-      DIRECTIONS.flatMap((direction) =>
-        this.#about(book, pod, [direction, selected[direction]]).flatMap(([family, about]) =>
-          pod.addresses
-            .filter((address) => addressFamily(address) === family)
-            .flatMap((address) => write(pod, address, about)),
-        ),
+    const found = new Map<Pod, readonly ScriptOf[]>();
+    for (const [pod, selected] of policies) {
+      const known = this.#reusable(pod, selected);
+      for (const { content, script } of known ?? []) this.#known.set(content, script);
+      found.set(pod, known ?? this.#writePod(book, [pod, selected], write));
+    }
+    this.#byPod = found;
+    return [...found.values()].flat();
+  }
+
+  /** What was written of a pod whose policies are the same as before. */
+  #reusable(pod: Pod, selected: PodPolicies): readonly ScriptOf[] | undefined {
+    if (!this.#keeps || this.#before?.get(pod) !== selected) return undefined;
+    const written = this.#byPod.get(pod);
+    return written?.some(({ script }) => script.looksAtWorld) === true ? undefined : written;
+  }
+
+  #writePod(
+    book: RuleBook,
+    [pod, selected]: readonly [Pod, PodPolicies],
+    write: (pod: Pod, address: Address, about: About) => ScriptOf[],
+  ): ScriptOf[] {
+    return DIRECTIONS.flatMap((direction) =>
+      this.#about(book, pod, [direction, selected[direction]]).flatMap(([family, about]) =>
+        pod.addresses
+          .filter((address) => addressFamily(address) === family)
+          .flatMap((address) => write(pod, address, about)),
       ),
     );
   }

@@ -8,19 +8,27 @@ export type PodPolicies = Readonly<Record<Direction, readonly Selected[]>>;
 
 type Changes = { readonly fresh: readonly Pod[]; readonly gone: readonly Pod[] };
 
+/** Whom a policy selects, as of some generation of the pods; `namespaces`: outside of which it selects nobody. */
+type Choice = {
+  readonly pods: Set<Pod>;
+  readonly namespaces: readonly string[] | undefined;
+  generation: number;
+};
+
 export class Selection {
   readonly #node: string;
   #world: PolicyWorld | undefined;
   #tiers: readonly OrderedTier[] | undefined;
   #pods: readonly Pod[] = [];
-  #selected = new Map<Policy, Set<Pod>>();
+  #generation = 0;
+  readonly #choices = new WeakMap<Policy, Choice>();
   #found: ReadonlyMap<Pod, PodPolicies> = new Map();
 
   constructor(node: string) {
     this.#node = node;
   }
 
-  /** By pod of the node; the same value when nothing has changed for anyone. */
+  /** By pod of the node; values, and the whole, are the same objects as before where nothing has changed. */
   update(book: RuleBook, world: PolicyWorld): ReadonlyMap<Pod, PodPolicies> {
     const before = this.#world;
     this.#world = world;
@@ -38,25 +46,41 @@ export class Selection {
 
   /** Without `changes` everything is asked anew. */
   #select(tiers: readonly OrderedTier[], changes: Changes | undefined): void {
-    const before = changes === undefined ? new Map<Policy, Set<Pod>>() : this.#selected;
-    const { fresh, gone } = changes ?? { fresh: [], gone: [] };
-    this.#selected = new Map();
+    const before = changes === undefined ? -1 : this.#generation;
+    const { fresh, gone } = changes ?? { fresh: this.#pods, gone: [] };
+    if (fresh.length > 0 || gone.length > 0) this.#generation += 1;
     const everyone = Map.groupBy(this.#pods, ({ namespace }) => namespace);
     const others = Map.groupBy(fresh, ({ namespace }) => namespace);
     for (const policy of tiers.flatMap(({ policies }) => policies)) {
-      const known = before.get(policy);
-      const chosen = known ?? new Set<Pod>();
-      for (const pod of gone) chosen.delete(pod);
-      for (const pod of this.#matching(policy, known === undefined ? everyone : others)) chosen.add(pod);
-      this.#selected.set(policy, chosen);
+      const known = this.#choices.get(policy);
+      if (known?.generation !== before) this.#choices.set(policy, this.#choose(policy, everyone));
+      else if (before !== this.#generation) this.#adjust(policy, known, gone, others);
     }
   }
 
-  *#matching({ subjects }: Policy, pods: ReadonlyMap<string, readonly Pod[]>): Generator<Pod> {
-    const wanted = wantedNamespaces(subjects);
-    for (const namespace of wanted ?? pods.keys()) {
+  #choose(policy: Policy, pods: ReadonlyMap<string, readonly Pod[]>): Choice {
+    const namespaces = wantedNamespaces(policy.subjects);
+    const choice: Choice = { pods: new Set(), namespaces, generation: this.#generation };
+    this.#add(policy, choice, pods);
+    return choice;
+  }
+
+  // eslint-disable-next-line max-params
+  #adjust(
+    policy: Policy,
+    choice: Choice,
+    gone: readonly Pod[],
+    fresh: ReadonlyMap<string, readonly Pod[]>,
+  ): void {
+    for (const pod of gone) choice.pods.delete(pod);
+    this.#add(policy, choice, fresh);
+    choice.generation = this.#generation;
+  }
+
+  #add({ subjects }: Policy, choice: Choice, pods: ReadonlyMap<string, readonly Pod[]>): void {
+    for (const namespace of choice.namespaces ?? pods.keys()) {
       for (const pod of pods.get(namespace) ?? []) {
-        if (matchesSelector(subjects, endpointLabels(this.#now(), pod))) yield pod;
+        if (matchesSelector(subjects, endpointLabels(this.#now(), pod))) choice.pods.add(pod);
       }
     }
   }
@@ -66,22 +90,27 @@ export class Selection {
       this.#pods.map((pod) => [pod, { ingress: [] as Selected[], egress: [] as Selected[] }]),
     );
     for (const { tier, policies } of tiers) {
-      for (const [pod, chosen] of this.#choose(policies)) {
+      for (const [pod, chosen] of this.#byPod(policies)) {
         for (const way of DIRECTIONS) {
           const asked = chosen.filter((policy) => policy.isolates[way] || policy[way].length > 0);
           if (asked.length > 0) found.get(pod)?.[way].push({ tier, policies: asked });
         }
       }
     }
-    return found;
+    return new Map(
+      found.entries().map(([pod, now]): [Pod, PodPolicies] => {
+        const before = this.#found.get(pod);
+        return [pod, before !== undefined && isSame(before, now) ? before : now];
+      }),
+    );
   }
 
   /** Policies by pod that they select, in their order. */
-  #choose(policies: readonly Policy[]): Map<Pod, Policy[]> {
+  #byPod(policies: readonly Policy[]): Map<Pod, Policy[]> {
     const found = new Map<Pod, Policy[]>();
     for (const policy of policies) {
       if (policy.host !== 'local' && policy.host !== 'forward') continue;
-      for (const pod of this.#selected.get(policy) ?? []) {
+      for (const pod of this.#choices.get(policy)?.pods ?? []) {
         const list = found.get(pod);
         if (list === undefined) found.set(pod, [policy]);
         else list.push(policy);
@@ -94,6 +123,18 @@ export class Selection {
     if (this.#world === undefined) throw new Error('no world yet');
     return this.#world;
   }
+}
+
+function isSame(a: PodPolicies, b: PodPolicies): boolean {
+  return DIRECTIONS.every((way) => isEqual(a[way], b[way], isSameTier));
+}
+
+function isSameTier(a: Selected, b: Selected): boolean {
+  return a.tier === b.tier && isEqual(a.policies, b.policies, (one, other) => one === other);
+}
+
+function isEqual<T>(a: readonly T[], b: readonly T[], same: (a: T, b: T) => boolean): boolean {
+  return a.length === b.length && a.every((each, index) => same(each, b[index] as T));
 }
 
 function without(pods: readonly Pod[], others: readonly Pod[]): Pod[] {
