@@ -12,7 +12,7 @@ import {
 } from '#model/policy-program.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_DUMP } from '../../netlink/message.ts';
 import { NetlinkError, type NetlinkSocket, openNetlink, type Refusal } from '../../netlink/socket.ts';
-import { NETLINK_NETFILTER } from '../../sys.ts';
+import { NETLINK_NETFILTER, setIntOption } from '../../sys.ts';
 import { beginNft, NFGENMSG_BYTES, NFT_MSG, transaction } from '../nfnetlink.ts';
 import { compileChain, parseChain } from './chains.ts';
 import { type Count, type Entry, joinEntries, readEntries, type Seen, writeEntries } from './entries.ts';
@@ -20,6 +20,13 @@ import { FIXED_CHAINS, writeChain, writeTable } from './structure.ts';
 
 /** Commits lose against other writers' at most a few times in a row. */
 const ATTEMPTS = 5;
+/** Maps of so few entries do not grow while they are read: they are read at once. */
+const STABLE = 200;
+
+/** A program is one transaction, and that one send: room for a million entries, taken only while they are sent. */
+const LARGEST_BYTES = 128 << 20;
+const SOL_SOCKET = 1;
+const SO_SNDBUFFORCE = 32;
 
 export type DumpedPolicy = {
   readonly program: PolicyProgram;
@@ -47,6 +54,7 @@ export type PolicyTable = {
 /** Opens its socket in the calling thread's network namespace. */
 export function openPolicy(): PolicyTable {
   const socket = openNetlink(NETLINK_NETFILTER);
+  setIntOption(socket.fd, SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_BYTES);
   return {
     replacePolicy: (program) =>
       commit(socket, (writer) => {
@@ -139,8 +147,21 @@ function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((each, index) => each === b[index]);
 }
 
+/**
+ * A hash that grows while it is read loses some and tells others twice, and the kernel does not say so: large maps are
+ * read until two readings agree.
+ */
 function dumpMap(socket: NetlinkSocket, map: PolicyMapName): Seen[] {
-  return ask(socket, NFT_MSG.getSetElem, map, (message) => readEntries(map, message)).flat();
+  const read = (): Seen[] =>
+    ask(socket, NFT_MSG.getSetElem, map, (message) => readEntries(map, message)).flat();
+  let seen = read();
+  for (let attempt = 1; seen.length > STABLE && attempt < ATTEMPTS; attempt += 1) {
+    const again = read();
+    const keys = new Set(again.map(({ key }) => key));
+    if (again.length === seen.length && (keys.size === again.length || map.startsWith('net'))) return again;
+    seen = again;
+  }
+  return seen;
 }
 
 /** Comments of all rules by chain, in order. */
