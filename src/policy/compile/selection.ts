@@ -1,27 +1,36 @@
-/** Which policies select which of a node's pods, kept from one book and world to the next by what is still the same object. */
-import { type Direction, DIRECTIONS, type OrderedTier, type Policy, type RuleBook } from '#model/policy.ts';
+/** Which policies select which of a node's pods, kept from one book and world to the next: only what is new is asked. */
+import {
+  type Direction,
+  DIRECTIONS,
+  type OrderedTier,
+  type Policy,
+  type RuleBook,
+  type Tier,
+} from '#model/policy.ts';
 import type { Pod, PolicyWorld } from '#model/workload.ts';
 import { endpointLabels, matchesSelector } from '../selector.ts';
 import type { Selected } from './lines.ts';
 
 export type PodPolicies = Readonly<Record<Direction, readonly Selected[]>>;
 
-type Changes = { readonly fresh: readonly Pod[]; readonly gone: readonly Pod[] };
-
-/** Whom a policy selects, as of some generation of the pods; `namespaces`: outside of which it selects nobody. */
-type Choice = {
-  readonly pods: Set<Pod>;
+/** A policy of the book, with its place among all; `namespaces`: outside of which it selects nobody. */
+type Listed = {
+  readonly policy: Policy;
   readonly namespaces: readonly string[] | undefined;
-  generation: number;
+  tier: Tier;
+  rank: number;
+  book: RuleBook['enforced'];
 };
+
+type Chosen = { readonly listed: Set<Listed>; policies: PodPolicies };
 
 export class Selection {
   readonly #node: string;
   #world: PolicyWorld | undefined;
-  #tiers: readonly OrderedTier[] | undefined;
+  #tiers: RuleBook['enforced'] | undefined;
   #pods: readonly Pod[] = [];
-  #generation = 0;
-  readonly #choices = new WeakMap<Policy, Choice>();
+  readonly #listed = new Map<Policy, Listed>();
+  readonly #chosen = new Map<Pod, Chosen>();
   #found: ReadonlyMap<Pod, PodPolicies> = new Map();
 
   constructor(node: string) {
@@ -33,113 +42,104 @@ export class Selection {
     const before = this.#world;
     this.#world = world;
     const pods = before?.endpoints === world.endpoints ? this.#pods : localPods(world, this.#node);
-    const isSameWorld = before?.namespaces === world.namespaces && before.accounts === world.accounts;
-    const changes = { fresh: without(pods, this.#pods), gone: without(this.#pods, pods) };
-    const isSamePods = changes.fresh.length === 0 && changes.gone.length === 0;
-    if (isSameWorld && isSamePods && this.#tiers === book.enforced) return this.#found;
-    this.#pods = pods;
-    this.#tiers = book.enforced;
-    this.#select(book.enforced, isSameWorld ? changes : undefined);
-    this.#found = this.#arrange(book.enforced);
+    if (before?.namespaces !== world.namespaces || before.accounts !== world.accounts) this.#forgetPods();
+    const dirty = new Set<Chosen>();
+    if (book.enforced !== this.#tiers) this.#follow(book.enforced, dirty);
+    const isSame = this.#followPods(pods, dirty);
+    if (dirty.size === 0 && isSame) return this.#found;
+    for (const chosen of dirty) chosen.policies = arrange(chosen.listed);
+    this.#found = new Map([...this.#chosen].map(([pod, { policies }]) => [pod, policies]));
     return this.#found;
   }
 
-  /** Without `changes` everything is asked anew. */
-  #select(tiers: readonly OrderedTier[], changes: Changes | undefined): void {
-    const before = changes === undefined ? -1 : this.#generation;
-    const { fresh, gone } = changes ?? { fresh: this.#pods, gone: [] };
-    if (fresh.length > 0 || gone.length > 0) this.#generation += 1;
-    const everyone = Map.groupBy(this.#pods, ({ namespace }) => namespace);
-    const others = Map.groupBy(fresh, ({ namespace }) => namespace);
-    for (const policy of tiers.flatMap(({ policies }) => policies)) {
-      const known = this.#choices.get(policy);
-      if (known?.generation !== before) this.#choices.set(policy, this.#choose(policy, everyone));
-      else if (before !== this.#generation) this.#adjust(policy, known, gone, others);
-    }
+  #forgetPods(): void {
+    this.#chosen.clear();
+    this.#pods = [];
+    this.#found = new Map();
   }
 
-  #choose(policy: Policy, pods: ReadonlyMap<string, readonly Pod[]>): Choice {
-    const namespaces = wantedNamespaces(policy.subjects);
-    const choice: Choice = { pods: new Set(), namespaces, generation: this.#generation };
-    this.#add(policy, choice, pods);
-    return choice;
+  /** The book's policies; whoever is selected otherwise than before, or in another tier, is `dirty`. */
+  #follow(tiers: readonly OrderedTier[], dirty: Set<Chosen>): void {
+    this.#tiers = tiers;
+    const come: Listed[] = [];
+    const moved = new Set<Listed>();
+    for (const [rank, { tier, policy }] of pairsOf(tiers).entries()) {
+      const known = this.#listed.get(policy);
+      const listed = known ?? list(policy, tier, tiers);
+      if (known === undefined) come.push(listed);
+      else if (known.tier !== tier) moved.add(known);
+      Object.assign(listed, { tier, rank, book: tiers });
+    }
+    const gone = [...this.#listed.values()].filter(({ book }) => book !== tiers);
+    for (const { policy } of gone) this.#listed.delete(policy);
+    for (const listed of come) this.#listed.set(listed.policy, listed);
+    for (const [pod, chosen] of this.#chosen) this.#adjust(pod, chosen, { come, gone, moved }, dirty);
   }
 
   // eslint-disable-next-line max-params
-  #adjust(
-    policy: Policy,
-    choice: Choice,
-    gone: readonly Pod[],
-    fresh: ReadonlyMap<string, readonly Pod[]>,
-  ): void {
-    for (const pod of gone) choice.pods.delete(pod);
-    this.#add(policy, choice, fresh);
-    choice.generation = this.#generation;
-  }
-
-  #add({ subjects }: Policy, choice: Choice, pods: ReadonlyMap<string, readonly Pod[]>): void {
-    for (const namespace of choice.namespaces ?? pods.keys()) {
-      for (const pod of pods.get(namespace) ?? []) {
-        if (matchesSelector(subjects, endpointLabels(this.#now(), pod))) choice.pods.add(pod);
-      }
+  #adjust(pod: Pod, chosen: Chosen, changes: Changes, dirty: Set<Chosen>): void {
+    for (const listed of changes.gone) if (chosen.listed.delete(listed)) dirty.add(chosen);
+    for (const listed of changes.moved) if (chosen.listed.has(listed)) dirty.add(chosen);
+    for (const listed of changes.come) {
+      if (!this.#selects(listed, pod)) continue;
+      chosen.listed.add(listed);
+      dirty.add(chosen);
     }
   }
 
-  #arrange(tiers: readonly OrderedTier[]): Map<Pod, PodPolicies> {
-    const found = new Map(
-      this.#pods.map((pod) => [pod, { ingress: [] as Selected[], egress: [] as Selected[] }]),
-    );
-    for (const { tier, policies } of tiers) {
-      for (const [pod, chosen] of this.#byPod(policies)) {
-        for (const way of DIRECTIONS) {
-          const asked = chosen.filter((policy) => policy.isolates[way] || policy[way].length > 0);
-          if (asked.length > 0) found.get(pod)?.[way].push({ tier, policies: asked });
-        }
-      }
+  /** Whether the pods are the same as before, in the same order. */
+  #followPods(pods: readonly Pod[], dirty: Set<Chosen>): boolean {
+    const before = this.#pods;
+    this.#pods = pods;
+    if (before.length === pods.length && before.every((pod, index) => pod === pods[index])) return true;
+    const known = new Map(this.#chosen);
+    this.#chosen.clear();
+    for (const pod of pods) {
+      const chosen = known.get(pod) ?? { listed: new Set(), policies: { ingress: [], egress: [] } };
+      this.#chosen.set(pod, chosen);
+      if (known.has(pod)) continue;
+      for (const listed of this.#listed.values()) if (this.#selects(listed, pod)) chosen.listed.add(listed);
+      dirty.add(chosen);
     }
-    return new Map(
-      found.entries().map(([pod, now]): [Pod, PodPolicies] => {
-        const before = this.#found.get(pod);
-        return [pod, before !== undefined && isSame(before, now) ? before : now];
-      }),
-    );
+    return false;
   }
 
-  /** Policies by pod that they select, in their order. */
-  #byPod(policies: readonly Policy[]): Map<Pod, Policy[]> {
-    const found = new Map<Pod, Policy[]>();
-    for (const policy of policies) {
-      if (policy.host !== 'local' && policy.host !== 'forward') continue;
-      for (const pod of this.#choices.get(policy)?.pods ?? []) {
-        const list = found.get(pod);
-        if (list === undefined) found.set(pod, [policy]);
-        else list.push(policy);
-      }
-    }
-    return found;
-  }
-
-  #now(): PolicyWorld {
+  #selects({ policy, namespaces }: Listed, pod: Pod): boolean {
+    if (namespaces !== undefined && !namespaces.includes(pod.namespace)) return false;
     if (this.#world === undefined) throw new Error('no world yet');
-    return this.#world;
+    return matchesSelector(policy.subjects, endpointLabels(this.#world, pod));
   }
 }
 
-function isSame(a: PodPolicies, b: PodPolicies): boolean {
-  return DIRECTIONS.every((way) => isEqual(a[way], b[way], isSameTier));
+type Changes = {
+  readonly come: readonly Listed[];
+  readonly gone: readonly Listed[];
+  readonly moved: ReadonlySet<Listed>;
+};
+
+/** In their order; those that never judge pods are left out. */
+function pairsOf(tiers: readonly OrderedTier[]): { readonly tier: Tier; readonly policy: Policy }[] {
+  return tiers.flatMap(({ tier, policies }) =>
+    policies.filter(({ host }) => host === 'local' || host === 'forward').map((policy) => ({ tier, policy })),
+  );
 }
 
-function isSameTier(a: Selected, b: Selected): boolean {
-  return a.tier === b.tier && isEqual(a.policies, b.policies, (one, other) => one === other);
+function list(policy: Policy, tier: Tier, book: RuleBook['enforced']): Listed {
+  return { policy, namespaces: wantedNamespaces(policy.subjects), tier, rank: 0, book };
 }
 
-function isEqual<T>(a: readonly T[], b: readonly T[], same: (a: T, b: T) => boolean): boolean {
-  return a.length === b.length && a.every((each, index) => same(each, b[index] as T));
-}
-
-function without(pods: readonly Pod[], others: readonly Pod[]): Pod[] {
-  const known = new Set(others);
-  return pods.filter((pod) => !known.has(pod));
+/** By direction: policies that have something to say there, in their order, by tier. */
+function arrange(chosen: ReadonlySet<Listed>): PodPolicies {
+  const ordered = [...chosen].sort((a, b) => a.rank - b.rank);
+  const ofWay = (way: Direction): Selected[] => {
+    const asked = ordered.filter(({ policy }) => policy.isolates[way] || policy[way].length > 0);
+    return [...Map.groupBy(asked, ({ tier }) => tier)].map(([tier, list]) => ({
+      tier,
+      policies: list.map(({ policy }) => policy),
+    }));
+  };
+  const [ingress, egress] = DIRECTIONS.map(ofWay) as [Selected[], Selected[]];
+  return { ingress, egress };
 }
 
 function localPods(world: PolicyWorld, node: string): Pod[] {
