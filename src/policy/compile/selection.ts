@@ -10,6 +10,7 @@ import {
 import type { Pod, PolicyWorld } from '#model/workload.ts';
 import { endpointLabels, matchesSelector } from '../selector.ts';
 import type { Selected } from './lines.ts';
+import { addTo, type Multimap, removeFrom } from './multimap.ts';
 
 export type PodPolicies = Readonly<Record<Direction, readonly Selected[]>>;
 
@@ -22,6 +23,9 @@ type Listed = {
   book: RuleBook['enforced'];
 };
 
+/** No namespace has this name. */
+const ANY = '*';
+
 type Chosen = { readonly listed: Set<Listed>; policies: PodPolicies };
 
 export class Selection {
@@ -30,6 +34,7 @@ export class Selection {
   #tiers: RuleBook['enforced'] | undefined;
   #pods: readonly Pod[] = [];
   readonly #listed = new Map<Policy, Listed>();
+  readonly #byNamespace: Multimap<string, Listed> = new Map();
   readonly #chosen = new Map<Pod, Chosen>();
   #found: ReadonlyMap<Pod, PodPolicies> = new Map();
 
@@ -71,9 +76,19 @@ export class Selection {
       Object.assign(listed, { tier, rank, book: tiers });
     }
     const gone = [...this.#listed.values()].filter(({ book }) => book !== tiers);
-    for (const { policy } of gone) this.#listed.delete(policy);
-    for (const listed of come) this.#listed.set(listed.policy, listed);
+    for (const listed of gone) this.#unlist(listed);
+    for (const listed of come) this.#list(listed);
     for (const [pod, chosen] of this.#chosen) this.#adjust(pod, chosen, { come, gone, moved }, dirty);
+  }
+
+  #list(listed: Listed): void {
+    this.#listed.set(listed.policy, listed);
+    for (const namespace of listed.namespaces ?? [ANY]) addTo(this.#byNamespace, namespace, listed);
+  }
+
+  #unlist(listed: Listed): void {
+    this.#listed.delete(listed.policy);
+    for (const namespace of listed.namespaces ?? [ANY]) removeFrom(this.#byNamespace, namespace, listed);
   }
 
   // eslint-disable-next-line max-params
@@ -98,7 +113,10 @@ export class Selection {
       const chosen = known.get(pod) ?? { listed: new Set(), policies: { ingress: [], egress: [] } };
       this.#chosen.set(pod, chosen);
       if (known.has(pod)) continue;
-      for (const listed of this.#listed.values()) if (this.#selects(listed, pod)) chosen.listed.add(listed);
+      for (const namespace of [pod.namespace, ANY]) {
+        for (const listed of this.#byNamespace.get(namespace) ?? [])
+          if (this.#selects(listed, pod)) chosen.listed.add(listed);
+      }
       dirty.add(chosen);
     }
     return false;
