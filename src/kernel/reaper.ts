@@ -13,7 +13,7 @@ import { findLink, type Scope } from './scope.ts';
 /** Group numbers go round; the first one marks newborn links. */
 const GROUPS = 0xffff;
 /** Links gather until none was asked for during `quiet`, at most for `most`; milliseconds. */
-const GATHER = { quiet: 8, most: 100 } as const;
+const GATHER = { quiet: 4, most: 100 } as const;
 
 export class Reaper {
   readonly #scope: Scope;

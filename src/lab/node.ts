@@ -90,14 +90,14 @@ export async function waitReady(
   }
 }
 
-/** The words that run this program again: the bundle where it is built, else the source. */
+/** The words that run this program again: as it is shipped where that is built, else the source. */
 export function tartan(): string[] {
   const root = join(import.meta.dirname, '../..');
-  const candidates = [join(import.meta.dirname, 'tartan.cjs'), join(root, 'dist/tartan.cjs')];
-  const bundle = candidates.find(
+  const candidates = [join(import.meta.dirname, 'tartan'), join(root, 'dist/tartan')];
+  const shipped = candidates.find(
     (file) => existsSync(file) && process.env['TARTAN_FROM_SOURCE'] === undefined,
   );
-  return [process.execPath, '--enable-source-maps', bundle ?? join(root, 'src/main.ts')];
+  return shipped === undefined ? [process.execPath, join(root, 'src/main.ts')] : [shipped];
 }
 
 function askReady(socketPath: string): Promise<{ status: number; body: string }> {

@@ -23,7 +23,7 @@ import { execute, makeForwarding, makeNamespace, waitFor, type Namespace, type O
 
 export const REFERENCE_PLUGINS = '/usr/lib/cni';
 const ROOT = resolve(import.meta.dirname, '../..');
-const BUNDLE = join(ROOT, 'dist/tartan.cjs');
+const SHIPPED = join(ROOT, 'dist/tartan');
 const EXECUTABLE = join(ROOT, 'dist/tartan-cni');
 
 /** Text goes in as it is, an object as JSON; or a standard input that is closed, or a directory. */
@@ -164,13 +164,13 @@ export async function startReference(plugin: string, options: NodeOptions = {}):
 
 /** Why Tartan itself cannot be started from this tree, or undefined. TARTAN_FROM_SOURCE=1 runs the sources as they are. */
 export function whyNoTartan(): string | undefined {
-  const program = agentProgram();
-  const missing = [EXECUTABLE, program].filter((file) => !existsSync(file));
+  const missing = [EXECUTABLE, ...agentProgram()].filter((file) => !existsSync(file));
   return missing.length === 0 ? undefined : `not built: ${missing.join(', ')} (npm run build)`;
 }
 
-function agentProgram(): string {
-  return process.env.TARTAN_FROM_SOURCE === undefined ? BUNDLE : join(ROOT, 'src/main.ts');
+function agentProgram(): string[] {
+  const source = process.env.TARTAN_FROM_SOURCE !== undefined;
+  return source ? [process.execPath, join(ROOT, 'src/main.ts')] : [SHIPPED];
 }
 
 type Paths = { run: string; state: string; store: string; bin: string; conf: string; etc: string };
@@ -256,7 +256,7 @@ export async function startNode(
   async function restart(): Promise<void> {
     await end('SIGTERM');
     const out = openSync(logFile, 'a');
-    const words = [...enter.slice(1), process.execPath, agentProgram(), 'agent'];
+    const words = [...enter.slice(1), ...agentProgram(), 'agent'];
     agent = spawn('nsenter', [...words, '--config', settingsFile], { stdio: ['ignore', out, out] });
     let last = 'no socket';
     const serves = async (): Promise<boolean> => {
@@ -289,7 +289,7 @@ export async function startNode(
     log,
     restart,
     stop,
-    run: (words) => execute([...enter, process.execPath, agentProgram(), ...words, '--config', settingsFile]),
+    run: (words) => execute([...enter, ...agentProgram(), ...words, '--config', settingsFile]),
     pid: () => agent?.pid ?? 0,
     kill: () => end('SIGKILL'),
   };
