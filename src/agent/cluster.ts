@@ -8,7 +8,7 @@ import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
 import { requiredFamilies, selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
-import { resolveClaims, type SubnetConflict } from '#ipam/conflict.ts';
+import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Settings } from '#model/settings.ts';
@@ -40,6 +40,9 @@ export class Cluster {
   readonly peers = new Map<string, PeerPlan>();
   /** The advert that each peer was planned with. */
   readonly #planned = new Map<string, NodeAdvert>();
+  /** Peers whose advert, or whose view from here, changed since. */
+  readonly #changed = new Set<string>();
+  readonly #use = new SubnetUse();
   #unsettled = true;
   conflicts: readonly SubnetConflict[] = [];
   self: Self | undefined;
@@ -65,7 +68,9 @@ export class Cluster {
     for (const { path, message } of checkRoad(self)) this.#options.events.add('error', `${path}: ${message}`);
     this.self = self;
     this.#options.host.set('node', planNode(self));
+    this.#use.set(self.name, familyValues(subnets));
     this.#planned.clear();
+    for (const name of this.adverts.keys()) this.#changed.add(name);
     this.unsettle();
     return true;
   }
@@ -88,6 +93,8 @@ export class Cluster {
   /** A peer's advert came, changed or (undefined) went. */
   setAdvert(name: string, advert: NodeAdvert | undefined): void {
     if (name === this.#name) return;
+    this.#use.set(name, advert === undefined ? [] : familyValues(advert.subnets));
+    this.#changed.add(name);
     if (advert === undefined) {
       this.adverts.delete(name);
       this.peers.delete(name);
@@ -106,11 +113,18 @@ export class Cluster {
     this.#options.nudge();
   }
 
-  /** Plans what changed since the last time, whatever the number of changes, with one look at all claims. */
+  /** Plans what changed since the last time, whatever the number of changes. */
   settle(): void {
     const { self } = this;
     if (self === undefined || !this.#unsettled) return;
     this.#unsettled = false;
+    if (this.#use.contested || this.conflicts.length > 0) this.#resolve(self);
+    else for (const name of this.#changed) this.#planWhenNew(self, name, this.adverts.get(name));
+    this.#changed.clear();
+  }
+
+  /** Nodes are in each other's way, or were: one look at all claims. */
+  #resolve(self: Self): void {
     const own = advertOf(self, true);
     const adverts = new Map([...this.adverts, [own.name, own]]);
     // A claim decides between nodes that use the subnet. While its holder does not, the pods that live there are reached.
@@ -119,11 +133,13 @@ export class Cluster {
       .filter(({ node, subnet }) => familyValues(adverts.get(node)?.subnets ?? {}).includes(subnet));
     const { nodes, conflicts } = resolveClaims(adverts, used);
     this.#report(conflicts);
-    for (const [name, advert] of nodes) {
-      if (name === self.name || this.#planned.get(name) === advert) continue;
-      this.#planned.set(name, advert);
-      this.#plan(self, advert);
-    }
+    for (const [name, advert] of nodes) if (name !== self.name) this.#planWhenNew(self, name, advert);
+  }
+
+  #planWhenNew(self: Self, name: string, advert: NodeAdvert | undefined): void {
+    if (advert === undefined || this.#planned.get(name) === advert) return;
+    this.#planned.set(name, advert);
+    this.#plan(self, advert);
   }
 
   #report(conflicts: readonly SubnetConflict[]): void {

@@ -247,10 +247,11 @@ export class Host {
     const removals = steps.filter((step) => step.op === 'remove');
     if (!this.#removals) return steps.filter((step) => step.op !== 'remove');
     const routes = removals.filter((step) => step.was.kind === 'route').length;
-    let total = 0;
-    for (const item of this.#seen.values()) if (item.kind === 'route') total += 1;
     const { share, minimum } = this.#options.brake;
-    if (this.#released || routes < minimum || routes <= total * share) {
+    const few = this.#released || routes < minimum;
+    let total = 0;
+    if (!few) for (const item of this.#seen.values()) if (item.kind === 'route') total += 1;
+    if (few || routes <= total * share) {
       this.braked = undefined;
       return steps;
     }

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { overlaps, prefix, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { familyValues } from '#net/per-family.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
-import { resolveClaims } from './conflict.ts';
+import { resolveClaims, SubnetUse } from './conflict.ts';
 
 function advert(name: string, ...subnets: string[]): [string, NodeAdvert] {
   const byFamily = Object.fromEntries(subnets.map((text) => [prefixFamily(prefix(text)), prefix(text)]));
@@ -77,4 +77,35 @@ test('what is accepted never overlaps between nodes, and every loser has a holde
       }
     }),
   );
+});
+
+test('where nothing is contested, no claim of a user of its subnet decides anything', () => {
+  const subnet = fc.constantFrom<Prefix>(
+    ...['10.0.0.0/24', '10.0.1.0/24', '10.0.2.0/24', '10.0.0.0/23', 'fd00:a::/64', 'fd00:b::/64'].map(prefix),
+  );
+  const name = fc.constantFrom('a', 'b', 'c', 'd');
+  const change = fc.tuple(name, fc.uniqueArray(subnet, { maxLength: 2, selector: prefixFamily }));
+  const reached = { contested: 0, free: 0 };
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 12 }), fc.boolean(), (changes, reserved) => {
+      const use = new SubnetUse();
+      const nodes = new Map<string, NodeAdvert>();
+      for (const [node, subnets] of changes) {
+        use.set(node, subnets);
+        nodes.set(...advert(node, ...subnets));
+      }
+      const held = [...nodes].flatMap(([node, { subnets }]) =>
+        familyValues(subnets).map((prefix) => ({ node, prefix })),
+      );
+      const lengths = new Set(held.map(({ prefix }) => `${prefixFamily(prefix)}/${prefix.split('/')[1]}`));
+      const mixed = lengths.size > new Set(held.map(({ prefix }) => prefixFamily(prefix))).size;
+      const shared = new Set(held.map(({ prefix }) => prefix)).size < held.length;
+      assert.equal(use.contested, mixed || shared);
+      reached[use.contested ? 'contested' : 'free'] += 1;
+      if (use.contested) return;
+      const claims = held.map(({ node, prefix }) => claim(node, prefix, reserved));
+      assert.equal(resolveClaims(nodes, claims).nodes, nodes);
+    }),
+  );
+  assert.ok(reached.contested > 10 && reached.free > 10, JSON.stringify(reached));
 });

@@ -24,6 +24,44 @@ export type ResolvedClaims = {
   readonly conflicts: readonly SubnetConflict[];
 };
 
+/**
+ * Who uses which subnet, counted as adverts come and go: in the usual case, in which nobody is in another's way, a
+ * change costs what it changes. Subnets of different lengths count as contested, as they may overlap.
+ */
+export class SubnetUse {
+  readonly #byNode = new Map<string, readonly Prefix[]>();
+  readonly #users = new Map<Prefix, number>();
+  readonly #lengths: Record<4 | 6, Map<number, number>> = { 4: new Map(), 6: new Map() };
+  #shared = 0;
+
+  /** The node uses these subnets and no others. */
+  set(node: string, subnets: readonly Prefix[]): void {
+    for (const subnet of this.#byNode.get(node) ?? []) this.#count(subnet, -1);
+    for (const subnet of subnets) this.#count(subnet, 1);
+    if (subnets.length === 0) this.#byNode.delete(node);
+    else this.#byNode.set(node, subnets);
+  }
+
+  /** Whether `resolveClaims` has to be asked. When it need not, all adverts stand as they are. */
+  get contested(): boolean {
+    return this.#shared > 0 || this.#lengths[4].size > 1 || this.#lengths[6].size > 1;
+  }
+
+  #count(subnet: Prefix, change: 1 | -1): void {
+    const users = add(this.#users, subnet, change);
+    if (users === (change === 1 ? 2 : 1)) this.#shared += change;
+    add(this.#lengths[prefixFamily(subnet)], prefixLength(subnet), change);
+  }
+}
+
+/** Counts; what is counted down to nothing is forgotten. */
+function add<K>(counts: Map<K, number>, key: K, change: number): number {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+  return count;
+}
+
 type Standing = 'reserved' | 'claimed' | 'announced';
 type Holding = { readonly node: string; readonly subnet: Prefix; readonly standing: Standing };
 
@@ -38,7 +76,6 @@ export function resolveClaims(
   nodes: ReadonlyMap<string, NodeAdvert>,
   claims: readonly SubnetClaim[],
 ): ResolvedClaims {
-  if (isUncontested(nodes, claims)) return { nodes, conflicts: [] };
   const holdings = listHoldings(nodes, claims);
   const index = createIndex(holdings);
   const conflicts: SubnetConflict[] = [];
@@ -52,38 +89,19 @@ export function resolveClaims(
   return { nodes: new Map([...nodes].map(([name, advert]) => [name, strip(advert, lost)])), conflicts };
 }
 
-/** The usual case, told in one pass: all subnets of a family are of one length and none has two nodes. */
-function isUncontested(nodes: ReadonlyMap<string, NodeAdvert>, claims: readonly SubnetClaim[]): boolean {
-  const holders = new Map<Prefix, string>();
-  const lengths: { 4?: string; 6?: string } = {};
-  const isAlone = (node: string, subnet: Prefix): boolean => {
-    const length = subnet.slice(subnet.lastIndexOf('/'));
-    const family = prefixFamily(subnet);
-    lengths[family] ??= length;
-    const holder = holders.get(subnet);
-    holders.set(subnet, node);
-    return lengths[family] === length && (holder === undefined || holder === node);
-  };
-  if (!claims.every(({ node, subnet }) => isAlone(node, subnet))) return false;
-  for (const [name, { subnets }] of nodes) {
-    if (!familyValues(subnets).every((subnet) => isAlone(name, subnet))) return false;
-  }
-  return true;
-}
-
 /** One entry for each node and subnet, strongest first. */
 function listHoldings(nodes: ReadonlyMap<string, NodeAdvert>, claims: readonly SubnetClaim[]): Holding[] {
   const found = new Map<string, Holding>();
-  const add = (holding: Holding): void => {
+  const hold = (holding: Holding): void => {
     const key = `${holding.node} ${holding.subnet}`;
     const present = found.get(key);
     if (present === undefined || RANK[holding.standing] < RANK[present.standing]) found.set(key, holding);
   };
   for (const { node, subnet, reserved } of claims) {
-    add({ node, subnet, standing: reserved ? 'reserved' : 'claimed' });
+    hold({ node, subnet, standing: reserved ? 'reserved' : 'claimed' });
   }
   for (const [node, advert] of nodes) {
-    for (const subnet of familyValues(advert.subnets)) add({ node, subnet, standing: 'announced' });
+    for (const subnet of familyValues(advert.subnets)) hold({ node, subnet, standing: 'announced' });
   }
   return [...found.values()].sort(
     (a, b) => RANK[a.standing] - RANK[b.standing] || order(a.node, b.node) || order(a.subnet, b.subnet),
