@@ -3,10 +3,12 @@ import { whyNoKernel } from '../test/host/namespace.ts';
 import { benchCni } from './cni.ts';
 import { benchDataPath } from './data-path.ts';
 import { benchPeers } from './peers.ts';
+import { benchPolicy } from './policy.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cni: benchCni,
   peers: benchPeers,
+  policy: benchPolicy,
   'data-path': benchDataPath,
 };
 

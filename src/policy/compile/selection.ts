@@ -67,15 +67,19 @@ export class Selection {
   #follow(tiers: readonly OrderedTier[], dirty: Set<Chosen>): void {
     this.#tiers = tiers;
     const come: Listed[] = [];
+    const gone: Listed[] = [];
     const moved = new Set<Listed>();
-    for (const [rank, { tier, policy }] of pairsOf(tiers).entries()) {
+    let rank = 0;
+    eachPolicy(tiers, (policy, tier) => {
       const known = this.#listed.get(policy);
       const listed = known ?? list(policy, tier, tiers);
       if (known === undefined) come.push(listed);
       else if (known.tier !== tier) moved.add(known);
-      Object.assign(listed, { tier, rank, book: tiers });
-    }
-    const gone = [...this.#listed.values()].filter(({ book }) => book !== tiers);
+      listed.tier = tier;
+      listed.rank = rank++;
+      listed.book = tiers;
+    });
+    for (const listed of this.#listed.values()) if (listed.book !== tiers) gone.push(listed);
     for (const listed of gone) this.#unlist(listed);
     for (const listed of come) this.#list(listed);
     for (const [pod, chosen] of this.#chosen) this.#adjust(pod, chosen, { come, gone, moved }, dirty);
@@ -135,11 +139,13 @@ type Changes = {
   readonly moved: ReadonlySet<Listed>;
 };
 
-/** In their order; those that never judge pods are left out. */
-function pairsOf(tiers: readonly OrderedTier[]): { readonly tier: Tier; readonly policy: Policy }[] {
-  return tiers.flatMap(({ tier, policies }) =>
-    policies.filter(({ host }) => host === 'local' || host === 'forward').map((policy) => ({ tier, policy })),
-  );
+/** In their order, without those that never judge pods. There are thousands: nothing is made of them. */
+function eachPolicy(tiers: readonly OrderedTier[], visit: (policy: Policy, tier: Tier) => void): void {
+  for (const { tier, policies } of tiers) {
+    for (const policy of policies) {
+      if (policy.host === 'local' || policy.host === 'forward') visit(policy, tier);
+    }
+  }
 }
 
 function list(policy: Policy, tier: Tier, book: RuleBook['enforced']): Listed {
