@@ -86,6 +86,8 @@ export type PolicyProgram = {
   readonly chains: ReadonlyMap<string, readonly ChainRule[]>;
   /** By entry that has a verdict, and by `chain index` for rules of chains. Empty when it was read from a kernel. */
   readonly reasons: ReadonlyMap<string, Reason>;
+  /** Rules by the text that they log (ChainRule.log). Empty when it was read from a kernel. */
+  readonly logs: ReadonlyMap<string, Step>;
 };
 
 /** Changes that take effect as one. Chains never change under a name: they come and go. */

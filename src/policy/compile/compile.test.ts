@@ -29,7 +29,13 @@ function judge(programs: ReadonlyMap<string, PolicyProgram>, flow: Flow, note?: 
     for (const { entry, rule, reason } of verdict.opinions) {
       note?.(`entry ${entry?.split(' ')[0]}`);
       if (rule !== undefined) note?.('entry chain');
-      for (const _ of reason?.logs ?? []) note?.('logged');
+      for (const step of reason?.logs ?? []) {
+        note?.('logged');
+        assert.ok(
+          [...program.logs.values()].some(({ origin }) => origin?.path === step.origin?.path),
+          'what is logged can be read',
+        );
+      }
     }
   }
   return action;
@@ -159,7 +165,12 @@ test('from one state to the next is the same as from nothing, and deltas lead th
   fc.assert(
     fc.property(states, (states) => {
       const compiler = createCompiler('a');
-      let loaded: PolicyProgram = { entries: new Map(), chains: new Map(), reasons: new Map() };
+      let loaded: PolicyProgram = {
+        entries: new Map(),
+        chains: new Map(),
+        reasons: new Map(),
+        logs: new Map(),
+      };
       let now = states[0] as (typeof states)[number];
       let book = bookOf(now.sketch);
       for (const { world, sketch, keep } of states) {
@@ -219,7 +230,7 @@ function apply(program: PolicyProgram, delta: ReturnType<typeof diffProgram>): P
   const chains = new Map(program.chains);
   for (const name of delta.removeChains) assert.ok(chains.delete(name));
   for (const [name, rules] of delta.addChains) chains.set(name, rules);
-  return { entries, chains, reasons: new Map() };
+  return { entries, chains, reasons: new Map(), logs: new Map() };
 }
 
 /** With every number replaced by what it stands for. */

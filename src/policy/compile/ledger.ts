@@ -1,11 +1,13 @@
 /** The entries and chains of a program while it is changed, and what has changed since it was last asked. */
 import type { ChainRule, PolicyDelta, PolicyProgram, Reason } from '#model/policy-program.ts';
+import type { Step } from '#model/verdict.ts';
 import { change, isEmptyDelta } from './diff.ts';
 
 export class Ledger {
   readonly #entries = new Map<string, string>();
   readonly #chains = new Map<string, readonly ChainRule[]>();
   readonly #reasons = new Map<string, Reason>();
+  readonly #logs = new Map<string, Step>();
   readonly #touched = new Map<string, string | undefined>();
   readonly #touchedChains = new Map<string, boolean>();
 
@@ -35,6 +37,9 @@ export class Ledger {
   }
   explain(key: string, reason: Reason): void {
     this.#reasons.set(key, reason);
+  }
+  explainLog(prefix: string, step: Step): void {
+    this.#logs.set(prefix, step);
   }
   forgetReason(key: string): void {
     this.#reasons.delete(key);
@@ -73,6 +78,7 @@ export class Ledger {
       entries: new Map(this.#entries),
       chains: new Map(this.#chains),
       reasons: new Map(this.#reasons),
+      logs: new Map(this.#logs),
     };
   }
 }

@@ -113,6 +113,7 @@ export class Programs {
   #prefix(line: Line): string {
     const prefix = this.#prefixes.get(line.key) ?? `tartan ${this.#prefixes.size + 1}`;
     this.#prefixes.set(line.key, prefix);
+    this.#ledger.explainLog(prefix, line.step);
     return prefix;
   }
 }

@@ -137,6 +137,7 @@ function dump(socket: NetlinkSocket): DumpedPolicy {
       entries: new Map(seen.map(({ key, value = '' }) => [key, value])),
       chains,
       reasons: new Map(),
+      logs: new Map(),
     },
     counts: new Map(seen.flatMap(({ key, count }) => (count === undefined ? [] : [[key, count] as const]))),
     intact,
