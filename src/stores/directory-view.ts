@@ -1,5 +1,15 @@
 import { hash } from 'node:crypto';
-import { mkdirSync, readdirSync, readFileSync, statSync, watch as watchFile, type FSWatcher } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readSync,
+  statSync,
+} from 'node:fs';
+import { watch as watchFile, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Clock } from '#lib/clock.ts';
@@ -281,11 +291,25 @@ function listDirectories(root: string): string[] {
 
 /** Undefined when there is no such regular file; at most one byte more than allowed is kept of a large one. */
 function readText(path: string): string | undefined {
+  let fd: number | undefined;
   try {
-    const stat = statSync(path);
+    // Looked up once: at start there may be ten thousand files. Without waiting, as a fifo has no end.
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
+    const stat = fstatSync(fd);
     if (!stat.isFile()) return undefined;
-    return stat.size > MAX_FILE_BYTES ? ' '.repeat(MAX_FILE_BYTES + 1) : readFileSync(path, 'utf8');
+    return stat.size > MAX_FILE_BYTES ? ' '.repeat(MAX_FILE_BYTES + 1) : readAll(fd, stat.size);
   } catch {
     return undefined;
+  } finally {
+    if (fd !== undefined) closeSync(fd);
   }
+}
+
+/** What is written to the file meanwhile is told by another event. */
+function readAll(fd: number, size: number): string {
+  const text = Buffer.allocUnsafe(size);
+  let done = 0;
+  for (let read = -1; read !== 0 && done < size; done += read)
+    read = readSync(fd, text, done, size - done, null);
+  return text.toString('utf8', 0, done);
 }
