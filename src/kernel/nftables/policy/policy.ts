@@ -46,22 +46,38 @@ export type PolicyTable = {
   loadPolicy(delta: PolicyDelta): void;
   dumpPolicy(): DumpedPolicy;
   removePolicy(): void;
+  /** Nobody else can change the table: known after the first replacePolicy. */
+  isOwned(): boolean;
   /** The socket that writes, by which events of our own are told from others'. */
   readonly fd: number;
   close(): void;
 };
 
-/** Opens its socket in the calling thread's network namespace. */
-export function openPolicy(): PolicyTable {
+/**
+ * Opens its socket in the calling thread's network namespace. `own`: keep others from changing or flushing the table,
+ * where the kernel can do that and still leave the table behind.
+ */
+export function openPolicy({ own = true }: { readonly own?: boolean } = {}): PolicyTable {
   const socket = openNetlink(NETLINK_NETFILTER);
   setIntOption(socket.fd, SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_BYTES);
+  let owned = own;
+  const replace = (program: PolicyProgram): void =>
+    commit(socket, (writer) => {
+      writeTable(writer, owned);
+      for (const [name, rules] of program.chains) writeChain(writer, compileChain(name, rules));
+      writeEntries(writer, 'add', [...program.entries]);
+    });
   return {
-    replacePolicy: (program) =>
-      commit(socket, (writer) => {
-        writeTable(writer);
-        for (const [name, rules] of program.chains) writeChain(writer, compileChain(name, rules));
-        writeEntries(writer, 'add', [...program.entries]);
-      }),
+    replacePolicy(program) {
+      try {
+        replace(program);
+      } catch (error) {
+        if (!owned || !(error instanceof NetlinkError) || error.code !== 'EOPNOTSUPP') throw error;
+        owned = false;
+        replace(program);
+      }
+    },
+    isOwned: () => owned,
     loadPolicy: (delta) => commit(socket, (writer) => writeDelta(writer, delta)),
     dumpPolicy: () => dump(socket),
     removePolicy: () => commit(socket, writeRemoval),

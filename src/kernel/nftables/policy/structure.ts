@@ -50,6 +50,9 @@ const NFT_DATA_VERDICT = 0xffff_ff00;
 /** sizeof(struct nft_verdict) */
 const VERDICT_BYTES = 16;
 const CATCH_ALL = 2;
+/** enum nft_table_flags */
+const TABLE_OWNER = 2;
+const TABLE_PERSIST = 4;
 
 /** Bits of a field, and nft's own number of its type (include/datatype.h there), which only serves listings. */
 const FIELDS: Readonly<Record<PolicyField, { readonly bytes: number; readonly type: number }>> = {
@@ -163,11 +166,15 @@ export const FIXED_CHAINS: readonly NftChain[] = [
   },
 ];
 
-/** Makes the table anew, empty, whatever was there: within a transaction, no packet sees it missing. */
-export function writeTable(writer: MessageWriter): void {
+/**
+ * Makes the table anew, empty, whatever was there: within a transaction, no packet sees it missing. `owned`: nobody but
+ * this socket can change it, `flush ruleset` passes it by, and it stays when the socket is closed (Linux 6.9).
+ */
+export function writeTable(writer: MessageWriter, owned: boolean): void {
   for (const message of [NFT_MSG.newTable, NFT_MSG.delTable, NFT_MSG.newTable]) {
     beginNft(writer, message, NLM_F_CREATE, 'inet');
     writer.str(1, POLICY_TABLE);
+    if (owned && message === NFT_MSG.newTable) writer.u32be(2, TABLE_OWNER | TABLE_PERSIST);
     writer.end();
   }
   for (const [index, name] of POLICY_MAP_NAMES.entries()) writeMap(writer, name, index + 1);
