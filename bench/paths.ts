@@ -176,7 +176,7 @@ async function makePair(hand: Hand, pod: Pod, netns: Namespace): Promise<void> {
 export type Rules = 'none' | 'masquerade' | 'ours';
 
 const MASQUERADE = `table ip hand { chain out { type nat hook postrouting priority srcnat;
-  ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade; } }`;
+  ip saddr 10.244.0.0/16 ip daddr != 10.244.0.0/16 masquerade;\n  }\n}`;
 
 /** The same by hand. */
 export async function makeByHand(ours: Side, rules: Rules): Promise<Side> {

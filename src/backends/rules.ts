@@ -1,7 +1,7 @@
 /**
  * Our nftables tables as text: structure only, the elements are items of their own. The tables protect (spoofed
- * sources, forged tunnel packets), translate (masquerade, host ports) and accept. An accept here ends only this table;
- * ./foreign.ts deals with other programs' chains that would still drop.
+ * sources, forged tunnel packets) and translate (masquerade, host ports). They accept nothing, as an accept would end only
+ * this table; ./foreign.ts deals with other programs' chains that drop.
  */
 import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { declareSet, NFT_SETS, type NftSetName } from '#model/nft-sets.ts';
@@ -18,6 +18,8 @@ const WORDS = {
 } as const;
 
 const PODS = `iifname "${POD_LINK_PREFIX}*"`;
+const NOT_TO_LOOPBACK = 'ip daddr 127.0.0.0/8 counter drop';
+const NOT_FROM_LOOPBACK = 'ip saddr 127.0.0.0/8 counter drop';
 const HOSTPORT = `0x${MARK.hostPortMasquerade.toString(16)}`;
 const NOT_HOSTPORT = `0x${(~MARK.hostPortMasquerade >>> 0).toString(16)}`;
 const KUBE_MARK = `0x${KUBE_PROXY_MASQUERADE_MARK.toString(16)}`;
@@ -53,29 +55,31 @@ function scopes(self: Self): Scope[] {
   });
 }
 
-/** Body of `table inet tartan`. */
+/** Body of `table inet tartan`. Every packet of every pod passes these chains: what can be asked once is asked once. */
 export function inetRules(self: Self): string {
-  const guarded = self.settings.wiring.dropSpoofed ? [`${PODS} jump podsource`] : [];
-  const loopback = podLinks(self).flatMap((from) => [
-    `${from} ip daddr 127.0.0.0/8 counter drop`,
-    `${from} ip saddr 127.0.0.0/8 counter drop`,
-  ]);
+  const { type, bridge, dropSpoofed } = self.settings.wiring;
+  const bridges = type === 'bridge' ? [`iifname "${bridge.name}"`] : [];
   return [
     ...sets('inet'),
-    chain('podsource', podSource()),
+    chain('frompod', [NOT_TO_LOOPBACK, ...(dropSpoofed ? podSource() : [NOT_FROM_LOOPBACK])]),
+    ...bridges.map(() => chain('frombridge', [NOT_TO_LOOPBACK, NOT_FROM_LOOPBACK])),
     chain('tunnel', tunnelGuard(self)),
     chain('hostports', hostPorts(self)),
-    baseChain('guard', 'filter hook prerouting priority raw', [...untracked(self), ...loopback, ...guarded]),
+    baseChain('guard', 'filter hook prerouting priority raw', [
+      ...untracked(self),
+      `${PODS} goto frompod`,
+      ...bridges.map((from) => `${from} goto frombridge`),
+    ]),
     ...untracked(self).map((rule) => baseChain('rawoutput', 'filter hook output priority raw', [rule])),
     baseChain('input', 'filter hook input priority filter', [...toTunnel(self), ...encapsulated(self)]),
-    baseChain('forward', 'filter hook forward priority filter', [...toTunnel(self), ...forwardAccepts(self)]),
+    baseChain('forward', 'filter hook forward priority filter', toTunnel(self)),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
     baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
   ].join('\n');
 }
 
-/** A routed pod may use its own addresses only. */
+/** A routed pod may use its own addresses only; of 127.0.0.0/8 it has none. */
 function podSource(): string[] {
   return [
     'iifname . ip saddr @podsources4 return',
@@ -115,12 +119,7 @@ function encapsulated(self: Self): string[] {
   );
 }
 
-function forwardAccepts(self: Self): string[] {
-  if (!self.settings.forward.accept) return [];
-  return scopes(self).flatMap(({ family, range }) => acceptsFor(family, range));
-}
-
-/** The two accepts that forwarded traffic of a range needs, in whatever chain. */
+/** The two accepts that forwarded traffic of a range needs in other programs' chains that would drop it. */
 export function acceptsFor(family: Family, range: Prefix): string[] {
   const { ip } = WORDS[family];
   return [`${ip} saddr ${range} counter accept`, `${ip} daddr ${range} counter accept`];
