@@ -133,8 +133,8 @@ async function allocate(bench: Bench, request: AddRequest, ranges: readonly Rang
   try {
     return take();
   } catch (error) {
-    if (!bench.reaper.busy) throw error;
-    await bench.reaper.idle();
+    if (bench.leaving.size === 0) throw error;
+    await Promise.allSettled(bench.leaving.values());
     return take();
   }
 }

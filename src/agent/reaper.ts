@@ -34,13 +34,4 @@ export class Reaper {
   async settled(name: string): Promise<void> {
     await this.#gone.get(name)?.catch(() => undefined);
   }
-
-  /** Resolves when every deletion that is under way now has ended. */
-  async idle(): Promise<void> {
-    await Promise.allSettled(this.#gone.values());
-  }
-
-  get busy(): boolean {
-    return this.#gone.size > 0;
-  }
 }
