@@ -7,7 +7,6 @@ import type { ForeignRuleItem } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
 import { families } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
-import { acceptsFor } from './rules.ts';
 
 type Accept = Pick<ForeignRuleItem, 'rule' | 'comment'>;
 
@@ -37,12 +36,13 @@ export function planForeignAccepts(settings: Settings, chains: readonly ForeignC
 function podAccepts({ network }: Settings, table: ForeignChain['family']): Accept[] {
   return families(network.subnets)
     .filter((family) => table === 'inet' || (table === 'ip') === (family === 4))
-    .flatMap((family) =>
-      acceptsFor(family, network.subnets[family]?.range as Prefix).map((rule, index) => ({
-        rule,
-        comment: `tartan: ${index === 0 ? 'from' : 'to'} pods (IPv${family})`,
-      })),
-    );
+    .flatMap((family) => {
+      const [ip, range] = [family === 4 ? 'ip' : 'ip6', network.subnets[family]?.range as Prefix];
+      return [
+        { rule: `${ip} saddr ${range} counter accept`, comment: `tartan: from pods (IPv${family})` },
+        { rule: `${ip} daddr ${range} counter accept`, comment: `tartan: to pods (IPv${family})` },
+      ];
+    });
 }
 
 /**

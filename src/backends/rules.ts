@@ -119,12 +119,6 @@ function encapsulated(self: Self): string[] {
   );
 }
 
-/** The two accepts that forwarded traffic of a range needs in other programs' chains that would drop it. */
-export function acceptsFor(family: Family, range: Prefix): string[] {
-  const { ip } = WORDS[family];
-  return [`${ip} saddr ${range} counter accept`, `${ip} daddr ${range} counter accept`];
-}
-
 /**
  * The mark asks for masquerade where the answer would otherwise not come back through here: a pod of this node (itself,
  * or a neighbour on the bridge) and 127.0.0.1. It is taken off again when no mapping matched. ::1 cannot be routed.

@@ -3,6 +3,7 @@
  * (include/uapi/linux/netfilter/nfnetlink_conntrack.h): those that match are deleted, so that a connection does not go
  * on by a translation or verdict that no longer holds.
  */
+import { SharedRun } from '#lib/shared-run.ts';
 import { type Address, addressBytes, addressFromBytes } from '#net/address.ts';
 import type { Protocol } from '#model/attachment.ts';
 import type { ConntrackFilter } from './kernel.ts';
@@ -62,31 +63,18 @@ const SEARCHED = 8;
  */
 export class Conntrack {
   readonly #socket: NetlinkSocket;
-  #waiting: ConntrackFilter[] = [];
-  #next: Promise<void> | undefined;
-  #running: Promise<void> = Promise.resolve();
+  readonly #runs = new SharedRun<ConntrackFilter>((filters) => this.#flushNow([...filters]));
 
   constructor(run: Scope['run']) {
     this.#socket = run(() => openNetlink(NETLINK_NETFILTER));
   }
   /** Once nothing is under way. */
   close(): void {
-    const close = (): void => this.#socket[Symbol.dispose]();
-    this.#running.then(close, close);
+    void this.#runs.ended().then(() => this.#socket[Symbol.dispose]());
   }
   /** Resolves when what matched one of the filters is gone. */
   flush(filters: readonly ConntrackFilter[]): Promise<void> {
-    this.#waiting.push(...filters);
-    this.#next ??= this.#afterRunning();
-    return this.#next;
-  }
-  async #afterRunning(): Promise<void> {
-    await this.#running.catch(() => {});
-    this.#next = undefined;
-    const filters = this.#waiting;
-    this.#waiting = [];
-    this.#running = this.#flushNow(filters);
-    await this.#running;
+    return this.#runs.ask(filters);
   }
   async #flushNow(filters: readonly ConntrackFilter[]): Promise<void> {
     if (filters.length === 0) return;

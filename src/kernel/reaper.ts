@@ -4,6 +4,7 @@
  * for, are put in one group and the group is deleted, on a pool thread; what is asked for meanwhile makes the next one.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SharedRun } from '#lib/shared-run.ts';
 import { REAPER_GROUP } from '#model/numbers.ts';
 import { deleteGroup, groupLink } from './netlink/link.ts';
 import { MessageWriter } from './netlink/message.ts';
@@ -19,10 +20,8 @@ export class Reaper {
   readonly #scope: Scope;
   readonly #socket: NetlinkSocket;
   readonly #writer = new MessageWriter();
+  readonly #runs = new SharedRun<string>((names) => this.#deleteAll(names), gather);
   #group = 0;
-  #waiting = new Set<string>();
-  #next: Promise<void> | undefined;
-  #running: Promise<void> = Promise.resolve();
   #closed = false;
 
   constructor(scope: Scope) {
@@ -33,29 +32,11 @@ export class Reaper {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    void this.#running.finally(() => this.#socket[Symbol.dispose]());
+    void this.#runs.ended().then(() => this.#socket[Symbol.dispose]());
   }
   /** Resolves when the links are gone; those that are not there, or not ours, are left out. */
   reap(names: readonly string[]): Promise<void> {
-    for (const name of names) this.#waiting.add(name);
-    this.#next ??= this.#afterRunning();
-    return this.#next;
-  }
-  async #afterRunning(): Promise<void> {
-    await this.#running.catch(() => {});
-    await this.#gather();
-    this.#next = undefined;
-    const names = this.#waiting;
-    this.#waiting = new Set();
-    this.#running = this.#deleteAll(names);
-    await this.#running;
-  }
-  async #gather(): Promise<void> {
-    const begun = performance.now();
-    for (let before = -1; before < this.#waiting.size && performance.now() - begun < GATHER.most;) {
-      before = this.#waiting.size;
-      await sleep(GATHER.quiet);
-    }
+    return this.#runs.ask(names);
   }
   async #deleteAll(names: ReadonlySet<string>): Promise<void> {
     const writer = this.#writer;
@@ -74,5 +55,13 @@ export class Reaper {
     for (const refusal of refusals.values()) {
       if (refusal.code !== 'ENODEV') throw new NetlinkError(refusal);
     }
+  }
+}
+
+async function gather(waiting: () => number): Promise<void> {
+  const begun = performance.now();
+  for (let before = -1; before < waiting() && performance.now() - begun < GATHER.most;) {
+    before = waiting();
+    await sleep(GATHER.quiet);
   }
 }
