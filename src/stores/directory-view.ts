@@ -13,6 +13,7 @@ import { watch as watchFile, type FSWatcher } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Clock } from '#lib/clock.ts';
+import { SharedRun } from '#lib/shared-run.ts';
 import { type FileContent, type FileObject, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
 import { STORE_KINDS, type StoreEvent, type Stored, type StoreKind } from './store.ts';
@@ -47,9 +48,7 @@ export class DirectoryView {
   readonly gaps = new Map<string, string>();
   readonly #watchers = new Map<string, { watcher: FSWatcher; inode: number }>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
-  #scanning: Promise<void> | undefined;
-  /** Waits for the one under way. */
-  #nextScan: Promise<void> | undefined;
+  readonly #scans = new SharedRun<never>(() => this.#scan());
   #closed = false;
 
   constructor(root: string, options: ViewOptions, emit: Listener) {
@@ -101,15 +100,7 @@ export class DirectoryView {
    * asked before it began.
    */
   scan(): Promise<void> {
-    this.#nextScan ??= this.#scanNext();
-    return this.#nextScan;
-  }
-  async #scanNext(): Promise<void> {
-    await this.#scanning?.catch(() => undefined);
-    await Promise.resolve();
-    this.#nextScan = undefined;
-    this.#scanning = this.#scan();
-    await this.#scanning;
+    return this.#scans.ask([]);
   }
   async #scan(): Promise<void> {
     const directories = this.#directories();
