@@ -6,16 +6,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { IMAGE, writeRootfs } from '../runtimes/image.ts';
-import { type Daemon, type Room, whyNoNeighbours } from '../runtimes/neighbours.ts';
-import { findingOf, reachBothWays, reachesHostPort, startPair } from './beside.ts';
-import { waitFor, whyNoKernel } from './namespace.ts';
-import { whyNoTartan } from './node.ts';
+import { type Daemon, type Room } from '../runtimes/neighbours.ts';
+import { findingOf, reachBothWays, reachesHostPort, startPair, whyNotBeside } from './beside.ts';
+import { waitFor } from './namespace.ts';
 
-const skip =
-  whyNoKernel(['nft', 'curl', 'conntrack', 'busybox', 'runc', 'containerd']) ??
-  whyNoTartan() ??
-  whyNoNeighbours() ??
-  false;
+const skip = whyNotBeside('busybox', 'runc', 'containerd');
 
 async function startDocker(room: Room, data: string): Promise<Daemon> {
   const places = ['--data-root', data, '--exec-root', '/run/docker', '--pidfile', '/run/docker.pid'];

@@ -4,8 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startBus, whyNoNeighbours } from '../runtimes/neighbours.ts';
+import { startBus } from '../runtimes/neighbours.ts';
 import {
+  DUAL,
   findingOf,
   type Place,
   reachBothWays,
@@ -13,13 +14,11 @@ import {
   reachesHostPort,
   startPair,
   typeHint,
+  whyNotBeside,
 } from './beside.ts';
-import { waitFor, whyNoKernel } from './namespace.ts';
-import { whyNoTartan } from './node.ts';
+import { waitFor } from './namespace.ts';
 
-const skip = whyNoKernel(['nft', 'curl', 'conntrack']) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
-
-const DUAL = { network: { ipv6: { range: 'fd44::/48' } } };
+const skip = whyNotBeside();
 
 async function startFirewalld({ room }: Place): Promise<void> {
   await startBus(room);

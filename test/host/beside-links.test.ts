@@ -6,13 +6,11 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Room, startBus, startUdev, whyNoNeighbours } from '../runtimes/neighbours.ts';
-import { findingOf, findingsOf, type Place, reachBothWays, startPair } from './beside.ts';
-import { waitFor, whyNoKernel } from './namespace.ts';
-import { whyNoTartan } from './node.ts';
+import { type Room, startBus, startUdev } from '../runtimes/neighbours.ts';
+import { findingOf, findingsOf, type Place, reachBothWays, startPair, whyNotBeside } from './beside.ts';
+import { waitFor } from './namespace.ts';
 
-const skip =
-  whyNoKernel(['nft', 'curl', 'conntrack', 'bridge']) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
+const skip = whyNotBeside('bridge');
 
 /** net/core: NET_ADDR_SET, somebody chose the address; udev's policy "persistent" touches only random ones. */
 const ADDRESS_SET = '3';

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { whyNoNeighbours } from '../runtimes/neighbours.ts';
 import {
+  DUAL,
   findingOf,
   type Place,
   reachBothWays,
@@ -13,13 +13,11 @@ import {
   reachesHostPort,
   startPair,
   typeHint,
+  whyNotBeside,
 } from './beside.ts';
-import { waitFor, whyNoKernel } from './namespace.ts';
-import { whyNoTartan } from './node.ts';
+import { waitFor } from './namespace.ts';
 
-const skip = whyNoKernel(['nft', 'curl', 'conntrack']) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
-
-const DUAL = { network: { ipv6: { range: 'fd44::/48' } } };
+const skip = whyNotBeside();
 
 const ENABLE = `mkdir -p /etc/ufw
 cp /usr/share/ufw/iptables/*.rules /usr/share/ufw/ufw.conf /etc/ufw/

@@ -4,11 +4,17 @@ import type { ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { makeRoom, type Room } from '../runtimes/neighbours.ts';
-import { makeNamespace, type Namespace, waitFor } from './namespace.ts';
-import { makeUnderlay, type Node, startNode } from './node.ts';
+import { makeRoom, type Room, whyNoNeighbours } from '../runtimes/neighbours.ts';
+import { makeNamespace, type Namespace, waitFor, whyNoKernel } from './namespace.ts';
+import { makeUnderlay, type Node, startNode, whyNoTartan } from './node.ts';
 
 export const HOST_PORT = 18080;
+export const DUAL = { network: { ipv6: { range: 'fd44::/48' } } };
+
+/** Why tests beside other programs cannot run here, or false; `tools` are needed besides those of every such test. */
+export function whyNotBeside(...tools: string[]): string | false {
+  return whyNoKernel(['nft', 'curl', 'conntrack', ...tools]) ?? whyNoTartan() ?? whyNoNeighbours() ?? false;
+}
 
 export type Place = {
   readonly node: Node;
