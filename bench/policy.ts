@@ -16,7 +16,7 @@ import { address } from '#net/address.ts';
 import { createBook } from '#policy/book.ts';
 import { compile, createCompiler } from '#policy/compile/compiler.ts';
 import { parsePolicy } from '#policy/frontends/index.ts';
-import { manifestOf } from '#policy/frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { makeWire, type Wire } from '../test/host/policy-wire.ts';
 import { processMb } from './memory.ts';
 import { buildProgram } from './program.ts';

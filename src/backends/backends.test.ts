@@ -49,6 +49,7 @@ function settings(road: RoadName, directRouting = false): Settings {
     },
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
     masquerade: { enabled: true, exclude: [], randomFully: true },
+    policy: { enforce: false, audit: false, logDeniedPerSecond: 0, established: 'cut', failsafe: {} },
     forward: { accept: true },
     blackhole: true,
     brake: { share: 0.5, minimum: 10 },

@@ -119,7 +119,8 @@ function given(input: unknown): string {
 
 /** From the shape of the file to the shape of the code: families become a dimension. */
 function shape(profile: string, raw: RawSettings): Settings {
-  const { network, underlay, wiring, listen, ...rest } = raw;
+  const { network, underlay, wiring, policy, listen, ...rest } = raw;
+  const { inbound, outbound } = policy.failsafe;
   const subnets = perFamily((family) => {
     const found = subnetsOf(raw, family);
     return Array.isArray(found) ? undefined : found;
@@ -140,6 +141,13 @@ function shape(profile: string, raw: RawSettings): Settings {
       publicAddress: perFamily((family) => publicAddress[`ipv${family}`]),
       ...(canReach === undefined ? {} : { canReach }),
       ...(mtu === undefined ? {} : { mtu }),
+    },
+    policy: {
+      ...policy,
+      failsafe: {
+        ...(inbound === undefined ? {} : { inbound }),
+        ...(outbound === undefined ? {} : { outbound }),
+      },
     },
     wiring: { ...attached, ...(podMtu === undefined ? {} : { mtu: podMtu }) },
     ...(listen === undefined ? {} : { listen }),

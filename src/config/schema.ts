@@ -12,6 +12,7 @@ import {
   addressText,
   autoMtu,
   boundOfFamily,
+  failsafePort,
   hostPort,
   linkName,
   mtuBytes,
@@ -198,6 +199,34 @@ const masquerade = group(
   'Source NAT of what pods send.',
 );
 
+const failsafe = (description: string) =>
+  setting(z.array(failsafePort).optional(), 'list of protocol:port, or protocol:prefix:port', description);
+
+const policy = group(
+  {
+    enforce: flag(false, 'Network policies are enforced, and a pod gets its network only when its own are.'),
+    audit: flag(false, 'What policies deny passes, and is logged as it would be denied.'),
+    logDeniedPerSecond: setting(
+      whole(0, 10_000),
+      'packets per second',
+      'So many denied first packets are told of at most (`tartan flows`); 0: none.',
+    ).default(100),
+    established: setting(
+      z.enum(['cut', 'keep']),
+      'cut, keep',
+      'Connections that a change of policies denies end at once, or live on as Calico has it.',
+    ).default('cut'),
+    failsafe: group(
+      {
+        inbound: failsafe('Ports of this host that stay open; absent: Calico’s.'),
+        outbound: failsafe('Ports elsewhere that stay in reach of this host; absent: Calico’s.'),
+      },
+      'Ports that no policy of a host endpoint can close.',
+    ),
+  },
+  'Network policy.',
+);
+
 const absolute = (value: string, description: string) =>
   setting(absolutePath, 'absolute path', description).default(value);
 
@@ -220,6 +249,7 @@ export const settingsSchema = z.strictObject({
     },
     'Forwarding.',
   ),
+  policy,
   blackhole: flag(true, 'Packets to unused addresses of the node’s own subnet do not leave the node.'),
   brake: group(
     {

@@ -1,5 +1,7 @@
 /** The kinds of value that settings are made of: how each is checked, and the words docs/settings.md has for it. */
 import { z } from 'zod';
+import { PROTOCOL } from '#model/policy.ts';
+import type { Failsafe } from '#model/workload.ts';
 import { type Address, addressFamily, type Family, parseAddress } from '#net/address.ts';
 import { parsePrefix, type Prefix, prefixFamily } from '#net/prefix.ts';
 
@@ -102,3 +104,20 @@ export const hostPort = z
     const port = Number(text.slice(text.lastIndexOf(':') + 1));
     return port >= 1 && port <= 65_535;
   }, 'must have a port from 1 to 65535');
+
+const FAILSAFE_PROTOCOLS: Readonly<Record<string, number>> = {
+  tcp: PROTOCOL.tcp,
+  udp: PROTOCOL.udp,
+  sctp: PROTOCOL.sctp,
+};
+
+/** `tcp:22`, `udp:10.0.0.0/8:53`; IPv6 prefixes as they are: the port stands after the last colon. */
+export const failsafePort = parsed((text): Failsafe | undefined => {
+  const [, name = '', middle, digits = ''] = /^([a-z]+):(?:(.+):)?(\d{1,5})$/.exec(text) ?? [];
+  const protocol = FAILSAFE_PROTOCOLS[name];
+  const port = Number(digits);
+  const prefix = middle === undefined ? undefined : parsePrefix(middle);
+  const isWrong = protocol === undefined || port > 65_535 || (middle !== undefined && prefix === undefined);
+  if (isWrong) return undefined;
+  return { protocol, ports: { from: port, to: port }, ...(prefix === undefined ? {} : { prefix }) };
+}, 'must be protocol:port or protocol:prefix:port, the protocol tcp, udp or sctp');

@@ -2,6 +2,7 @@
 import type { Address } from '#net/address.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
+import type { Failsafe } from './workload.ts';
 
 export type RoadName = 'vxlan' | 'host-gw' | 'alloc';
 export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'alloc'];
@@ -42,6 +43,22 @@ export type UnderlaySettings = {
   readonly mtu?: number;
 };
 
+export type PolicySettings = {
+  /** Rules are loaded, and a pod gets its network only when its own are. */
+  readonly enforce: boolean;
+  /** What policies deny passes, and is logged as it would be denied. */
+  readonly audit: boolean;
+  /** Denied first packets are told of, so many of them in a second at most; 0: none. */
+  readonly logDeniedPerSecond: number;
+  /** Connections that a change of policies denies end at once (`cut`), or live on (`keep`, as Calico has it). */
+  readonly established: 'cut' | 'keep';
+  /** Ports of hosts that no policy of a host endpoint can close; absent: Calico's. */
+  readonly failsafe: {
+    readonly inbound?: readonly Failsafe[];
+    readonly outbound?: readonly Failsafe[];
+  };
+};
+
 export type Settings = {
   readonly profile: string;
   readonly node: { readonly name: string };
@@ -79,6 +96,7 @@ export type Settings = {
   readonly forward: { readonly accept: boolean };
   /** A blackhole route for the node's own subnet, so that packets to unused addresses do not leave the node. */
   readonly blackhole: boolean;
+  readonly policy: PolicySettings;
   /** A pass that removes more than this share (0–1) of what is there stops and waits for `tartan resume`. */
   readonly brake: { readonly share: number; readonly minimum: number };
   readonly store: { readonly type: 'directory'; readonly path: string };

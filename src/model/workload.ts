@@ -70,6 +70,18 @@ export type PolicyWorld = {
   readonly failsafe: Readonly<Record<Direction, readonly Failsafe[]>>;
 };
 
+/** A pod as the agent of its node knows it: what it was attached with. */
+export type Workload = {
+  readonly namespace: string;
+  readonly name: string;
+  readonly addresses: readonly Address[];
+  /** As the runtime tells them; those of a Pod object count more. */
+  readonly labels: Labels;
+};
+
+/** All pods that have addresses of one node, as its agent publishes them in the store under the node's name. */
+export type NodeWorkloads = { readonly node: string; readonly pods: readonly Workload[] };
+
 /** How endpoints are named to readers: `pod shop/web`, `host eth0-a`. */
 export function endpointName(endpoint: Endpoint): string {
   const namespace = endpoint.kind === 'host' ? undefined : endpoint.namespace;

@@ -7,7 +7,7 @@ import { compile } from './compile/compiler.ts';
 import { simulate } from './compile/simulate.ts';
 import { evaluate } from './evaluate.ts';
 import { parseObject } from './frontends/index.ts';
-import { manifestOf } from './frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { gatherObjects } from './gather.ts';
 import { calicoSets, calicoThings } from './testing/calico-manifests.ts';
 import { calicoFlows, calicoWorlds } from './testing/calico-worlds.ts';

@@ -7,7 +7,7 @@ import type { Flow } from '#model/verdict.ts';
 import type { PolicyWorld } from '#model/workload.ts';
 import { createBook } from './book.ts';
 import { evaluate, podsAt } from './evaluate.ts';
-import { manifestOf } from './frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { parseObject } from './frontends/index.ts';
 import { asCalico } from './testing/kubernetes-as-calico.ts';
 import { flows, type Json, networkPolicies, worlds } from './testing/manifests.ts';

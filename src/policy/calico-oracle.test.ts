@@ -8,7 +8,7 @@ import { addressFamily } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
 import { parseObject } from './frontends/index.ts';
-import { manifestOf } from './frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { gatherObjects } from './gather.ts';
 import { calicoOracle } from './testing/calico-oracle.ts';
 import { calicoSets, calicoThings } from './testing/calico-manifests.ts';

@@ -8,7 +8,7 @@ import type { PolicyWorld } from '#model/workload.ts';
 import { addressFamily } from '#net/address.ts';
 import { createBook } from './book.ts';
 import { evaluate } from './evaluate.ts';
-import { manifestOf } from './frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { parseObject } from './frontends/index.ts';
 import { flows, type Json, policySets, worlds } from './testing/manifests.ts';
 import { oracle } from './testing/oracle.ts';

@@ -9,7 +9,7 @@ import type { PolicyWorld } from '#model/workload.ts';
 import { addressFamily } from '#net/address.ts';
 import { createBook } from '../book.ts';
 import { evaluate } from '../evaluate.ts';
-import { manifestOf } from '../frontends/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { parsePolicy } from '../frontends/index.ts';
 import { flows as manifestFlows, policySets, worlds } from '../testing/manifests.ts';
 import { compile, createCompiler } from './compiler.ts';

@@ -11,7 +11,7 @@ import { join } from './calico-labels.ts';
 import { rulesOf } from './calico-rule.ts';
 import { selectorOf } from './calico-shapes.ts';
 import type { Context, Frontend } from './frontend.ts';
-import type { Path } from './manifest.ts';
+import type { Path } from '#model/manifest.ts';
 import { specFields as kubernetesFields, translatePolicy } from './network-policy.ts';
 import { factIs } from './selectors.ts';
 import { across, dnsLabel, type Fields, isFields, isThere, type Say } from './shapes.ts';

@@ -7,7 +7,7 @@ import type { Problem } from '#model/fault.ts';
 import type { Origin, Policy, Profile, Tier } from '#model/policy.ts';
 import type { HostEndpoint, NetworkSet } from '#model/workload.ts';
 import { formatOrigin } from '../book.ts';
-import { type Manifest, originOf, type Path } from './manifest.ts';
+import { type Manifest, originOf, type Path } from '#model/manifest.ts';
 import { type Fields, isFields } from './shapes.ts';
 
 export type FrontendOptions = {

@@ -5,7 +5,7 @@ import { calicoObjects } from './calico-objects.ts';
 import { calicoPolicies } from './calico-policy.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { type Frontend, type FrontendOptions, NO_OBJECTS, type Parsed, problemAt } from './frontend.ts';
-import { type Manifest, readManifests } from './manifest.ts';
+import { type Manifest, readManifests } from '#model/manifest.ts';
 import { networkPolicy } from './network-policy.ts';
 import { isFields } from './shapes.ts';
 

@@ -12,7 +12,7 @@ import {
   networkPolicies,
 } from '../testing/manifests.ts';
 import { parseObjects, parseObject } from './index.ts';
-import { manifestOf, MAX_TEXT } from './manifest.ts';
+import { manifestOf, MAX_TEXT } from '#model/manifest.ts';
 
 const NP = 'apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\n';
 

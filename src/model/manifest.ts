@@ -1,7 +1,7 @@
 /** Objects as they were written: YAML text or an API server's JSON, with the line of every field where lines exist. */
 import { type Document, isMap, isNode, isScalar, isSeq, LineCounter, parseAllDocuments } from 'yaml';
-import type { Problem } from '#model/fault.ts';
-import type { Origin } from '#model/policy.ts';
+import type { Problem } from './fault.ts';
+import type { Origin } from './policy.ts';
 
 export type Path = readonly PropertyKey[];
 
