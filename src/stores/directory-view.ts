@@ -40,6 +40,9 @@ const BATCH = 100;
 export class DirectoryView {
   readonly root: string;
   readonly index: ObjectIndex;
+  /** Joined once: both are asked about every file. */
+  readonly #manifests: string;
+  readonly #kinds: ReadonlyMap<string, StoreKind>;
   readonly #options: ViewOptions;
   readonly #emit: Listener;
   readonly #known = new Map<string, Known>();
@@ -53,19 +56,22 @@ export class DirectoryView {
 
   constructor(root: string, options: ViewOptions, emit: Listener) {
     this.root = root;
+    this.#manifests = join(root, 'manifests');
+    this.#kinds = new Map(STORE_KINDS.map((kind) => [join(root, 'state', kind), kind]));
     this.#options = options;
     this.#emit = emit;
     this.index = new ObjectIndex(options.clock, (kind, event) => {
       if (!this.isGap(kind)) emit(kind, event);
     });
-    for (const kind of STORE_KINDS) mkdirSync(join(root, 'state', kind), { recursive: true });
+    for (const directory of this.#kinds.keys()) mkdirSync(directory, { recursive: true });
   }
 
   statePath(kind: StoreKind, name: string): string {
     return join(this.root, 'state', kind, `${name}.yaml`);
   }
   isGap(kind: StoreKind): boolean {
-    return this.gaps.has(join(this.root, 'state', kind)) || this.gaps.has(join(this.root, 'manifests'));
+    if (this.gaps.size === 0) return false;
+    return this.gaps.has(join(this.root, 'state', kind)) || this.gaps.has(this.#manifests);
   }
   /** Without what vanished a moment ago, unless that is doubtful. */
   list(kind: StoreKind): Stored[] {
@@ -116,16 +122,14 @@ export class DirectoryView {
   }
   /** Only the operator's files: few, and asked before every write. */
   scanManifests(): void {
-    const prefix = join(this.root, 'manifests');
-    const files = new Set(listDirectories(prefix).flatMap((directory) => this.#filesIn(directory)));
-    const known = [...this.#known.keys()].filter((path) => path.startsWith(`${prefix}/`));
+    const files = new Set(listDirectories(this.#manifests).flatMap((directory) => this.#filesIn(directory)));
+    const known = [...this.#known.keys()].filter((path) => path.startsWith(`${this.#manifests}/`));
     for (const path of [...files, ...known]) this.load(path);
   }
 
   #directories(): string[] {
-    const state = STORE_KINDS.map((kind) => join(this.root, 'state', kind));
-    const fixed = [this.root, join(this.root, 'state'), ...state].filter((path) => inode(path) !== undefined);
-    return [...fixed, ...listDirectories(join(this.root, 'manifests'))];
+    const fixed = [this.root, join(this.root, 'state'), ...this.#kinds.keys()];
+    return [...fixed.filter((path) => inode(path) !== undefined), ...listDirectories(this.#manifests)];
   }
   #filesIn(directory: string): string[] {
     if (this.#groupOf(join(directory, 'x')) === undefined) return [];
@@ -136,7 +140,7 @@ export class DirectoryView {
   /** The directory whose sudden emptiness makes the loss of this file doubtful. */
   #groupOf(path: string): string | undefined {
     const directory = dirname(path);
-    const manifests = join(this.root, 'manifests');
+    const manifests = this.#manifests;
     if (directory === manifests || directory.startsWith(`${manifests}/`)) return manifests;
     return dirname(directory) === join(this.root, 'state') ? directory : undefined;
   }
@@ -187,7 +191,7 @@ export class DirectoryView {
     return { objects: [], problems: [...content.problems, { line: 1, message }] };
   }
   #kindOf(path: string): StoreKind | undefined {
-    return STORE_KINDS.find((kind) => dirname(path) === join(this.root, 'state', kind));
+    return this.#kinds.get(dirname(path));
   }
 
   /** The object was removed on purpose: nothing to doubt. */
