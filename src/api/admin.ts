@@ -1,10 +1,11 @@
 /**
  * The admin API: HTTP/1.1 over the unix socket `<paths.run>/api.sock` (mode 0600). One table names every path with
- * its method and the schema of its answer, for the server and for its clients. Errors are answered as `errorSchema`
- * with an HTTP status of 400 or more.
+ * its method and the schemas of its request (JSON, where it has one) and its answer, for the server and for its clients.
+ * Errors are answered as `errorSchema` with an HTTP status of 400 or more.
  */
 import { z } from 'zod';
 import { FAULTS, Fault, type FaultCode } from '#model/fault.ts';
+import { POLICY_API } from './policy.ts';
 import { statusSchema } from './status.ts';
 
 /** Name of the socket below `paths.run`. */
@@ -53,10 +54,28 @@ export const API = {
   support: { method: 'POST', path: '/v1/support', answer: supportSchema },
   /** Pauses the node, then removes everything of ours from the kernel but the links of living pods. */
   purge: { method: 'POST', path: '/v1/purge', answer: purgeSchema },
-} as const satisfies Record<string, { method: 'GET' | 'POST'; path: string; answer: z.ZodType }>;
+  ...POLICY_API,
+} as const satisfies Record<string, CallShape>;
 
+export type CallShape = {
+  readonly method: 'GET' | 'POST';
+  readonly path: string;
+  readonly request?: z.ZodType;
+  readonly answer: z.ZodType;
+};
 export type ApiCall = keyof typeof API;
 export type ApiAnswer<C extends ApiCall> = z.infer<(typeof API)[C]['answer']>;
+/** What a call is given: nothing, or its checked request. */
+export type ApiRequest<C extends ApiCall> = (typeof API)[C] extends { readonly request: infer R }
+  ? R extends z.ZodType
+    ? [request: z.output<R>]
+    : never
+  : [];
+
+/** Bytes of a request; longer ones are refused unread. */
+export const MAX_REQUEST = 1 << 20;
+/** Bytes of an answer: a snapshot of a large cluster has tens of millions. */
+export const MAX_ANSWER = 64 << 20;
 
 /** Answered as text: Prometheus metrics; 200 while the process lives; 200 when ready, else 503 with the reasons. */
 export const TEXT_PATHS = { metrics: '/metrics', health: '/healthz', ready: '/readyz' } as const;

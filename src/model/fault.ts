@@ -35,6 +35,7 @@ export const FAULTS = {
   'subnet-lost': { hint: 'another node holds the subnet; new pods are refused until it is resolved' },
   'interface-not-found': { hint: 'set underlay.interface to the link that carries traffic between nodes' },
   'no-root': { hint: 'run as root' },
+  'request-invalid': { hint: 'correct what the message names; --help shows how it is written' },
   'lab-state': { hint: 'make down removes a broken lab' },
 } as const satisfies Record<string, { cni?: number; hint: string }>;
 
