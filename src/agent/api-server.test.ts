@@ -22,7 +22,7 @@ before(async () => {
   const calls = {
     facts: unused,
     state: unused,
-    pause: unused,
+    status: unused,
     resume: unused,
     support: unused,
     purge: unused,
