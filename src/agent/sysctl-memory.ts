@@ -42,6 +42,9 @@ export class SysctlMemory {
       filterChains: () => kernel.filterChains(),
       createPair: (pair) => kernel.createPair(pair),
       reapLinks: (names) => kernel.reapLinks(names),
+      openPolicy: (options) => kernel.openPolicy(options),
+      hasPolicy: () => kernel.hasPolicy(),
+      cutConnections: (isDenied) => kernel.cutConnections(isDenied),
       flushConntrack: (filters) => kernel.flushConntrack(filters),
       within: (netns) => kernel.within(netns),
     };

@@ -16,10 +16,18 @@ const NFNL_SUBSYS_CTNETLINK = 1;
 const IPCTNL_MSG_CT_GET = 1;
 const IPCTNL_MSG_CT_DELETE = 2;
 const NFGENMSG_BYTES = 4;
-const CTA = { original: 1, reply: 2, id: 12, zone: 18 } as const;
+export const CTA = { original: 1, reply: 2, mark: 8, id: 12, zone: 18, markMask: 21 } as const;
 const TUPLE = { ip: 1, protocol: 2 } as const;
 const IP = { source4: 1, destination4: 2, source6: 3, destination6: 4 } as const;
-const PROTO = { number: 1, destinationPort: 3 } as const;
+const PROTO = {
+  number: 1,
+  sourcePort: 2,
+  destinationPort: 3,
+  type4: 5,
+  code4: 6,
+  type6: 8,
+  code6: 9,
+} as const;
 const PROTOCOLS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
 
 /** One direction of a connection. `port` is the destination's; absent where the protocol has none. */
@@ -28,11 +36,14 @@ export type Tuple = {
   readonly source: Address | undefined;
   readonly destination: Address | undefined;
   readonly port: number | undefined;
+  readonly sourcePort?: number | undefined;
+  readonly icmp?: { readonly type: number; readonly code: number } | undefined;
 };
 export type Connection = { readonly original: Tuple; readonly reply: Tuple };
 
-/** What the kernel needs to delete exactly this entry, as it told it. */
-type Entry = Connection & {
+/** With what the kernel needs to find exactly this entry again, as it told it. */
+export type Entry = Connection & {
+  readonly mark: number;
   readonly family: number;
   readonly raw: Buffer;
   readonly id: Buffer | undefined;
@@ -78,7 +89,8 @@ export class Conntrack {
   }
   async #flushNow(filters: readonly ConntrackFilter[]): Promise<void> {
     if (filters.length === 0) return;
-    const doomed = await dumpMatching(this.#socket, filters);
+    const isDoomed = (entry: Entry): boolean => filters.some((filter) => matches(entry, filter));
+    const doomed = await dumpMatching(this.#socket, isDoomed, mayMatch(filters));
     if (doomed.length === 0) return;
     const { refusals } = this.#socket.batch(deletions(doomed));
     for (const refusal of refusals.values()) {
@@ -88,23 +100,28 @@ export class Conntrack {
   }
 }
 
-function begin(writer: MessageWriter, message: number, flags: number, family: number): void {
+export function begin(writer: MessageWriter, message: number, flags: number, family: number): void {
   writer.begin((NFNL_SUBSYS_CTNETLINK << 8) | message, flags);
   writer.put8(family);
   writer.put8(0);
   writer.put16be(0);
 }
 
-function dumpMatching(socket: NetlinkSocket, filters: readonly ConntrackFilter[]): Promise<Entry[]> {
+/** On a pool thread; `mayMatch` spares pieces of the table from being parsed. */
+export function dumpMatching(
+  socket: NetlinkSocket,
+  isWanted: (entry: Entry) => boolean,
+  mayMatch: (piece: Buffer) => boolean,
+): Promise<Entry[]> {
   const AF_UNSPEC = 0;
   const writer = new MessageWriter();
   begin(writer, IPCTNL_MSG_CT_GET, NLM_F_DUMP, AF_UNSPEC);
   writer.end();
   const parse = (message: Message): Entry | undefined => {
     const entry = readEntry(message);
-    return entry !== undefined && filters.some((filter) => matches(entry, filter)) ? keep(entry) : undefined;
+    return entry !== undefined && isWanted(entry) ? keep(entry) : undefined;
   };
-  return socket.dumpAsync(writer, parse, mayMatch(filters));
+  return socket.dumpAsync(writer, parse, mayMatch);
 }
 
 /** A piece of the table without the bytes of any address that is looked for need not be parsed. */
@@ -117,14 +134,19 @@ function mayMatch(filters: readonly ConntrackFilter[]): (piece: Buffer) => boole
 
 function deletions(entries: readonly Entry[]): MessageWriter {
   const writer = new MessageWriter();
-  for (const { family, raw, id, zone } of entries) {
-    begin(writer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, family);
-    writer.nest(CTA.original, () => writer.putBytes(raw));
-    if (id !== undefined) writer.data(CTA.id, id);
-    if (zone !== undefined) writer.data(CTA.zone, zone);
+  for (const entry of entries) {
+    begin(writer, IPCTNL_MSG_CT_DELETE, NLM_F_ACK, entry.family);
+    name(writer, entry);
     writer.end();
   }
   return writer;
+}
+
+/** Which entry is meant. */
+export function name(writer: MessageWriter, { raw, id, zone }: Entry): void {
+  writer.nest(CTA.original, () => writer.putBytes(raw));
+  if (id !== undefined) writer.data(CTA.id, id);
+  if (zone !== undefined) writer.data(CTA.zone, zone);
 }
 
 /** The entry with views into the receive buffer. */
@@ -136,6 +158,7 @@ function readEntry(message: Message): Entry | undefined {
   if (original === undefined || reply === undefined || raw === undefined) return undefined;
   return {
     family: message.bytes.readUInt8(message.at),
+    mark: entry.u32be(CTA.mark) ?? 0,
     original: readTuple(original),
     reply: readTuple(reply),
     raw,
@@ -161,5 +184,13 @@ function readTuple(tuple: Attributes): Tuple {
     source: at(IP.source4, IP.source6),
     destination: at(IP.destination4, IP.destination6),
     port: protocol?.u16be(PROTO.destinationPort),
+    sourcePort: protocol?.u16be(PROTO.sourcePort),
+    icmp: readIcmp(protocol),
   };
+}
+
+function readIcmp(protocol: Attributes | undefined): Tuple['icmp'] {
+  const type = protocol?.u8(PROTO.type4) ?? protocol?.u8(PROTO.type6);
+  const code = protocol?.u8(PROTO.code4) ?? protocol?.u8(PROTO.code6);
+  return type === undefined || code === undefined ? undefined : { type, code };
 }

@@ -7,7 +7,8 @@ import type { ForeignChain } from '#model/facts.ts';
 import { Fault } from '#model/fault.ts';
 import { changedItem, type Item, type ItemKey, keyOf, type LinkItem } from '#model/host.ts';
 import type { Underlay, UnderlayLink } from '#model/underlay.ts';
-import type { Change, Failure, Interest, Kernel, VethPair } from './kernel.ts';
+import { FakePolicyTable } from './fake-policy.ts';
+import type { Change, Cut, Failure, Interest, Kernel, VethPair } from './kernel.ts';
 
 type Refusal = { readonly code: string; readonly message: string };
 type Pod = { readonly namespace: FakeKernel; readonly name: string };
@@ -147,6 +148,17 @@ export class FakeKernel implements Kernel, Disposable {
 
   /** No connection is ever tracked here. */
   async flushConntrack(): Promise<void> {}
+  readonly policy = new FakePolicyTable();
+  openPolicy(): FakePolicyTable {
+    return this.policy;
+  }
+  hasPolicy(): boolean {
+    return this.policy.entries !== undefined;
+  }
+  /** There are no connections. */
+  async cutConnections(): Promise<Cut> {
+    return { cut: 0, restored: 0 };
+  }
 
   within(netns: number): FakeKernel {
     return this.#namespace(netns);

@@ -9,14 +9,20 @@ import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
 import type { HostState, Item, ItemKey } from '#model/host.ts';
 import type { Underlay } from '#model/underlay.ts';
+import type { Flow } from '#model/verdict.ts';
+import type { openPolicy, PolicyTable } from './nftables/policy/policy.ts';
 
 /** A step that the kernel refused. `code` is the errno name; `message` carries the kernel's extended ack if it gave one. */
 export type Failure = { readonly step: Step; readonly code: string; readonly message: string };
 
-/** `seen` is undefined when the object is gone. `resync`: events were lost, observe again. `underlay`: something foreign changed. */
+/**
+ * `seen` is undefined when the object is gone. `resync`: events were lost, observe again. `underlay`: something foreign
+ * changed. `policy`: somebody else changed a policy table.
+ */
 export type Change =
   | { readonly type: 'item'; readonly key: ItemKey; readonly seen: Item | undefined }
   | { readonly type: 'resync' }
+  | { readonly type: 'policy' }
   | { readonly type: 'underlay' };
 
 /** What to look at besides what carries our marks. */
@@ -47,6 +53,9 @@ export type ConntrackFilter = {
   readonly anyAddress?: Address;
 };
 
+/** How many connections pass no more, and how many do again. */
+export type Cut = { readonly cut: number; readonly restored: number };
+
 export interface Kernel {
   /** All that is ours (by protocol number, alias, name prefix, table name), plus what `interest` names. */
   observe(interest: Interest): Map<ItemKey, Item>;
@@ -63,6 +72,12 @@ export interface Kernel {
   reapLinks(names: readonly string[]): Promise<void>;
   /** Deletes conntrack entries of both families that match one of the filters; resolves when they are gone. */
   flushConntrack(filters: readonly ConntrackFilter[]): Promise<void>;
+  /** Network policy's table; whoever opened it is its only writer. */
+  openPolicy(options?: Parameters<typeof openPolicy>[0]): PolicyTable;
+  /** Whether a table of network policy is there, whoever made it. */
+  hasPolicy(): boolean;
+  /** Connections that `isDenied` holds of pass no more, all others do. One call at a time. */
+  cutConnections(isDenied: (flow: Flow) => boolean): Promise<Cut>;
   /** The same operations inside another network namespace, given by an open file descriptor. Dispose closes its sockets only. */
   within(netns: number): Kernel & Disposable;
 }

@@ -7,9 +7,12 @@ import { hostState, type Item, type ItemKind } from '#model/host.ts';
 import { applyEntries } from './apply-entries.ts';
 import { applyLink, type LinkStep } from './apply-links.ts';
 import { Conntrack } from './conntrack.ts';
+import { Cutter } from './conntrack-cut.ts';
 import type { Change, Failure, Interest, Kernel } from './kernel.ts';
 import { inNetns } from './netns.ts';
 import { type Nftables, openNftables } from './nftables/nftables.ts';
+import { openPolicy, type PolicyTable } from './nftables/policy/policy.ts';
+import { hasPolicyTable } from './nftables/policy/presence.ts';
 import { observeNetlink, observeUnderlay } from './observe.ts';
 import { createPair } from './pair.ts';
 import { Reaper } from './reaper.ts';
@@ -48,6 +51,7 @@ class LinuxKernel implements Kernel, Disposable {
   #nftables: Nftables | undefined;
   #reaper: Reaper | undefined;
   #conntrack: Conntrack | undefined;
+  #cutter: Cutter | undefined;
   #foreignLinks: readonly string[] = [];
   readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
 
@@ -65,6 +69,7 @@ class LinuxKernel implements Kernel, Disposable {
   [Symbol.dispose](): void {
     this.#reaper?.close();
     this.#conntrack?.close();
+    this.#cutter?.close();
     this.#nftables?.close();
     this.#scope.socket[Symbol.dispose]();
   }
@@ -118,6 +123,21 @@ class LinuxKernel implements Kernel, Disposable {
   flushConntrack(filters: Parameters<Kernel['flushConntrack']>[0]): Promise<void> {
     this.#conntrack ??= new Conntrack(this.#scope.run);
     return this.#conntrack.flush(filters);
+  }
+
+  openPolicy(options?: Parameters<Kernel['openPolicy']>[0]): PolicyTable {
+    const table = this.#scope.run(() => openPolicy(options));
+    this.#nft().noteWriter(table.fd);
+    return table;
+  }
+
+  hasPolicy(): boolean {
+    return this.#scope.run(hasPolicyTable);
+  }
+
+  cutConnections(isDenied: Parameters<Kernel['cutConnections']>[0]): ReturnType<Kernel['cutConnections']> {
+    this.#cutter ??= new Cutter(this.#scope.run);
+    return this.#cutter.cut(isDenied);
   }
 
   within(netns: number): Kernel & Disposable {

@@ -33,6 +33,8 @@ export const NFT_TABLE = 'tartan';
  * 0x20000; ours is one bit below them.
  */
 export const MARK = { hostPortMasquerade: 0x0000_2000 } as const;
+/** Bits of connections' marks: `cut` is on those that policies allowed once and deny now. */
+export const CONNECTION_MARK = { cut: 0x0000_1000 } as const;
 /** kube-proxy's masquerade mark: such packets are left to kube-proxy. */
 export const KUBE_PROXY_MASQUERADE_MARK = 0x4000;
 

@@ -3,6 +3,7 @@
  * port of the socket that sent them, so that a writer never wakes itself.
  */
 import { NFT_TABLE } from '#model/numbers.ts';
+import { POLICY_TABLE } from '#model/policy-program.ts';
 import type { Change } from '../kernel.ts';
 import { Attributes, type Message, readMessages } from '../netlink/message.ts';
 import { familyOf, NFGENMSG_BYTES, NFT_MSG, type NftFamily, nftType } from './nfnetlink.ts';
@@ -24,22 +25,32 @@ const CHAIN_NAME = 3;
 const CHAIN_HOOK = 4;
 
 /**
- * Somebody else touched our table, or a chain that we have a rule in: look again. Somebody made a base chain, changed its
+ * Somebody else touched our table, that of policy, or a chain that we have a rule in: look again. Somebody made a base chain, changed its
  * policy or its rules: something foreign changed. Everything else is nothing.
  */
 export function parseNftEvent(datagram: Buffer, interest: Interest): Change[] {
   let resync = false;
   let foreign = false;
+  let policy = false;
   for (const message of readMessages(datagram)) {
     const portOffset = message.at - 4;
     if (interest.ports.has(datagram.readUInt32LE(portOffset))) continue;
+    policy ||= isOfPolicy(message);
     resync ||= concerns(message, interest);
     foreign ||= isBaseChain(message) || isRuleOf(message, interest.bases);
   }
   return [
     ...(resync ? [{ type: 'resync' } as const] : []),
+    ...(policy ? [{ type: 'policy' } as const] : []),
     ...(foreign ? [{ type: 'underlay' } as const] : []),
   ];
+}
+
+function isOfPolicy(message: Message): boolean {
+  const type = nftType(message);
+  if (type === undefined || type === NFT_MSG.newGen || familyOf(message) !== 'inet') return false;
+  const attributes = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+  return attributes.str(TABLE)?.startsWith(POLICY_TABLE) === true;
 }
 
 function isRuleOf(message: Message, chains: ReadonlySet<string>): boolean {

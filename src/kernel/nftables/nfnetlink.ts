@@ -8,6 +8,7 @@ import { NLM_F_ACK } from '../netlink/message.ts';
 /** Message types within the subsystem; commands and their events share them. */
 export const NFT_MSG = {
   newTable: 0,
+  getTable: 1,
   delTable: 2,
   newChain: 3,
   delChain: 5,

@@ -23,6 +23,8 @@ export type Nftables = {
   filterChains(): ForeignChain[];
   /** What a datagram of the group NFNLGRP_NFTABLES means; nothing for our own writes. */
   changes(datagram: Buffer): Change[];
+  /** What this socket writes is our own too. */
+  noteWriter(fd: number): void;
   close(): void;
 };
 
@@ -59,6 +61,10 @@ export function openNftables(): Nftables {
       return chains;
     },
     changes: (datagram) => parseNftEvent(datagram, { ports, chains: rules.chains, bases }),
+    noteWriter: (fd) => {
+      const port = netlinkPort(fd);
+      if (port !== undefined) ports.add(port);
+    },
     close: () => {
       library.close();
       socket[Symbol.dispose]();

@@ -21,7 +21,8 @@ const VERDICT = { code: 1, chain: 2 } as const;
 const CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
 const PAYLOAD_BASE = { network: 1, transport: 2 } as const;
 const META = { nfproto: 15, l4proto: 16 } as const;
-const CT_STATE = 0;
+/** enum nft_ct_keys */
+const CT = { state: 0, mark: 3 } as const;
 
 function expression(name: string, body: (writer: MessageWriter) => void): Expression {
   return (writer) =>
@@ -57,7 +58,14 @@ export function meta(key: keyof typeof META, into: number): Expression {
 export function connectionState(into: number): Expression {
   return expression('ct', (writer) => {
     writer.u32be(1, register(into));
-    writer.u32be(2, CT_STATE);
+    writer.u32be(2, CT.state);
+  });
+}
+
+export function connectionMark(into: number): Expression {
+  return expression('ct', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, CT.mark);
   });
 }
 

@@ -15,10 +15,12 @@ import {
   type PolicyMapType,
   POLICY_MAP_NAMES,
 } from '#model/policy-program.ts';
+import { CONNECTION_MARK } from '#model/numbers.ts';
 import { type MessageWriter, NLM_F_APPEND, NLM_F_CREATE } from '../../netlink/message.ts';
 import { beginNft, NFT_MSG } from '../nfnetlink.ts';
 import {
   compare,
+  connectionMark,
   connectionState,
   constant,
   counter,
@@ -130,6 +132,16 @@ const neighbourDiscovery = (first: number): NftRule =>
     verdict('accept'),
   );
 
+/** What a change of policies has ended (../../conntrack-cut.ts). */
+const cut = rule(
+  'cut',
+  connectionMark(0),
+  mask(0, CONNECTION_MARK.cut),
+  compare(0, 'unequal', new Uint8Array(4)),
+  counter(),
+  verdict('drop'),
+);
+
 const established = rule(
   'established',
   connectionState(0),
@@ -147,6 +159,7 @@ export const FIXED_CHAINS: readonly NftChain[] = [
     name: 'forward',
     hook: HOOK.forward,
     rules: [
+      cut,
       established,
       ...([4, 6] as const).flatMap((family) => [
         rule(`egress${family}`, ...ofFamily(family), verdict(jump(`egress${family}`))),
@@ -158,6 +171,7 @@ export const FIXED_CHAINS: readonly NftChain[] = [
     name: 'input',
     hook: HOOK.input,
     rules: [
+      cut,
       established,
       ...[133, 134, 135, 136, 137].map(neighbourDiscovery),
       rule('egress4', ...ofFamily(4), verdict(jump('egress4'))),
