@@ -66,6 +66,7 @@ export function newAttachment(
     ...hairpinOf(bench.settings, request, wiring),
     ...(request.pod === undefined ? {} : { pod: request.pod }),
     ...(wish.aliases.length === 0 ? {} : { aliases: wish.aliases }),
+    ...(Object.keys(wish.labels).length === 0 ? {} : { labels: wish.labels }),
     ...(wish.ipam.type === 'delegate' ? { delegatedIpam: wish.ipam.plugin } : {}),
   };
 }

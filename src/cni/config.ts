@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import type { Bandwidth, PodRoute, PortMapping } from '#model/attachment.ts';
 import type { CniDns } from '#model/cni-result.ts';
+import type { Labels } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { parseAddress } from '#net/address.ts';
 import { isUnicastMac, type Mac, parseMac } from '#net/mac.ts';
@@ -32,6 +33,8 @@ export type Wish = {
   readonly bandwidth?: Bandwidth;
   readonly dns: CniDns;
   readonly aliases: readonly string[];
+  /** Of the pod, for policies: what runtimes without Kubernetes have to say about it. */
+  readonly labels: Labels;
   readonly wiring?: 'routed' | 'bridge';
   readonly ipMasq?: boolean;
   readonly hairpinMode?: boolean;
@@ -49,6 +52,8 @@ const wantedMac = textOf('a unicast MAC address', (text) => {
 const strings = optional(listOf(z.string()));
 /** A list of names (CNI CONVENTIONS.md); podman gives a map of them by network, as its dnsname plugin reads it. */
 const aliases = z.preprocess((value) => (isObject(value) ? Object.values(value).flat() : value), strings);
+/** CNI CONVENTIONS.md: a list of pairs. */
+const labels = listOf(z.object({ key: z.string().min(1).max(317), value: z.string().max(63) }));
 const pluginName = textOf('the file name of a plugin', (text) =>
   /^[^/\0]{1,255}$/.test(text) ? text : undefined,
 );
@@ -97,7 +102,13 @@ const wishSchema = z.object({
   runtimeConfig: z.preprocess(lowerInitials, optional(runtimeSchema)),
   args: optional(
     z.object({
-      cni: optional(z.object({ ips: optional(listOf(wantedAddress)), mac: optional(wantedMac) })),
+      cni: optional(
+        z.object({
+          ips: optional(listOf(wantedAddress)),
+          mac: optional(wantedMac),
+          labels: optional(labels),
+        }),
+      ),
     }),
   ),
   tartan: optional(z.strictObject({ wiring: optional(z.enum(['routed', 'bridge'])) })),
@@ -186,6 +197,7 @@ function merge(parsed: Parsed, args: z.infer<typeof argsSchema>, ipam: Ipam): Wi
     portMappings: firstNonEmpty(runtime.portMappings),
     dns: mergeDns(parsed.dns, runtime.dns),
     aliases: firstNonEmpty(runtime.aliases),
+    labels: Object.fromEntries((cni.labels ?? []).map(({ key, value }) => [key, value])),
   };
 }
 

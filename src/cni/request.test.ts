@@ -206,7 +206,17 @@ test('capabilities become values', () => {
     ],
     dns: { nameservers: ['192.0.2.2'], search: ['a'] },
     aliases: ['web'],
+    labels: {},
   });
+});
+
+test('labels of the pod: pairs of key and value below args.cni (CONVENTIONS.md)', () => {
+  const labelled = (labels: unknown): object => ({ ...CONFIG, args: { cni: { labels } } });
+  const request = parseRequest(env('ADD'), JSON.stringify(labelled([{ key: 'app', value: 'web' }])));
+  assert.ok(request.verb === 'ADD');
+  assert.deepEqual(request.wish.labels, { app: 'web' });
+  for (const labels of [[{ key: 'app' }], { app: 'web' }, 'app=web', [{ key: '', value: 'x' }]])
+    assert.equal(fault(env('ADD'), labelled(labels)).cni, 7);
 });
 
 test('aliases: a list, or podman’s map by network', () => {

@@ -175,6 +175,7 @@ const NOTHING: Wish = {
   portMappings: [],
   dns: {},
   aliases: [],
+  labels: {},
 };
 
 function attachmentRequest(

@@ -2,6 +2,7 @@
 import type { Address } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import type { InterfaceAddress, Prefix } from '#net/prefix.ts';
+import type { Labels } from './workload.ts';
 
 export type AttachmentKey = {
   readonly network: string;
@@ -70,6 +71,8 @@ export type Attachment = AttachmentKey & {
   readonly hairpin?: boolean;
   readonly pod?: PodName;
   readonly aliases?: readonly string[];
+  /** As the runtime gave them (CNI CONVENTIONS.md, args.cni.labels). */
+  readonly labels?: Labels;
   /** Name of the IPAM plugin when addresses are not ours. */
   readonly delegatedIpam?: string;
   /** The answer given to ADD, in the shape of CNI 1.1.0. */
