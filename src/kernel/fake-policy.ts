@@ -1,5 +1,6 @@
 /** A policy table in memory: what it is told it holds, and it refuses deltas that do not fit, as the kernel does. */
 import type { ChainRule, PolicyDelta, PolicyProgram } from '#model/policy-program.ts';
+import type { Denial } from './nftables/policy/denied.ts';
 import type { PolicyTable } from './nftables/policy/policy.ts';
 import { NetlinkError } from './netlink/socket.ts';
 
@@ -7,6 +8,7 @@ export class FakePolicyTable implements PolicyTable {
   readonly fd = -1;
   entries: Map<string, string> | undefined;
   #chains = new Map<string, readonly ChainRule[]>();
+  denial: Denial | undefined;
   /** The next so many loads are refused. */
   refusals = 0;
 
@@ -44,6 +46,12 @@ export class FakePolicyTable implements PolicyTable {
     this.#chains.clear();
   }
   isOwned(): boolean {
+    return true;
+  }
+  changeDenial(denial: Denial): void {
+    this.denial = denial;
+  }
+  canLog(): boolean {
     return true;
   }
   close(): void {}

@@ -10,7 +10,9 @@
 import type { Step } from './verdict.ts';
 
 export const POLICY_TABLE = 'tartan-policy';
-/** NFLOG group of what rules with action `log` saw. */
+/** Of the same build, asked behind the other: what would be denied with the staged policies in force. Drops nothing. */
+export const STAGED_POLICY_TABLE = 'tartan-policy-staged';
+/** NFLOG group of what was denied, and of what rules with action `log` saw (./policy-log.ts has the texts). */
 export const POLICY_LOG_GROUP = 84;
 
 /** `zero` is not in texts: kernels want it in front (#kernel/nftables/policy/structure.ts says why). */

@@ -63,6 +63,12 @@ export function transaction(writer: MessageWriter, body: () => void): void {
   frame(writer, NFNL_MSG_BATCH_END, NLM_F_ACK);
 }
 
+/** Writes what `body` writes so that the kernel checks it, says what it refuses, and takes all of it back. */
+export function trial(writer: MessageWriter, body: () => void): void {
+  frame(writer, NFNL_MSG_BATCH_BEGIN, 0);
+  body();
+}
+
 function frame(writer: MessageWriter, type: number, flags: number): void {
   writer.begin(type, flags);
   writer.put8(0);

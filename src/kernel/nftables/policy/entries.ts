@@ -1,7 +1,6 @@
 /** Entries of the policy maps between their texts (#model/policy-program.ts) and nf_tables' set elements. */
 import {
   POLICY_MAPS,
-  POLICY_TABLE,
   type PolicyField,
   type PolicyMapName,
   type PolicyMapType,
@@ -23,7 +22,7 @@ import {
   NLM_F_CREATE,
 } from '../../netlink/message.ts';
 import { beginNft, NFGENMSG_BYTES, NFT_MSG } from '../nfnetlink.ts';
-import { writeVerdict } from './expressions.ts';
+import { CODE, writeVerdict } from './expressions.ts';
 import { fieldSizes } from './structure.ts';
 
 /** NFTA_SET_ELEM_LIST_*, NFTA_SET_ELEM_*, NFTA_DATA_*, NFTA_VERDICT_*, NFTA_COUNTER_*. */
@@ -33,8 +32,6 @@ const DATA = { value: 1, verdict: 2 } as const;
 const VERDICT = { code: 1, chain: 2 } as const;
 const LIST_ELEM = 1;
 const INTERVAL_END = 1;
-const NFT_RETURN = -5;
-const NF_DROP = 0;
 /** Attributes have 16 bits for their length; messages of this size keep far from it. */
 const MESSAGE_BYTES = 24_000;
 
@@ -44,22 +41,21 @@ export type Count = { readonly packets: bigint; readonly bytes: bigint };
 
 const mapOf = (key: string): PolicyMapName => key.slice(0, key.indexOf(' ')) as PolicyMapName;
 
+/** What to do with entries of which table. */
+type Order = { readonly table: string; readonly command: 'add' | 'delete' };
+
 /** Writes commands for all entries, those of one map together, in as few messages as good. */
-export function writeEntries(
-  writer: MessageWriter,
-  command: 'add' | 'delete',
-  entries: readonly Entry[],
-): void {
+export function writeEntries(writer: MessageWriter, order: Order, entries: readonly Entry[]): void {
   const byMap = Map.groupBy(entries, ([key]) => mapOf(key));
   for (const [map, list] of byMap) {
-    for (let next = 0; next < list.length;) next = writeMessage(writer, command, map, list, next);
+    for (let next = 0; next < list.length;) next = writeMessage(writer, order, map, list, next);
   }
 }
 
 // eslint-disable-next-line max-params
 function writeMessage(
   writer: MessageWriter,
-  command: 'add' | 'delete',
+  { table, command }: Order,
   map: PolicyMapName,
   list: readonly Entry[],
   first: number,
@@ -67,7 +63,7 @@ function writeMessage(
   const type: PolicyMapType = POLICY_MAPS[map];
   const adds = command === 'add';
   beginNft(writer, adds ? NFT_MSG.newSetElem : NFT_MSG.delSetElem, adds ? NLM_F_CREATE : 0, 'inet');
-  writer.str(LIST.table, POLICY_TABLE);
+  writer.str(LIST.table, table);
   writer.str(LIST.map, map);
   const end = writer.length + MESSAGE_BYTES;
   let next = first;
@@ -128,9 +124,10 @@ function writeElement(
   });
 }
 
+/** `deny` goes on in the rule that asked, which leads to the denied packets of its direction (./structure.ts). */
 function verdictOf(value: string): Parameters<typeof writeVerdict>[1] {
   if (value === 'allow') return 'return';
-  return value === 'deny' ? 'drop' : { to: 'goto', chain: value };
+  return value === 'deny' ? 'continue' : { to: 'goto', chain: value };
 }
 
 function encode(types: readonly PolicyField[], texts: readonly string[]): Uint8Array {
@@ -208,8 +205,8 @@ function readValue({ value: types }: PolicyMapType, data: Attributes | undefined
 
 function readVerdict(verdict: Attributes | undefined): string {
   const code = (verdict?.u32be(VERDICT.code) ?? 0) | 0;
-  if (code === NFT_RETURN) return 'allow';
-  return code === NF_DROP ? 'deny' : (verdict?.str(VERDICT.chain) ?? `verdict ${code}`);
+  if (code === CODE.return) return 'allow';
+  return code === CODE.continue ? 'deny' : (verdict?.str(VERDICT.chain) ?? `verdict ${code}`);
 }
 
 /** One expression stands by itself, several in a list; ours is the only one. */

@@ -9,7 +9,13 @@ import type { MessageWriter } from '../../netlink/message.ts';
 /** Writes one expression into the list of a rule. */
 export type Expression = (writer: MessageWriter) => void;
 
-export type Verdict = 'accept' | 'drop' | 'return' | { readonly to: 'goto' | 'jump'; readonly chain: string };
+/** `continue`: the next expression of the same rule. */
+export type Verdict =
+  | 'accept'
+  | 'drop'
+  | 'return'
+  | 'continue'
+  | { readonly to: 'goto' | 'jump'; readonly chain: string };
 
 const LIST_ELEM = 1;
 const EXPR = { name: 1, data: 2 } as const;
@@ -18,11 +24,13 @@ const REG_VERDICT = 0;
 const DATA = { value: 1, verdict: 2 } as const;
 const VERDICT = { code: 1, chain: 2 } as const;
 /** enum nft_verdicts, and NF_DROP and NF_ACCEPT of linux/netfilter.h. */
-const CODE = { drop: 0, accept: 1, return: -5, jump: -3, goto: -4 } as const;
+export const CODE = { drop: 0, accept: 1, continue: -1, jump: -3, goto: -4, return: -5 } as const;
 const PAYLOAD_BASE = { network: 1, transport: 2 } as const;
 const META = { nfproto: 15, l4proto: 16 } as const;
 /** enum nft_ct_keys */
 const CT = { state: 0, mark: 3 } as const;
+/** Of a packet, from its IP header on, told with a log: the longest IPv4 header, or IPv6 with options, and ports. */
+const SNAP_BYTES = 128;
 
 function expression(name: string, body: (writer: MessageWriter) => void): Expression {
   return (writer) =>
@@ -129,11 +137,21 @@ export function counter(): Expression {
   return expression('counter', () => {});
 }
 
+/** Ends the rule when there are more packets; as many as those of one second may come at once. */
+export function limit(perSecond: number): Expression {
+  return expression('limit', (writer) => {
+    writer.u64be(1, BigInt(perSecond));
+    writer.u64be(2, 1n);
+    writer.u32be(3, perSecond);
+  });
+}
+
 /** NFLOG; the prefix has at most 127 bytes. */
 export function log(group: number, prefix: string): Expression {
   return expression('log', (writer) => {
     writer.data(1, Uint8Array.of(group >> 8, group & 255));
     writer.str(2, prefix);
+    writer.u32be(3, SNAP_BYTES);
   });
 }
 

@@ -7,21 +7,29 @@ import {
   POLICY_MAP_NAMES,
   POLICY_TABLE,
   type PolicyDelta,
-  type PolicyMapName,
   type PolicyProgram,
+  STAGED_POLICY_TABLE,
 } from '#model/policy-program.ts';
-import { Attributes, type Message, MessageWriter, NLM_F_DUMP } from '../../netlink/message.ts';
+import { MessageWriter, NLM_F_CREATE } from '../../netlink/message.ts';
 import { NetlinkError, type NetlinkSocket, openNetlink, type Refusal } from '../../netlink/socket.ts';
 import { NETLINK_NETFILTER, setIntOption } from '../../sys.ts';
-import { beginNft, NFGENMSG_BYTES, NFT_MSG, transaction } from '../nfnetlink.ts';
+import { beginNft, NFT_MSG, transaction, trial } from '../nfnetlink.ts';
 import { compileChain, parseChain } from './chains.ts';
-import { type Count, type Entry, joinEntries, readEntries, type Seen, writeEntries } from './entries.ts';
-import { FIXED_CHAINS, writeChain, writeTable } from './structure.ts';
+import { type Denial, deniedChains, DROP_SILENTLY } from './denied.ts';
+import { dumpComments, dumpMap } from './dump.ts';
+import { type Count, type Entry, joinEntries, writeEntries } from './entries.ts';
+import {
+  FIXED_CHAINS,
+  type NftChain,
+  type Table,
+  writeChain,
+  writeClearance,
+  writeRules,
+  writeTable,
+} from './structure.ts';
 
 /** Commits lose against other writers' at most a few times in a row. */
 const ATTEMPTS = 5;
-/** Maps of so few entries do not grow while they are read: they are read at once. */
-const STABLE = 200;
 
 /** A program is one transaction, and that one send: room for a million entries, taken only while they are sent. */
 const LARGEST_BYTES = 128 << 20;
@@ -36,6 +44,20 @@ export type DumpedPolicy = {
   readonly intact: boolean;
 };
 
+/** `staged` is asked behind `enforced`, of what that let pass, tells of what it would deny, and drops nothing. */
+const TABLES = {
+  enforced: { name: POLICY_TABLE, priority: -5 },
+  staged: { name: STAGED_POLICY_TABLE, priority: -4 },
+} as const satisfies Record<string, Table>;
+
+export type PolicyOptions = {
+  /** Keep others from changing or flushing the table, where the kernel can do that and still leave it behind. */
+  readonly own?: boolean;
+  readonly table?: keyof typeof TABLES;
+  /** How denied packets end; `audit` says nothing of the staged table. */
+  readonly denial?: Denial;
+};
+
 export type PolicyTable = {
   /** Makes the table anew and fills it, all at once. */
   replacePolicy(program: PolicyProgram): void;
@@ -46,6 +68,10 @@ export type PolicyTable = {
   loadPolicy(delta: PolicyDelta): void;
   dumpPolicy(): DumpedPolicy;
   removePolicy(): void;
+  /** How denied packets end from now on: at once if the table is there, without touching what is in it. */
+  changeDenial(denial: Denial): void;
+  /** Denied packets can be told of: known after the first replacePolicy. Otherwise the kernel lacks nfnetlink_log. */
+  canLog(): boolean;
   /** Nobody else can change the table: known after the first replacePolicy. */
   isOwned(): boolean;
   /** The socket that writes, by which events of our own are told from others'. */
@@ -53,66 +79,165 @@ export type PolicyTable = {
   close(): void;
 };
 
-/**
- * Opens its socket in the calling thread's network namespace. `own`: keep others from changing or flushing the table,
- * where the kernel can do that and still leave the table behind.
- */
-export function openPolicy({ own = true }: { readonly own?: boolean } = {}): PolicyTable {
-  const socket = openNetlink(NETLINK_NETFILTER);
-  setIntOption(socket.fd, SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_BYTES);
-  let owned = own;
-  const replace = (program: PolicyProgram): void =>
-    commit(socket, (writer) => {
-      writeTable(writer, owned);
-      for (const [name, rules] of program.chains) writeChain(writer, compileChain(name, rules));
-      writeEntries(writer, 'add', [...program.entries]);
-    });
-  return {
-    replacePolicy(program) {
-      try {
-        replace(program);
-      } catch (error) {
-        if (!owned || !(error instanceof NetlinkError) || error.code !== 'EOPNOTSUPP') throw error;
-        owned = false;
-        replace(program);
-      }
-    },
-    isOwned: () => owned,
-    loadPolicy: (delta) => commit(socket, (writer) => writeDelta(writer, delta)),
-    dumpPolicy: () => dump(socket),
-    removePolicy: () => commit(socket, writeRemoval),
-    fd: socket.fd,
-    close: () => socket[Symbol.dispose](),
-  };
+/** Opens its socket in the calling thread's network namespace. */
+export function openPolicy(options: PolicyOptions = {}): PolicyTable {
+  return new NftPolicyTable(options);
 }
 
-/** Old entries first, as a key can only come back once it has gone; chains while nothing leads to them. */
-function writeDelta(writer: MessageWriter, { entries, addChains, removeChains }: PolicyDelta): void {
-  for (const [name, rules] of addChains) writeChain(writer, compileChain(name, rules));
-  const pick = (which: 'was' | 'value'): Entry[] =>
-    [...entries].flatMap(([key, change]): Entry[] => {
-      const value = change[which];
-      return value === undefined ? [] : [[key, value]];
-    });
-  writeEntries(writer, 'delete', pick('was'));
-  writeEntries(writer, 'add', pick('value'));
-  for (const name of removeChains) {
-    for (const message of [NFT_MSG.delRule, NFT_MSG.delChain]) {
-      beginNft(writer, message, 0, 'inet');
-      writer.str(1, POLICY_TABLE);
-      writer.str(message === NFT_MSG.delRule ? 2 : 3, name);
-      writer.end();
+class NftPolicyTable implements PolicyTable {
+  readonly #socket = openNetlink(NETLINK_NETFILTER);
+  readonly #table: Table;
+  readonly #isStaged: boolean;
+  #denial: Denial;
+  #owned: boolean;
+  #canLog: boolean | undefined;
+
+  constructor({ own = true, table = 'enforced', denial = DROP_SILENTLY }: PolicyOptions) {
+    setIntOption(this.#socket.fd, SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_BYTES);
+    this.#table = TABLES[table];
+    this.#isStaged = table === 'staged';
+    this.#denial = denial;
+    this.#owned = own;
+  }
+
+  get fd(): number {
+    return this.#socket.fd;
+  }
+  isOwned(): boolean {
+    return this.#owned;
+  }
+  canLog(): boolean {
+    this.#canLog ??= probeLog(this.#socket);
+    return this.#canLog;
+  }
+  close(): void {
+    this.#socket[Symbol.dispose]();
+  }
+
+  replacePolicy(program: PolicyProgram): void {
+    try {
+      this.#replace(program);
+    } catch (error) {
+      if (!this.#owned || !(error instanceof NetlinkError) || error.code !== 'EOPNOTSUPP') throw error;
+      this.#owned = false;
+      this.#replace(program);
     }
   }
+
+  #replace({ chains, entries }: PolicyProgram): void {
+    const table = this.#table;
+    commit(this.#socket, (writer) => {
+      writeTable(writer, table, this.#owned);
+      for (const chain of this.#fixedChains()) writeChain(writer, table, chain);
+      for (const [name, rules] of chains) writeChain(writer, table, compileChain(name, rules, this.#style()));
+      writeEntries(writer, { table: table.name, command: 'add' }, [...entries]);
+    });
+  }
+
+  /** Old entries first, as a key can only come back once it has gone; chains while nothing leads to them. */
+  loadPolicy({ entries, addChains, removeChains }: PolicyDelta): void {
+    const table = this.#table;
+    const pick = (which: 'was' | 'value'): Entry[] =>
+      [...entries].flatMap(([key, change]): Entry[] => {
+        const value = change[which];
+        return value === undefined ? [] : [[key, value]];
+      });
+    commit(this.#socket, (writer) => {
+      for (const [name, rules] of addChains)
+        writeChain(writer, table, compileChain(name, rules, this.#style()));
+      writeEntries(writer, { table: table.name, command: 'delete' }, pick('was'));
+      writeEntries(writer, { table: table.name, command: 'add' }, pick('value'));
+      for (const name of removeChains) writeClearance(writer, table, name, 'chain');
+    });
+  }
+
+  /** Whether or not the table is there. */
+  removePolicy(): void {
+    commit(this.#socket, (writer) => {
+      for (const message of [NFT_MSG.newTable, NFT_MSG.delTable]) {
+        beginNft(writer, message, 0, 'inet');
+        writer.str(1, this.#table.name);
+        writer.end();
+      }
+    });
+  }
+
+  changeDenial(denial: Denial): void {
+    const before = this.#denial;
+    this.#denial = denial;
+    try {
+      commit(this.#socket, (writer) => {
+        for (const { name, rules } of this.#deniedChains()) {
+          writeClearance(writer, this.#table, name);
+          writeRules(writer, this.#table, name, rules);
+        }
+      });
+    } catch (error) {
+      if (error instanceof NetlinkError && error.code === 'ENOENT') return;
+      this.#denial = before;
+      throw error;
+    }
+  }
+
+  dumpPolicy(): DumpedPolicy {
+    const [socket, { name: table }] = [this.#socket, this.#table];
+    const seen = POLICY_MAP_NAMES.flatMap((map) => joinEntries(map, dumpMap(socket, table, map)));
+    const comments = dumpComments(socket, table);
+    const fixed = new Map(this.#fixedChains().map(({ name, rules }) => [name, rules]));
+    let intact = [...fixed].every(([name, rules]) =>
+      isSame(
+        comments.get(name) ?? [],
+        rules.map(({ comment }) => comment),
+      ),
+    );
+    const chains = new Map<string, readonly ChainRule[]>();
+    for (const [name, list] of comments) {
+      if (fixed.has(name)) continue;
+      const rules = parseChain(list, this.#style());
+      if (rules === undefined) intact = false;
+      else chains.set(name, rules);
+    }
+    return {
+      program: {
+        entries: new Map(seen.map(({ key, value = '' }) => [key, value])),
+        chains,
+        reasons: new Map(),
+        logs: new Map(),
+      },
+      counts: new Map(seen.flatMap(({ key, count }) => (count === undefined ? [] : [[key, count] as const]))),
+      intact,
+    };
+  }
+
+  #fixedChains(): NftChain[] {
+    return [...this.#deniedChains(), ...FIXED_CHAINS];
+  }
+
+  #deniedChains(): NftChain[] {
+    const { audit, logPerSecond } = this.#denial;
+    const kind = this.#isStaged ? 'staged' : audit ? 'audit' : 'denied';
+    return deniedChains(kind, this.canLog() ? logPerSecond : 0);
+  }
+
+  /** What rules with action `log` are asked to tell of has been told of by the enforced table. */
+  #style(): { readonly logs: boolean } {
+    return { logs: !this.#isStaged && this.canLog() };
+  }
 }
 
-/** Whether or not the table is there. */
-function writeRemoval(writer: MessageWriter): void {
-  for (const message of [NFT_MSG.newTable, NFT_MSG.delTable]) {
-    beginNft(writer, message, 0, 'inet');
-    writer.str(1, POLICY_TABLE);
+/** Whether the kernel has what tells of packets (nfnetlink_log, nft_log, nft_limit). */
+function probeLog(socket: NetlinkSocket): boolean {
+  const table = { name: `${POLICY_TABLE}-trial`, priority: 0 };
+  const writer = new MessageWriter();
+  trial(writer, () => {
+    beginNft(writer, NFT_MSG.newTable, NLM_F_CREATE, 'inet');
+    writer.str(1, table.name);
     writer.end();
-  }
+    for (const chain of deniedChains('denied', 1)) writeChain(writer, table, chain);
+  });
+  const refusal = firstOf(socket.transact(writer).refusals);
+  if (refusal === undefined || refusal.code === 'ENOENT') return refusal === undefined;
+  throw new NetlinkError(refusal);
 }
 
 function commit(socket: NetlinkSocket, write: (writer: MessageWriter) => void): void {
@@ -131,90 +256,6 @@ function firstOf(refusals: ReadonlyMap<number, Refusal>): Refusal | undefined {
   return refusals.values().next().value;
 }
 
-function dump(socket: NetlinkSocket): DumpedPolicy {
-  const seen = POLICY_MAP_NAMES.flatMap((map) => joinEntries(map, dumpMap(socket, map)));
-  const comments = dumpComments(socket);
-  const chains = new Map<string, readonly ChainRule[]>();
-  let intact = FIXED_CHAINS.every(({ name, rules }) =>
-    isSame(
-      comments.get(name) ?? [],
-      rules.map(({ comment }) => comment),
-    ),
-  );
-  const fixed = new Set(FIXED_CHAINS.map(({ name }) => name));
-  for (const [name, list] of comments) {
-    if (fixed.has(name)) continue;
-    const rules = parseChain(list);
-    if (rules === undefined) intact = false;
-    else chains.set(name, rules);
-  }
-  return {
-    program: {
-      entries: new Map(seen.map(({ key, value = '' }) => [key, value])),
-      chains,
-      reasons: new Map(),
-      logs: new Map(),
-    },
-    counts: new Map(seen.flatMap(({ key, count }) => (count === undefined ? [] : [[key, count] as const]))),
-    intact,
-  };
-}
-
 function isSame(a: readonly string[], b: readonly string[]): boolean {
   return a.length === b.length && a.every((each, index) => each === b[index]);
-}
-
-/**
- * A hash that grows while it is read loses some and tells others twice, and the kernel does not say so: large maps are
- * read until two readings agree.
- */
-function dumpMap(socket: NetlinkSocket, map: PolicyMapName): Seen[] {
-  const read = (): Seen[] =>
-    ask(socket, NFT_MSG.getSetElem, map, (message) => readEntries(map, message)).flat();
-  let seen = read();
-  for (let attempt = 1; seen.length > STABLE && attempt < ATTEMPTS; attempt += 1) {
-    const again = read();
-    const keys = new Set(again.map(({ key }) => key));
-    if (again.length === seen.length && (keys.size === again.length || map.startsWith('net'))) return again;
-    seen = again;
-  }
-  return seen;
-}
-
-/** Comments of all rules by chain, in order. */
-function dumpComments(socket: NetlinkSocket): Map<string, string[]> {
-  const found = new Map<string, string[]>();
-  const rows = ask(socket, NFT_MSG.getRule, undefined, (message) => {
-    const rule = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
-    // Asking for one table's rules still gives those of all where the kernel is old.
-    if (rule.str(1) !== POLICY_TABLE) return undefined;
-    const data = rule.data(7);
-    const comment = data === undefined ? '' : data.toString('utf8', 2, 1 + data.readUInt8(1));
-    return [rule.str(2) ?? '', comment] as const;
-  });
-  for (const [chain, comment] of rows) {
-    const list = found.get(chain);
-    if (list === undefined) found.set(chain, [comment]);
-    else list.push(comment);
-  }
-  return found;
-}
-
-function ask<T>(
-  socket: NetlinkSocket,
-  type: number,
-  map: PolicyMapName | undefined,
-  parse: (message: Message) => T | undefined,
-): T[] {
-  const writer = new MessageWriter();
-  beginNft(writer, type, NLM_F_DUMP, 'inet');
-  writer.str(1, POLICY_TABLE);
-  if (map !== undefined) writer.str(2, map);
-  writer.end();
-  try {
-    return socket.dump(writer, parse);
-  } catch (error) {
-    if (error instanceof NetlinkError && error.code === 'ENOENT') return [];
-    throw error;
-  }
 }

@@ -5,19 +5,22 @@
  *     egress4 ─ selected? ─▶ egress4-selected ─ a pair? ─▶ egress4-pair ─▶ port, ports, protocol, rest
  *                 no: return                    no: ─────▶ port, ports, protocol, rest (alone)
  *
- * where `accept` means return (the other direction is asked next) and nothing found means drop.
+ * where `accept` means return (the other direction is asked next), and `deny` goes on to the end of the rule that asked:
+ * to the denied packets of that direction (./denied.ts), as does finding nothing. So entries lead nowhere, and how denied
+ * packets end can change without them.
  */
 import {
   POLICY_MAPS,
-  POLICY_TABLE,
   type PolicyField,
   type PolicyMapName,
   type PolicyMapType,
   POLICY_MAP_NAMES,
 } from '#model/policy-program.ts';
 import { CONNECTION_MARK } from '#model/numbers.ts';
+import type { Direction } from '#model/policy.ts';
 import { type MessageWriter, NLM_F_APPEND, NLM_F_CREATE } from '../../netlink/message.ts';
 import { beginNft, NFT_MSG } from '../nfnetlink.ts';
+import { denied } from './denied.ts';
 import {
   compare,
   connectionMark,
@@ -43,8 +46,6 @@ export type NftChain = {
 
 /** enum nf_inet_hooks */
 const HOOK = { input: 1, forward: 2 } as const;
-/** Before the filters of others: an accept here is not final for them, a drop is for all. */
-const PRIORITY = -5;
 const NF_ACCEPT = 1;
 const ESTABLISHED_OR_RELATED = 0x6;
 const SET_FLAG = { interval: 0x4, map: 0x8, concat: 0x80, counted: 0x100 } as const;
@@ -77,20 +78,21 @@ const jump = (chain: string): Verdict => ({ to: 'jump', chain });
 const KEY = constant(0, new Uint8Array(16));
 
 /** Asks for the verdict of the program whose number `program` puts into register 1. */
-function askProgram(program: readonly Expression[]): NftRule[] {
+function askProgram(way: Direction, program: readonly Expression[]): NftRule[] {
   const protocol = meta('l4proto', 2);
   const port = payload('transport', PLACES.destinationPort, 3);
+  const deny = verdict(denied(way));
   return [
-    rule('port', ...program, protocol, port, lookup('port', 0, 'verdict')),
-    rule('ports', ...program, protocol, port, lookup('ports', 0, 'verdict')),
-    rule('protocol', ...program, protocol, lookup('protocol', 0, 'verdict')),
-    rule('rest', ...program, lookup('rest', 0, 'verdict')),
-    rule('nothing', counter(), verdict('drop')),
+    rule('port', ...program, protocol, port, lookup('port', 0, 'verdict'), deny),
+    rule('ports', ...program, protocol, port, lookup('ports', 0, 'verdict'), deny),
+    rule('protocol', ...program, protocol, lookup('protocol', 0, 'verdict'), deny),
+    rule('rest', ...program, lookup('rest', 0, 'verdict'), deny),
+    rule('nothing', counter(), deny),
   ];
 }
 
 /** The chains of one direction and family. Addresses are looked up from register 4 on. */
-function direction(way: 'egress' | 'ingress', family: 4 | 6): NftChain[] {
+function direction(way: Direction, family: 4 | 6): NftChain[] {
   const name = `${way}${family}`;
   const { source, destination } = PLACES[family];
   const [own, peer] = way === 'egress' ? [source, destination] : [destination, source];
@@ -108,10 +110,10 @@ function direction(way: 'egress' | 'ingress', family: 4 | 6): NftChain[] {
       name: `${name}-selected`,
       rules: [
         rule('pair', ...pair, verdict(goto(`${name}-pair`))),
-        ...askProgram([...subject, lookup('alone', 0, 1)]),
+        ...askProgram(way, [...subject, lookup('alone', 0, 1)]),
       ],
     },
-    { name: `${name}-pair`, rules: askProgram(pair) },
+    { name: `${name}-pair`, rules: askProgram(way, pair) },
   ];
 }
 
@@ -150,7 +152,7 @@ const established = rule(
   verdict('accept'),
 );
 
-/** Every chain behind those that it leads to, base chains last. */
+/** Every chain behind those that it leads to but denied packets', base chains last. */
 export const FIXED_CHAINS: readonly NftChain[] = [
   ...(['egress', 'ingress'] as const).flatMap((way) =>
     ([4, 6] as const).flatMap((family) => direction(way, family).toReversed()),
@@ -180,19 +182,21 @@ export const FIXED_CHAINS: readonly NftChain[] = [
   },
 ];
 
+/** Of base chains. Before the filters of others (0): an accept here is not final for them, a drop is for all. */
+export type Table = { readonly name: string; readonly priority: number };
+
 /**
  * Makes the table anew, empty, whatever was there: within a transaction, no packet sees it missing. `owned`: nobody but
  * this socket can change it, `flush ruleset` passes it by, and it stays when the socket is closed (Linux 6.9).
  */
-export function writeTable(writer: MessageWriter, owned: boolean): void {
+export function writeTable(writer: MessageWriter, table: Table, owned: boolean): void {
   for (const message of [NFT_MSG.newTable, NFT_MSG.delTable, NFT_MSG.newTable]) {
     beginNft(writer, message, NLM_F_CREATE, 'inet');
-    writer.str(1, POLICY_TABLE);
+    writer.str(1, table.name);
     if (owned && message === NFT_MSG.newTable) writer.u32be(2, TABLE_OWNER | TABLE_PERSIST);
     writer.end();
   }
-  for (const [index, name] of POLICY_MAP_NAMES.entries()) writeMap(writer, name, index + 1);
-  for (const chain of FIXED_CHAINS) writeChain(writer, chain);
+  for (const [index, name] of POLICY_MAP_NAMES.entries()) writeMap(writer, table, name, index + 1);
 }
 
 const padded = (bytes: number): number => (bytes + 3) & ~3;
@@ -208,12 +212,13 @@ const total = (fields: readonly PolicyField[]): number =>
 const typeOf = (fields: readonly PolicyField[]): number =>
   fields.reduce((type, field) => (type << 6) | FIELDS[field].type, 0);
 
-function writeMap(writer: MessageWriter, name: PolicyMapName, id: number): void {
+// eslint-disable-next-line max-params
+function writeMap(writer: MessageWriter, table: Table, name: PolicyMapName, id: number): void {
   const type: PolicyMapType = POLICY_MAPS[name];
   const { key, value, counted, zero } = type;
   const flags = flagsOf(type);
   beginNft(writer, NFT_MSG.newSet, NLM_F_CREATE, 'inet');
-  writer.str(1, POLICY_TABLE);
+  writer.str(1, table.name);
   writer.str(2, name);
   writer.u32be(3, flags);
   writer.u32be(4, typeOf(key));
@@ -224,7 +229,7 @@ function writeMap(writer: MessageWriter, name: PolicyMapName, id: number): void 
   writer.u32be(10, id);
   if (counted === true) writer.nest(18, () => counter()(writer));
   writer.end();
-  if (zero === true && value !== 'verdict') writeZero(writer, name, total(value));
+  if (zero === true && value !== 'verdict') writeZero(writer, table, name, total(value));
 }
 
 function flagsOf({ key, ranges, counted }: PolicyMapType): number {
@@ -241,9 +246,10 @@ function writeFields(writer: MessageWriter, key: readonly PolicyField[]): void {
   for (const field of key) writer.nest(1, () => writer.u32be(1, FIELDS[field].bytes));
 }
 
-function writeZero(writer: MessageWriter, name: PolicyMapName, bytes: number): void {
+// eslint-disable-next-line max-params
+function writeZero(writer: MessageWriter, table: Table, name: PolicyMapName, bytes: number): void {
   beginNft(writer, NFT_MSG.newSetElem, NLM_F_CREATE, 'inet');
-  writer.str(1, POLICY_TABLE);
+  writer.str(1, table.name);
   writer.str(2, name);
   writer.nest(3, () => {
     writer.nest(1, () => {
@@ -254,32 +260,53 @@ function writeZero(writer: MessageWriter, name: PolicyMapName, bytes: number): v
   writer.end();
 }
 
-export function writeChain(writer: MessageWriter, { name, hook, rules }: NftChain): void {
+export function writeChain(writer: MessageWriter, table: Table, { name, hook, rules }: NftChain): void {
   beginNft(writer, NFT_MSG.newChain, NLM_F_CREATE, 'inet');
-  writer.str(1, POLICY_TABLE);
+  writer.str(1, table.name);
   writer.str(3, name);
   if (hook !== undefined) {
     writer.nest(4, () => {
       writer.u32be(1, hook);
-      writer.u32be(2, PRIORITY);
+      writer.u32be(2, table.priority);
     });
     writer.u32be(5, NF_ACCEPT);
     writer.str(7, 'filter');
   }
   writer.end();
-  for (const each of rules) writeRule(writer, name, each);
+  writeRules(writer, table, name, rules);
 }
 
-/** The comment is how a rule is known again: somebody's own rule between ours has none, or another. */
-function writeRule(writer: MessageWriter, chain: string, { comment, expressions }: NftRule): void {
-  beginNft(writer, NFT_MSG.newRule, NLM_F_CREATE | NLM_F_APPEND, 'inet');
-  writer.str(1, POLICY_TABLE);
-  writer.str(2, chain);
-  writer.nest(4, () => {
-    for (const each of expressions) each(writer);
-  });
-  // nftnl's user data: type 0 (comment), length, text with its NUL.
-  const text = Buffer.from(`${comment}\0`);
-  writer.data(7, Buffer.concat([Buffer.from([0, text.length]), text]));
+/** Behind the rules that the chain has. A comment is how a rule is known again: somebody's own has none, or another. */
+// eslint-disable-next-line max-params
+export function writeRules(
+  writer: MessageWriter,
+  table: Table,
+  chain: string,
+  rules: readonly NftRule[],
+): void {
+  for (const { comment, expressions } of rules) {
+    beginNft(writer, NFT_MSG.newRule, NLM_F_CREATE | NLM_F_APPEND, 'inet');
+    writer.str(1, table.name);
+    writer.str(2, chain);
+    writer.nest(4, () => {
+      for (const each of expressions) each(writer);
+    });
+    // nftnl's user data: type 0 (comment), length, text with its NUL.
+    const text = Buffer.from(`${comment}\0`);
+    writer.data(7, Buffer.concat([Buffer.from([0, text.length]), text]));
+    writer.end();
+  }
+}
+
+/** Takes the rules of a chain away, and with `chain` itself as well. */
+export function writeClearance(writer: MessageWriter, table: Table, name: string, and?: 'chain'): void {
+  beginNft(writer, NFT_MSG.delRule, 0, 'inet');
+  writer.str(1, table.name);
+  writer.str(2, name);
+  writer.end();
+  if (and === undefined) return;
+  beginNft(writer, NFT_MSG.delChain, 0, 'inet');
+  writer.str(1, table.name);
+  writer.str(3, name);
   writer.end();
 }
