@@ -14,9 +14,22 @@ import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Clock } from '#lib/clock.ts';
 import { SharedRun } from '#lib/shared-run.ts';
-import { type FileContent, type FileObject, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
+import {
+  type FileContent,
+  type FileObject,
+  MAX_FILE_BYTES,
+  parseObjects,
+  parseOperators,
+} from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
-import { STORE_KINDS, type StoreEvent, type Stored, type StoreKind } from './store.ts';
+import {
+  STATE_KINDS,
+  type StateKind,
+  STORE_KINDS,
+  type StoreEvent,
+  type Stored,
+  type StoreKind,
+} from './store.ts';
 
 /**
  * The files of a directory store as this process last saw them, kept up to date by inotify and a slow rescan. A file
@@ -42,7 +55,7 @@ export class DirectoryView {
   readonly index: ObjectIndex;
   /** Joined once: both are asked about every file. */
   readonly #manifests: string;
-  readonly #kinds: ReadonlyMap<string, StoreKind>;
+  readonly #kinds: ReadonlyMap<string, StateKind>;
   readonly #options: ViewOptions;
   readonly #emit: Listener;
   readonly #known = new Map<string, Known>();
@@ -57,7 +70,7 @@ export class DirectoryView {
   constructor(root: string, options: ViewOptions, emit: Listener) {
     this.root = root;
     this.#manifests = join(root, 'manifests');
-    this.#kinds = new Map(STORE_KINDS.map((kind) => [join(root, 'state', kind), kind]));
+    this.#kinds = new Map(STATE_KINDS.map((kind) => [join(root, 'state', kind), kind]));
     this.#options = options;
     this.#emit = emit;
     this.index = new ObjectIndex(options.clock, (kind, event) => {
@@ -66,7 +79,7 @@ export class DirectoryView {
     for (const directory of this.#kinds.keys()) mkdirSync(directory, { recursive: true });
   }
 
-  statePath(kind: StoreKind, name: string): string {
+  statePath(kind: StateKind, name: string): string {
     return join(this.root, 'state', kind, `${name}.yaml`);
   }
   isGap(kind: StoreKind): boolean {
@@ -182,15 +195,15 @@ export class DirectoryView {
     if (text.length > MAX_FILE_BYTES) {
       return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
     }
-    const content = parseObjects(text);
     const kind = this.#kindOf(path);
+    const content = kind === undefined ? parseOperators(path, text) : parseObjects(text);
     const isMisplaced = ({ kind: own, name }: FileObject): boolean =>
       kind !== undefined && (own !== kind || `${name}.yaml` !== basename(path));
     if (!content.objects.some(isMisplaced)) return content;
     const message = `kind and metadata.name are not those of ${kind}/${basename(path)}`;
     return { objects: [], problems: [...content.problems, { line: 1, message }] };
   }
-  #kindOf(path: string): StoreKind | undefined {
+  #kindOf(path: string): StateKind | undefined {
     return this.#kinds.get(dirname(path));
   }
 

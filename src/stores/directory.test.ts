@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Manifest, originOf } from '#model/manifest.ts';
 import { Follower, storeContract } from './contract.ts';
 import { type DirectoryStore, openDirectoryStore } from './directory.ts';
 
@@ -31,7 +32,14 @@ storeContract('directory', async () => {
   };
 });
 
-function setUp(t: TestContext): { path: string; store: DirectoryStore; follow: () => Follower } {
+type SetUp = {
+  path: string;
+  store: DirectoryStore;
+  follow: () => Follower;
+  followManifests: () => Follower;
+};
+
+function setUp(t: TestContext): SetUp {
   const path = scratch();
   const store = openDirectoryStore(path);
   const stop = new AbortController();
@@ -40,7 +48,12 @@ function setUp(t: TestContext): { path: string; store: DirectoryStore; follow: (
     store.close();
     rmSync(path, { recursive: true });
   });
-  return { path, store, follow: () => new Follower(store, 'SubnetClaim', stop.signal) };
+  return {
+    path,
+    store,
+    follow: () => new Follower(store, 'SubnetClaim', stop.signal),
+    followManifests: () => new Follower(store, 'Manifest', stop.signal),
+  };
 }
 const manifest = (name: string, node: string): string =>
   `apiVersion: tartan.dev/v1\nkind: SubnetClaim\nmetadata:\n  name: ${name}\nspec:\n  node: ${node}\n`;
@@ -103,7 +116,7 @@ test('unknown kinds, versions, misplaced and over-large files are malformed', as
     .map(({ origin, line, message }) => `${origin.split('/').at(-1)}:${line} ${message}`)
     .sort();
   assert.deepEqual(texts, [
-    'kind.yaml:3 unknown kind "Odd": known are Node, SubnetClaim',
+    'kind.yaml:3 unknown kind "Odd": known are Node, SubnetClaim, Workloads',
     'large.yaml:1 larger than 1048576 bytes',
     'misplaced.yaml:1 kind and metadata.name are not those of SubnetClaim/misplaced.yaml',
     'version.yaml:1 apiVersion is "tartan.dev/v9"; this program reads tartan.dev/v1',
@@ -148,4 +161,39 @@ test('two handles: a change is seen within 100 ms', async (t) => {
   t.after(() => other.close());
   await other.put('SubnetClaim', 'a', { n: 1 });
   await follower.until(() => follower.objects.has('a'), 100);
+});
+
+const policy = (name: string, app: string, namespace = 'shop'): string =>
+  `apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: ${name}\n  namespace: ${namespace}\nspec:\n  podSelector:\n    matchLabels: { app: ${app} }\n`;
+
+test('objects of other programs are handed on as they are, under their full names', async (t) => {
+  const { path, store, followManifests } = setUp(t);
+  const file = join(path, 'manifests', 'a.yaml');
+  mkdirSync(join(path, 'manifests'));
+  writeFileSync(
+    file,
+    `# mine\n${policy('web', 'a')}---\napiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n`,
+  );
+  const follower = followManifests();
+  await follower.synced();
+  assert.deepEqual([...follower.objects.keys()].sort(), [
+    'networking.k8s.io/v1/NetworkPolicy/shop/web',
+    'v1/Namespace/shop',
+  ]);
+  const stored = follower.objects.get('networking.k8s.io/v1/NetworkPolicy/shop/web');
+  assert.equal(stored?.origin, file);
+  const manifest = stored.value as Manifest;
+  assert.equal(manifest.source, file);
+  assert.deepEqual((manifest.value as { spec: unknown }).spec, {
+    podSelector: { matchLabels: { app: 'a' } },
+  });
+  assert.deepEqual(originOf(manifest, ['spec', 'podSelector', 'matchLabels', 'app']), {
+    source: file,
+    line: 9,
+    path: 'spec.podSelector.matchLabels.app',
+  });
+  assert.deepEqual(await store.get('Manifest', stored.name), stored);
+  assert.equal((await store.list('Manifest')).length, 2);
+  await assert.rejects(store.put('Manifest', stored.name, manifest), { code: 'store-conflict' });
+  await assert.rejects(store.remove('Manifest', stored.name), { code: 'store-conflict' });
 });

@@ -5,8 +5,8 @@ import { Fault, toFault } from '#model/fault.ts';
 import { DirectoryView } from './directory-view.ts';
 import { createQueue, type EventQueue } from './event-queue.ts';
 import { type FileContent, formatObject, isObjectName, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
-import type { PutOptions, Store, Stored, StoreEvent, StoreKind } from './store.ts';
-import { expectVersion } from './version.ts';
+import type { PutOptions, StateKind, Store, Stored, StoreEvent, StoreKind } from './store.ts';
+import { expectVersion, refuseManifest } from './version.ts';
 import { withLock } from './ticket-lock.ts';
 
 /**
@@ -69,19 +69,22 @@ class Directory implements DirectoryStore {
   }
 
   async get(kind: StoreKind, name: string): Promise<Stored | undefined> {
-    checkName(name);
+    if (kind !== 'Manifest') checkName(name);
     this.#view.scanManifests();
-    return this.#operators(kind, name) ?? this.#read(kind, name).stored;
+    const operators = this.#operators(kind, name);
+    return operators !== undefined || kind === 'Manifest' ? operators : this.#read(kind, name).stored;
   }
   async list(kind: StoreKind): Promise<Stored[]> {
     await this.#view.scan();
     return this.#view.list(kind);
   }
   async put(kind: StoreKind, name: string, value: unknown, options: PutOptions = {}): Promise<Stored> {
+    refuseManifest(kind, name);
     checkName(name);
     return this.#exclusively(() => this.#put(kind, name, value, options));
   }
   async remove(kind: StoreKind, name: string, options: Pick<PutOptions, 'expect'> = {}): Promise<void> {
+    refuseManifest(kind, name);
     checkName(name);
     const path = this.#view.statePath(kind, name);
     await this.#exclusively(() => {
@@ -101,7 +104,7 @@ class Directory implements DirectoryStore {
       throw toFault(error, 'io');
     }
   }
-  #put(kind: StoreKind, name: string, value: unknown, { expect, ttlSeconds }: PutOptions): Stored {
+  #put(kind: StateKind, name: string, value: unknown, { expect, ttlSeconds }: PutOptions): Stored {
     this.#refuseOperators(kind, name);
     const before = this.#read(kind, name, expect !== undefined);
     if (expect !== undefined) expectVersion(name, before.stored, expect);
@@ -116,14 +119,14 @@ class Directory implements DirectoryStore {
     const origin = this.#view.statePath(kind, name);
     replaceFile(origin, text);
     this.#view.load(origin);
-    const { revision: _, ...stored } = object;
+    const { revision: _, line: __, ...stored } = object;
     return { ...stored, origin };
   }
   #operators(kind: StoreKind, name: string): Stored | undefined {
     const present = this.#view.index.get(kind, name);
     return present?.origin.startsWith(join(this.#view.root, 'manifests/')) === true ? present : undefined;
   }
-  #refuseOperators(kind: StoreKind, name: string): void {
+  #refuseOperators(kind: StateKind, name: string): void {
     this.#view.scanManifests();
     const present = this.#operators(kind, name);
     if (present !== undefined) {
@@ -131,7 +134,7 @@ class Directory implements DirectoryStore {
     }
   }
   /** What the file holds at this moment; an expired object is none. Throws Fault `store-malformed` when strict. */
-  #read(kind: StoreKind, name: string, strict = true): { stored: Stored | undefined; revision: number } {
+  #read(kind: StateKind, name: string, strict = true): { stored: Stored | undefined; revision: number } {
     const origin = this.#view.statePath(kind, name);
     const content = this.#view.load(origin);
     // What is broken may be written over; what another release wrote may not.
@@ -139,7 +142,7 @@ class Directory implements DirectoryStore {
       refuseMalformed(`${kind} ${name}`, origin, content);
     const [object] = content?.objects ?? [];
     if (object === undefined) return { stored: undefined, revision: 0 };
-    const { revision, ...rest } = object;
+    const { revision, line: _, ...rest } = object;
     const isExpired = (object.expiresAtMs ?? Infinity) <= this.#clock.nowMs();
     return { stored: isExpired ? undefined : { ...rest, origin }, revision };
   }

@@ -1,6 +1,13 @@
 import { hash } from 'node:crypto';
-import { type Document, LineCounter, parseAllDocuments } from 'yaml';
-import { STORE_KINDS, type StoreKind, type Version } from './store.ts';
+import {
+  type ReadDocument,
+  type ReadPiece,
+  readPiece,
+  splitDocuments,
+  type Written,
+} from '#model/document.ts';
+import type { Manifest } from '#model/manifest.ts';
+import { STATE_KINDS, type StateKind, type StoreKind, type Version } from './store.ts';
 
 /**
  * Text of object files: YAML documents in the shape of Kubernetes objects. What agents write is JSON, which is YAML
@@ -19,10 +26,18 @@ export type FileObject = {
   readonly expiresAtMs?: number;
   /** Of the last write by a store; 0 for what an operator wrote. Makes every write's text another one. */
   readonly revision: number;
+  /** On which it begins in its file. */
+  readonly line: number;
 };
 
 /** `otherVersion`: the object is well, for another release than this one. */
-export type FileProblem = { readonly line: number; readonly message: string; readonly otherVersion?: true };
+export type FileProblem = {
+  readonly line: number;
+  readonly message: string;
+  readonly otherVersion?: true;
+  /** Whose objects this is about, where that is known. */
+  readonly kind?: StoreKind;
+};
 export type FileContent = {
   readonly objects: readonly FileObject[];
   readonly problems: readonly FileProblem[];
@@ -37,7 +52,7 @@ export function isObjectName(name: string): boolean {
   return /^[A-Za-z0-9:][A-Za-z0-9:._-]{0,243}$/.test(name);
 }
 
-export function formatObject(object: Omit<FileObject, 'version'>): string {
+export function formatObject(object: Omit<FileObject, 'version' | 'line'>): string {
   const { kind, name, value, expiresAtMs, revision } = object;
   const expiry = expiresAtMs === undefined ? {} : { expiresAt: new Date(expiresAtMs).toISOString() };
   const whole = { apiVersion: API_VERSION, kind, metadata: { name, ...expiry, revision }, spec: value };
@@ -46,51 +61,62 @@ export function formatObject(object: Omit<FileObject, 'version'>): string {
 
 /** All objects of the text, and all that is wrong with it, at its line. */
 export function parseObjects(text: string): FileContent {
-  const objects: FileObject[] = [];
-  const problems: FileProblem[] = [];
-  for (const { raw, line, message } of readDocuments(text)) {
-    const wrong = message ?? objectProblem(raw);
-    if (wrong === undefined) objects.push(toObject(raw as RawObject));
-    else problems.push({ line, message: wrong, ...(isOfOtherVersion(raw) ? { otherVersion: true } : {}) });
-  }
-  return { objects, problems };
+  const pieces = Array.from(
+    splitDocuments(text, (start, end) => text.slice(start, end)),
+    readPiece,
+  );
+  return joinContents(pieces.map((piece) => contentOf(piece, (document) => toObject(document))));
 }
 
-type ReadDocument = { readonly raw?: unknown; readonly line: number; readonly message?: string };
-
-function readDocuments(text: string): ReadDocument[] {
-  if (text.startsWith('{')) {
-    try {
-      return [{ raw: JSON.parse(text) as unknown, line: 1 }];
-    } catch {
-      // Not JSON: as YAML it is either right or wrong at a line that can be told.
-    }
-  }
-  const lines = new LineCounter();
-  const documents = parseAllDocuments(text, { lineCounter: lines });
-  return [...documents].filter((document) => !isBlank(document)).map((item) => readDocument(item, lines));
+/** The same of what operators write: objects of other programs are among it, handed on as they are. */
+export function parseOperators(source: string, text: string): FileContent {
+  const pieces = splitDocuments(text, (start, end) => text.slice(start, end));
+  return joinContents(Array.from(pieces, (piece) => readOperators(source, piece)));
 }
 
-function isBlank(document: Document.Parsed): boolean {
-  return document.errors.length === 0 && document.contents === null;
+/** Of a piece of the text. */
+export function readOperators(source: string, piece: Written): FileContent {
+  return contentOf(readPiece(piece), (document) =>
+    isOurs(document.value) ? toObject(document) : toManifest(source, document),
+  );
 }
 
-function readDocument(document: Document.Parsed, lines: LineCounter): ReadDocument {
-  const [error] = document.errors;
-  if (error !== undefined) {
-    return { line: lines.linePos(error.pos[0]).line, message: (error.message.split('\n')[0] ?? '').trim() };
+/** Of the pieces of one text: of two objects with one name the first counts. */
+export function joinContents(contents: readonly FileContent[]): FileContent {
+  const objects = new Map<string, FileObject>();
+  const problems = contents.flatMap(({ problems }) => problems);
+  for (const object of contents.flatMap(({ objects }) => objects)) {
+    const key = `${object.kind} ${object.name}`;
+    const first = objects.get(key);
+    if (first === undefined) objects.set(key, object);
+    else problems.push(repetition(object, `on line ${first.line}`));
   }
-  const line = lines.linePos(document.contents?.range[0] ?? document.range[0]).line;
-  try {
-    return { line, raw: document.toJS() as unknown };
-  } catch (error) {
-    return { line, message: error instanceof Error ? error.message : String(error) };
-  }
+  return { objects: [...objects.values()], problems };
+}
+
+/** The object does not count, as there is one of its name elsewhere. */
+export function repetition({ kind, name, line }: FileObject, where: string): FileProblem {
+  return {
+    kind,
+    line,
+    message: `${kind === 'Manifest' ? '' : `${kind} `}${name} is there already, ${where}`,
+  };
+}
+
+function contentOf(
+  { documents, problems }: ReadPiece,
+  read: (document: ReadDocument) => FileObject | FileProblem,
+): FileContent {
+  const found = documents.map(read);
+  return {
+    objects: found.filter((each) => 'version' in each),
+    problems: [...problems, ...found.filter((each) => 'message' in each)],
+  };
 }
 
 type RawObject = {
   readonly apiVersion: string;
-  readonly kind: StoreKind;
+  readonly kind: StateKind;
   readonly metadata: {
     readonly name: string;
     readonly expiresAt?: string | number;
@@ -103,13 +129,75 @@ function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** What the operator wrote for this program, well or not. */
+function isOurs(raw: unknown): boolean {
+  return (
+    isRecord(raw) && typeof raw['apiVersion'] === 'string' && raw['apiVersion'].startsWith('tartan.dev/')
+  );
+}
+
+function toObject({ value: raw, written: { line } }: ReadDocument): FileObject | FileProblem {
+  const message = objectProblem(raw);
+  if (message !== undefined)
+    return { line, message, ...(isOfOtherVersion(raw) ? { otherVersion: true } : {}) };
+  const { kind, metadata, spec } = raw as RawObject;
+  const { name, expiresAt, revision } = metadata;
+  return {
+    kind,
+    name,
+    value: spec,
+    version: versionOf(JSON.stringify([spec, expiresAt, revision])),
+    ...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(String(expiresAt)) }),
+    revision: typeof revision === 'number' ? revision : 0,
+    line,
+  };
+}
+
+function versionOf(text: string): Version {
+  return hash('sha256', text).slice(0, 16) as Version;
+}
+
+/** What its fields mean is not asked here, nor whether there is such a kind. */
+function toManifest(source: string, { value, written }: ReadDocument): FileObject | FileProblem {
+  const name = manifestName(value);
+  if (name === undefined) return { kind: 'Manifest', line: written.line, message: NO_MANIFEST };
+  const manifest: Manifest = { source, value, written };
+  // Where it stands belongs to it: who cites a line is told when it moves.
+  const version = versionOf(`${written.line} ${written.text}`);
+  return { kind: 'Manifest', name, value: manifest, version, revision: 0, line: written.line };
+}
+
+const NO_MANIFEST =
+  'not an object with apiVersion (GROUP/VERSION), kind, metadata.name and perhaps metadata.namespace';
+
+/**
+ * `apiVersion/kind/[namespace/]name`, which no two objects share: versions are written small, kinds begin with a
+ * capital. Whoever knows the kind knows what a missing namespace means; until then it is missing.
+ */
+export function manifestName(value: unknown): string | undefined {
+  if (!isRecord(value) || !isRecord(value['metadata'])) return undefined;
+  const { apiVersion, kind } = value;
+  const { name, namespace } = value['metadata'];
+  const isNamed =
+    isMatch(apiVersion, /^(?:[a-z0-9.-]+\/)?[a-z0-9]+$/) && isMatch(kind, /^[A-Z][A-Za-z0-9]*$/);
+  if (!isNamed || !isMatch(name, PART)) return undefined;
+  if (namespace === undefined || namespace === null) return `${apiVersion}/${kind}/${name}`;
+  return isMatch(namespace, PART) ? `${apiVersion}/${kind}/${namespace}/${name}` : undefined;
+}
+
+const PART = /^[^/\s]{1,253}$/;
+
+function isMatch(value: unknown, pattern: RegExp): value is string {
+  return typeof value === 'string' && pattern.test(value);
+}
+
 function objectProblem(raw: unknown): string | undefined {
   if (!isRecord(raw)) return 'not an object with apiVersion, kind, metadata and spec';
   if (raw['apiVersion'] !== API_VERSION) {
     return `apiVersion is ${JSON.stringify(raw['apiVersion'])}; this program reads ${API_VERSION}`;
   }
-  if (!STORE_KINDS.some((kind) => kind === raw['kind'])) {
-    return `unknown kind ${JSON.stringify(raw['kind'])}: known are ${STORE_KINDS.join(', ')}`;
+  if (!STATE_KINDS.some((kind) => kind === raw['kind'])) {
+    return `unknown kind ${JSON.stringify(raw['kind'])}: known are ${STATE_KINDS.join(', ')}`;
   }
   if (!isRecord(raw['spec'])) return 'spec is not an object';
   return metadataProblem(raw['metadata']);
@@ -129,16 +217,4 @@ function metadataProblem(metadata: unknown): string | undefined {
   const isTime = typeof expiresAt === 'string' && !Number.isNaN(Date.parse(expiresAt));
   if (expiresAt === undefined || isTime) return undefined;
   return `metadata.expiresAt ${JSON.stringify(expiresAt)} is not a time in ISO 8601`;
-}
-
-function toObject({ kind, metadata, spec }: RawObject): FileObject {
-  const { name, expiresAt, revision } = metadata;
-  return {
-    kind,
-    name,
-    value: spec,
-    version: hash('sha256', JSON.stringify([spec, expiresAt, revision])).slice(0, 16) as Version,
-    ...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(String(expiresAt)) }),
-    revision: typeof revision === 'number' ? revision : 0,
-  };
 }

@@ -66,7 +66,7 @@ export class ObjectIndex {
     const live = holders.filter(([, { expiresAtMs = Infinity }]) => expiresAtMs > this.#clock.nowMs());
     const [first] = live.sort(([a], [b]) => (a < b ? -1 : 1));
     if (first === undefined) return undefined;
-    const [origin, { revision: _, ...object }] = first;
+    const [origin, { revision: _, line: __, ...object }] = first;
     return { ...object, origin };
   }
 

@@ -2,8 +2,21 @@
  * Objects by kind and name, with versions and watches: a directory, etcd or the Kubernetes API. Every store passes
  * ./contract.ts.
  */
-export type StoreKind = 'Node' | 'SubnetClaim';
-export const STORE_KINDS: readonly StoreKind[] = ['Node', 'SubnetClaim'];
+export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads'] as const;
+/**
+ * What agents write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
+ * NodeWorkloads.
+ */
+export type StateKind = (typeof STATE_KINDS)[number];
+
+/**
+ * `Manifest`: any object of the operator's that is not of tartan.dev, whatever its kind, as it was written (value:
+ * Manifest), named `apiVersion/kind/[namespace/]name`. Lists of the API (`v1 List`) are the objects in them. Of two
+ * with one name the first counts and the other is told as `malformed`. Only read: writing one is refused with Fault
+ * `store-conflict`.
+ */
+export type StoreKind = StateKind | 'Manifest';
+export const STORE_KINDS: readonly StoreKind[] = [...STATE_KINDS, 'Manifest'];
 
 /** Opaque; equal exactly when the object has not been written in between. */
 export type Version = string & { readonly __brand: 'Version' };
