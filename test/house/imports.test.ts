@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 const VALUES = ['lib', 'net', 'model'];
 const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api', 'policy'];
-const ACTING = ['kernel', 'stores'];
+const ACTING = ['kernel', 'stores', 'tunnel'];
 
 /** Who may import whom (docs/architecture.md shows it as a picture). */
 const MAY_IMPORT: Record<string, readonly string[]> = {
