@@ -14,6 +14,7 @@ import { mac } from '#net/mac.ts';
 import { interfaceAddress, prefix } from '#net/prefix.ts';
 import { openDirectoryStore } from './directory.ts';
 import { openJournal } from './journal.ts';
+import { openKeep } from './last-good.ts';
 import { openLedger } from './ledger.ts';
 import { formatObject, parseObjects } from './object-file.ts';
 
@@ -97,6 +98,27 @@ test('the ledger of version 1 is read, by this program and by the next', (t) => 
   assert.deepEqual(openJournal(path, next).records, upgraded);
   assert.match(readFileSync(path, 'utf8'), /^tartan-journal 2\n/);
   assert.deepEqual(openJournal(path, next).records, upgraded, 'and is of the new version from then on');
+});
+
+test('accepted manifests are written as their version says, and read', (t) => {
+  const path = join(scratch(t), 'journal');
+  const golden = join(GOLDEN, 'accepted-1.journal');
+  const manifest = {
+    source: '/etc/tartan/manifests/a.yaml',
+    value: { kind: 'NetworkPolicy', metadata: { name: 'web' } },
+    written: { text: 'kind: NetworkPolicy\nmetadata: { name: web }\n', line: 3 },
+  };
+  const keep = openKeep(path);
+  keep.put('web', manifest);
+  keep.put('gone', { source: 'key', value: {} });
+  keep.remove('gone');
+  keep.close();
+  if (process.env['UPDATE_GOLDEN'] !== undefined) copyFileSync(path, golden);
+  assert.equal(readFileSync(path, 'utf8'), readFileSync(golden, 'utf8'));
+  copyFileSync(golden, path);
+  const again = openKeep(path);
+  assert.deepEqual([...again.entries()], [['web', manifest]]);
+  again.close();
 });
 
 test('a ledger of a later version is refused by its name and left as it is', (t) => {
