@@ -13,6 +13,7 @@ import {
   removeFiles,
   writeRecord,
 } from './lab-file.ts';
+import { applyManifests } from './manifests.ts';
 import { probeAll, type Reach } from './matrix.ts';
 import {
   type NodePaths,
@@ -60,6 +61,8 @@ export type Lab = AsyncDisposable & {
   /** This program's own command line, with the node's settings: `tartan(node, 'status', '-o', 'json')`. */
   tartan(node: string, ...words: string[]): Promise<Output>;
   matrix(): Promise<Reach[]>;
+  /** Writes Kubernetes-style manifests into the store, at once; an empty text removes the file. */
+  apply(file: string, manifests: string): void;
   /** Ends the agent, by SIGKILL or (gently) SIGTERM. Pods go on. */
   kill(node: string, signal?: 'SIGKILL' | 'SIGTERM'): Promise<void>;
   /** Starts the agent (again) and waits until it is ready. */
@@ -158,6 +161,7 @@ function makeLab(record: LabRecord, readyMs = READY_MS): Lab {
         inNetns(node(where).netns, [...tartan(), command, '--config', node(where).paths.settings, ...rest]),
       );
     },
+    apply: (file, manifests) => applyManifests(shape.name, file, manifests),
     matrix: () => probeAll(Object.values(record.pods)),
     cut: (a, b) => cutNodes(shape.name, node(a), b === undefined ? undefined : node(b)),
     heal: () => healAll(shape),

@@ -8,7 +8,7 @@ import { API_SOCKET, TEXT_PATHS } from '#api/admin.ts';
 import { Fault } from '#model/fault.ts';
 import { inNetns, isRunning, must, type ProcessId, startDetached } from './process.ts';
 import type { RuntimePaths } from './runtime.ts';
-import { labDirectory, type NodePlace } from './topology.ts';
+import { labDirectory, type NodePlace, storePath } from './topology.ts';
 
 /** Settings by group, as a settings file has them; what names the node and its places is added. */
 export type RawSettings = Readonly<Record<string, unknown>>;
@@ -50,7 +50,7 @@ function nodeSettings(lab: string, place: NodePlace, settings: RawSettings): Raw
     kind: 'Settings',
     ...settings,
     node: { name: place.name },
-    store: { type: 'directory', path: join(labDirectory(lab), 'store') },
+    store: { type: 'directory', path: storePath(lab) },
     paths: {
       run: paths.run,
       state: join(labDirectory(lab), place.name, 'state'),

@@ -10,7 +10,12 @@ import { labDirectory, netnsName, netnsPath, type NodePlace } from './topology.t
 import { addNetns, removeNetns } from './underlay.ts';
 
 /** By capability, as a runtime hands it over: portMappings, bandwidth, ips, mac … */
-export type PodOptions = { readonly runtimeConfig?: Readonly<Record<string, unknown>> };
+export type PodOptions = {
+  readonly runtimeConfig?: Readonly<Record<string, unknown>>;
+  /** Kubernetes' namespace; absent: `default`. */
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+};
 
 /** Port that every pod serves HTTP on. */
 export const POD_PORT = 80;
@@ -20,7 +25,7 @@ export function planPod(lab: string, node: string, name: string, options: PodOpt
   const netns = netnsName(lab, `pod-${name}`);
   const args = {
     IgnoreUnknown: '1',
-    K8S_POD_NAMESPACE: 'default',
+    K8S_POD_NAMESPACE: options.namespace ?? 'default',
     K8S_POD_NAME: name,
     K8S_POD_UID: randomBytes(8).toString('hex'),
   };
@@ -32,6 +37,7 @@ export function planPod(lab: string, node: string, name: string, options: PodOpt
       .map(([key, value]) => `${key}=${value}`)
       .join(';'),
     runtimeConfig: options.runtimeConfig ?? {},
+    ...(options.labels === undefined ? {} : { labels: options.labels }),
   };
   return { name, node, netns, container, addresses: [] };
 }

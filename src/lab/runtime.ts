@@ -24,6 +24,8 @@ export type Container = {
   readonly args: string;
   /** By capability; only what a plugin declares is handed to it. */
   readonly runtimeConfig: Readonly<Record<string, unknown>>;
+  /** Of the pod, handed over as `args.cni.labels` (CNI CONVENTIONS.md). */
+  readonly labels?: Readonly<Record<string, string>>;
 };
 
 export type CniResult = {
@@ -117,7 +119,7 @@ async function execute(
 }
 
 /** CNI spec 1.1.0, section 3, "Deriving execution configuration from plugin configuration". */
-export function executionConfig(call: Call, container: Pick<Container, 'runtimeConfig'>): object {
+export function executionConfig(call: Call, container: Pick<Container, 'runtimeConfig' | 'labels'>): object {
   const { capabilities = {}, ...plugin } = call.plugin;
   const runtimeConfig = Object.fromEntries(
     Object.entries(container.runtimeConfig).filter(([name]) => capabilities[name] === true),
@@ -127,8 +129,13 @@ export function executionConfig(call: Call, container: Pick<Container, 'runtimeC
     name: call.list.name,
     cniVersion: highestVersion(call.list),
     ...(Object.keys(runtimeConfig).length > 0 && { runtimeConfig }),
+    ...(container.labels !== undefined && { args: { cni: { labels: labelPairs(container.labels) } } }),
     ...(call.prevResult !== undefined && { prevResult: call.prevResult }),
   };
+}
+
+function labelPairs(labels: Readonly<Record<string, string>>): object[] {
+  return Object.entries(labels).map(([key, value]) => ({ key, value }));
 }
 
 function highestVersion(list: ConfigList): string {

@@ -30,6 +30,11 @@ export function labDirectory(lab: string): string {
   return `${LABS_DIRECTORY}/${lab}`;
 }
 
+/** The store that all nodes of the lab share. */
+export function storePath(lab: string): string {
+  return `${labDirectory(lab)}/store`;
+}
+
 /** A dot ends the lab's name, and no lab's name holds one: labs never match each other's namespaces. */
 export function netnsName(lab: string, of: string): string {
   return `lab-${lab}.${of}`;
