@@ -3,12 +3,21 @@
  * thousands. What is already gone counts as removed.
  */
 import type { Step } from '#model/diff.ts';
-import type { AddressItem, FdbItem, Item, ItemKind, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
+import type {
+  AddressItem,
+  FdbItem,
+  Item,
+  ItemKind,
+  NeighborItem,
+  ProxyItem,
+  RouteItem,
+  RuleItem,
+} from '#model/host.ts';
 import { keyOf } from '#model/host.ts';
 import { isUnicastMac } from '#net/mac.ts';
 import type { Failure } from './kernel.ts';
 import { putAddress, removeAddress } from './netlink/address.ts';
-import { putFdb, putNeighbor, removeFdb, removeNeighbor } from './netlink/neighbor.ts';
+import { putFdb, putNeighbor, putProxy, removeFdb, removeNeighbor, removeProxy } from './netlink/neighbor.ts';
 import { putRoute, removeRoute } from './netlink/route.ts';
 import { putRule, removeRule } from './netlink/rule.ts';
 import type { Refusal } from './netlink/socket.ts';
@@ -16,9 +25,9 @@ import { observeRoutes } from './observe.ts';
 import type { Scope } from './scope.ts';
 import { SysError } from './sys.ts';
 
-type Entry = AddressItem | NeighborItem | FdbItem | RouteItem | RuleItem;
+type Entry = AddressItem | NeighborItem | ProxyItem | FdbItem | RouteItem | RuleItem;
 
-const ENTRIES: ReadonlySet<ItemKind> = new Set(['address', 'neighbor', 'fdb', 'route', 'rule']);
+const ENTRIES: ReadonlySet<ItemKind> = new Set(['address', 'neighbor', 'proxy', 'fdb', 'route', 'rule']);
 
 export function isEntry(item: Item): item is Entry {
   return ENTRIES.has(item.kind);
@@ -70,6 +79,8 @@ function packRemoval({ writer, names }: Scope, was: Entry): void {
       return removeAddress(writer, was, names);
     case 'neighbor':
       return removeNeighbor(writer, was, names);
+    case 'proxy':
+      return removeProxy(writer, was, names);
     case 'fdb':
       return removeFdb(writer, was, names);
     case 'route':
@@ -86,6 +97,8 @@ function packChange({ writer, names }: Scope, step: Exclude<Step, { op: 'remove'
       return putAddress(writer, item, names);
     case 'neighbor':
       return putNeighbor(writer, item, names);
+    case 'proxy':
+      return putProxy(writer, item, names);
     case 'fdb':
       if (step.op !== 'add' && step.was.kind === 'fdb' && !isUnicastMac(item.mac)) {
         removeFdb(writer, step.was, names);

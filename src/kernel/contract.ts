@@ -103,6 +103,22 @@ export const CONTRACT: Readonly<Record<string, Check>> = {
     const { via: _via, onlink: _onlink, ...direct } = peerRoute;
     converge(kernel, [...base, port, direct, six]);
   },
+  'who answers for whom, and rules for what comes in by a link': ({ kernel }) => {
+    const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const;
+    const rule = { kind: 'rule', table: 0x7473_0000, priority: 31_100 } as const;
+    const six = { ...rule, from: prefix('fd01::/64') };
+    converge(kernel, [
+      bridge,
+      { kind: 'proxy', link: 'ktbr0', address: address('10.1.0.7') },
+      { kind: 'proxy', link: 'ktbr0', address: address('fd01::7') },
+      { ...rule, from: prefix('0.0.0.0/0'), iif: 'ktbr0' },
+      { ...rule, from: prefix('::/0'), iif: 'ktbr0' },
+      { ...six, iif: 'ktbr0' },
+      six,
+    ]);
+    converge(kernel, [bridge, six]);
+    converge(kernel, []);
+  },
   'a stranger’s master is left alone': ({ kernel }) => {
     const eth0 = { kind: 'link', type: 'foreign', name: 'eth0' } as const;
     const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const;

@@ -29,6 +29,7 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   link: 'link',
   address: 'entry',
   neighbor: 'entry',
+  proxy: 'entry',
   fdb: 'entry',
   route: 'entry',
   rule: 'entry',

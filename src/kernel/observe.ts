@@ -1,5 +1,14 @@
 /** The kernel's tables as items: all that is ours, what was asked for besides, and the underlay. */
-import type { AddressItem, FdbItem, Item, LinkItem, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
+import type {
+  AddressItem,
+  FdbItem,
+  Item,
+  LinkItem,
+  NeighborItem,
+  ProxyItem,
+  RouteItem,
+  RuleItem,
+} from '#model/host.ts';
 import { MAIN_TABLE } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
 import type { Underlay, UnderlayLink, UnderlayRoute } from '#model/underlay.ts';
@@ -15,7 +24,14 @@ import {
 import { askLinks, IFF } from './netlink/link.ts';
 import { linkItem, type LinkRow, readLink } from './netlink/link-row.ts';
 import { NLM_F_DUMP } from './netlink/message.ts';
-import { AF_BRIDGE, askNeighbors, type NeighborRow, readNeighbor } from './netlink/neighbor.ts';
+import {
+  AF_BRIDGE,
+  askNeighbors,
+  askProxies,
+  type NeighborRow,
+  readNeighbor,
+  readProxy,
+} from './netlink/neighbor.ts';
 import { askRoutes, isOurRoute, readRoute, type RouteRow } from './netlink/route.ts';
 import { askRules, readRule } from './netlink/rule.ts';
 import type { Scope } from './scope.ts';
@@ -35,6 +51,7 @@ export function observeNetlink(scope: Scope, interest: Interest): Item[] {
     ...observeAddresses(scope, ours),
     ...observeNeighbors(scope, ours, AF_UNSPEC),
     ...observeNeighbors(scope, ours, AF_BRIDGE),
+    ...observeProxies(scope),
     ...observeRoutes(scope),
     ...observeRules(scope),
   ];
@@ -88,6 +105,18 @@ function observeNeighbors(
     if (row === undefined || !isOurNeighbor(row, ours.get(row.index))) return undefined;
     const link = names.name(row.index);
     return link === undefined ? undefined : neighborItem(row, link);
+  });
+}
+
+function observeProxies({ socket, writer, names }: Scope): ProxyItem[] {
+  writer.clear();
+  askProxies(writer, NLM_F_DUMP);
+  return socket.dump(writer, (message) => {
+    const row = readProxy(message);
+    const link = row === undefined ? undefined : names.name(row.index);
+    return row === undefined || link === undefined
+      ? undefined
+      : { kind: 'proxy', link, address: row.address };
   });
 }
 

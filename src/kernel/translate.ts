@@ -10,6 +10,7 @@ import { isUp, linkItem, type LinkRow, readLink } from './netlink/link-row.ts';
 import { type Message, readMessages } from './netlink/message.ts';
 import { AF_BRIDGE, readNeighbor, RTM_DELNEIGH, RTM_NEWNEIGH } from './netlink/neighbor.ts';
 import { isOurRoute, readRoute, RTM_DELROUTE, RTM_NEWROUTE } from './netlink/route.ts';
+import { readRule, RTM_DELRULE, RTM_NEWRULE } from './netlink/rule.ts';
 import { dumpLinks, isOurNeighbor, neighborItem, observeRoutes, routeItem } from './observe.ts';
 import { findLink, type Scope } from './scope.ts';
 
@@ -51,6 +52,9 @@ export class Translator {
       case RTM_NEWROUTE:
       case RTM_DELROUTE:
         return this.#onRoute(message);
+      case RTM_NEWRULE:
+      case RTM_DELRULE:
+        return onRule(message);
       default:
         return NOTHING;
     }
@@ -143,4 +147,10 @@ export class Translator {
     else keys.delete(key);
     this.#routesByLink.set(link, keys);
   }
+}
+
+function onRule(message: Message): readonly Change[] {
+  const item = readRule(message);
+  if (item === undefined) return NOTHING;
+  return [{ type: 'item', key: keyOf(item), seen: message.type === RTM_NEWRULE ? item : undefined }];
 }

@@ -6,8 +6,8 @@ import { openScope, type Scope } from './scope.ts';
 import { NETLINK_NETFILTER, NETLINK_ROUTE, netlinkSocket, SysError } from './sys.ts';
 import { Translator } from './translate.ts';
 
-/** RTNLGRP_*: link, neigh, ipv4 address and route, ipv6 address and route. */
-const ROUTE_GROUPS = [1, 3, 5, 7, 9, 11];
+/** RTNLGRP_*: link, neigh, ipv4 address, route and rule, ipv6 address, route and rule. */
+const ROUTE_GROUPS = [1, 3, 5, 7, 8, 9, 11, 19];
 /** NFNLGRP_NFTABLES. */
 const NFT_GROUPS = [7];
 

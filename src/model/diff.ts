@@ -24,6 +24,7 @@ const ORDER: readonly ItemKind[] = [
   'redirect',
   'address',
   'neighbor',
+  'proxy',
   'fdb',
   'route',
   'rule',

@@ -81,6 +81,8 @@ export type RouteItem = {
 export type RuleItem = {
   readonly kind: 'rule';
   readonly from: Prefix;
+  /** Only packets that came in by this link; it may come and go. */
+  readonly iif?: string;
   readonly table: number;
   /** Smaller is asked first; the main table has 32766. */
   readonly priority: number;
@@ -93,6 +95,12 @@ export type NeighborItem = {
   readonly address: Address;
   readonly mac: Mac;
 };
+
+/**
+ * The node answers for the address on the link (NTF_PROXY): to ARP where its route leads to another link, to neighbour
+ * discovery where the link's `proxy_ndp` is 1. The kernel tells no events of these.
+ */
+export type ProxyItem = { readonly kind: 'proxy'; readonly link: string; readonly address: Address };
 
 /** A permanent forwarding entry of a VXLAN device: frames to `mac` are sent to `remote`. */
 export type FdbItem = {
@@ -153,6 +161,7 @@ export type Item =
   | RouteItem
   | RuleItem
   | NeighborItem
+  | ProxyItem
   | FdbItem
   | SysctlItem
   | NftTableItem
@@ -172,8 +181,10 @@ const IDENTITY: Identity = {
   link: (item) => item.name,
   address: (item) => `${item.link} ${item.address}`,
   route: (item) => `${item.table} ${item.prefix} ${item.metric}`,
-  rule: (item) => `${item.from} ${item.table} ${item.priority}`,
+  rule: ({ from, iif, table, priority }) =>
+    `${from} ${iif === undefined ? '' : `${iif} `}${table} ${priority}`,
   neighbor: (item) => `${item.link} ${item.address}`,
+  proxy: (item) => `${item.link} ${item.address}`,
   fdb: (item) => `${item.link} ${item.mac}`,
   sysctl: (item) => item.key,
   'nft-table': (item) => item.family,

@@ -16,6 +16,12 @@ export const METRIC = { pod: 32, peer: 512, blackhole: 4096 } as const;
  */
 export const POD_RULE = { priority: 31_000, table: 0x7474_0000 } as const;
 
+/**
+ * Isolated bridge ports: what comes in by the bridge for a pod is routed to its port itself, by a table of its own. By way
+ * of the bridge, br_netfilter would bridge it where its destination was translated, and isolation drop it.
+ */
+export const PORT_RULE = { priority: 31_100, table: 0x7473_0000 } as const;
+
 /** Host ends of pod veth pairs: prefix + 11 hexadecimal digits (15 characters is the kernel's limit). */
 export const POD_LINK_PREFIX = 'tt';
 /** Intermediate functional blocks that shape what a pod sends: prefix + the same 11 digits. */

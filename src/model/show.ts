@@ -20,8 +20,10 @@ const SHOW: Show = {
   address: ({ link, address, nodad }) =>
     words('ip address add', address, 'dev', link, nodad === true && 'nodad'),
   route: showRoute,
-  rule: ({ from, table, priority }) => `ip rule add from ${from} table ${table} priority ${priority}`,
+  rule: ({ from, iif, table, priority }) =>
+    words('ip rule add from', from, option('iif', iif), `table ${table} priority ${priority}`),
   neighbor: ({ link, address, mac }) => `ip neighbor add ${address} lladdr ${mac} dev ${link} nud permanent`,
+  proxy: ({ link, address }) => `ip neighbor add proxy ${address} dev ${link}`,
   fdb: ({ link, mac, remote }) => `bridge fdb add ${mac} dev ${link} dst ${remote} self permanent`,
   sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
   'nft-table': showTable,

@@ -2,8 +2,8 @@
  * Permanent neighbours and VXLAN forwarding entries over rtnetlink (include/uapi/linux/neighbour.h). A neighbour of
  * ours carries NDA_PROTOCOL; a forwarding entry is ours because its device is.
  */
-import { addressFamily, addressFromBytes } from '#net/address.ts';
-import type { FdbItem, NeighborItem } from '#model/host.ts';
+import { type Address, addressFamily, addressFromBytes } from '#net/address.ts';
+import type { FdbItem, NeighborItem, ProxyItem } from '#model/host.ts';
 import { ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { isUnicastMac, macFromBytes } from '#net/mac.ts';
 import {
@@ -24,6 +24,7 @@ export const AF_BRIDGE = 7;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const HEADER = 12;
+const FLAGS_AT = 10;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
 const NDA_PROTOCOL = 12;
@@ -41,7 +42,7 @@ function header(writer: MessageWriter, family: number, index: number, flags: num
   writer.put8(0);
 }
 
-function familyOf(item: NeighborItem): number {
+function familyOf(item: NeighborItem | ProxyItem): number {
   return addressFamily(item.address) === 4 ? AF_INET : AF_INET6;
 }
 
@@ -58,6 +59,22 @@ export function putNeighbor(writer: MessageWriter, item: NeighborItem, names: Li
 export function removeNeighbor(writer: MessageWriter, item: NeighborItem, names: LinkNames): void {
   writer.begin(RTM_DELNEIGH, 0);
   header(writer, familyOf(item), names.index(item.link), 0);
+  writer.address(NDA_DST, item.address);
+  writer.end();
+}
+
+/** Permanent: it stays while the link has no carrier, as a bridge without ports has none. */
+export function putProxy(writer: MessageWriter, item: ProxyItem, names: LinkNames): void {
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  header(writer, familyOf(item), names.index(item.link), NTF_PROXY);
+  writer.address(NDA_DST, item.address);
+  writer.u8(NDA_PROTOCOL, ROUTE_PROTOCOL);
+  writer.end();
+}
+
+export function removeProxy(writer: MessageWriter, item: ProxyItem, names: LinkNames): void {
+  writer.begin(RTM_DELNEIGH, 0);
+  header(writer, familyOf(item), names.index(item.link), NTF_PROXY);
   writer.address(NDA_DST, item.address);
   writer.end();
 }
@@ -96,7 +113,7 @@ export type NeighborRow = {
  * MAC has the zero one: so the kernel tells of a permanent neighbour that `ip neigh flush` removed.
  */
 export function readNeighbor({ bytes, at, end }: Message): NeighborRow | undefined {
-  const flags = bytes.readUInt8(at + 10);
+  const flags = bytes.readUInt8(at + FLAGS_AT);
   if ((flags & NTF_PROXY) !== 0) return undefined;
   const attributes = new Attributes(bytes, at + HEADER, end);
   const target = attributes.data(NDA_DST);
@@ -121,6 +138,24 @@ function readEntry(
   const address = addressFromBytes(target);
   if (family !== AF_BRIDGE) return { kind: 'neighbor', address, mac: mac ?? NO_MAC };
   return mac === undefined ? undefined : { kind: 'fdb', mac, remote: address };
+}
+
+/** A proxy entry of ours, with its link's index; undefined for everybody else's, and for entries without link. */
+export function readProxy({ bytes, at, end }: Message): { index: number; address: Address } | undefined {
+  const attributes = new Attributes(bytes, at + HEADER, end);
+  const target = attributes.data(NDA_DST);
+  const index = bytes.readInt32LE(at + 4);
+  const ours = attributes.u8(NDA_PROTOCOL) === ROUTE_PROTOCOL;
+  return target === undefined || index === 0 || !ours
+    ? undefined
+    : { index, address: addressFromBytes(target) };
+}
+
+/** The dump request for proxy entries of both families. */
+export function askProxies(writer: MessageWriter, flags: number): void {
+  writer.begin(RTM_GETNEIGH, flags);
+  for (let byte = 0; byte < HEADER; byte += 1) writer.put8(byte === FLAGS_AT ? NTF_PROXY : 0);
+  writer.end();
 }
 
 /** The dump request: all neighbours, or the forwarding entries of every bridge and VXLAN device. */

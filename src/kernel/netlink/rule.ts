@@ -1,4 +1,4 @@
-/** Rules that choose a routing table by the source address (include/uapi/linux/fib_rules.h), marked by our protocol. */
+/** Rules that choose a routing table by source address and incoming link (include/uapi/linux/fib_rules.h), marked by our protocol. */
 import { addressFromBytes, type Family } from '#net/address.ts';
 import type { RuleItem } from '#model/host.ts';
 import { ROUTE_PROTOCOL } from '#model/numbers.ts';
@@ -12,10 +12,10 @@ export const RTM_GETRULE = 34;
 const AF_INET = 2;
 const AF_INET6 = 10;
 const HEADER = 12;
-const FRA = { source: 2, priority: 6, table: 15, protocol: 21 } as const;
+const FRA = { source: 2, iif: 3, priority: 6, table: 15, protocol: 21 } as const;
 const FR_ACT_TO_TBL = 1;
 
-function put(writer: MessageWriter, { from, table, priority }: RuleItem): void {
+function put(writer: MessageWriter, { from, iif, table, priority }: RuleItem): void {
   writer.put8(prefixFamily(from) === 4 ? AF_INET : AF_INET6);
   writer.put8(0);
   writer.put8(prefixLength(from));
@@ -24,7 +24,8 @@ function put(writer: MessageWriter, { from, table, priority }: RuleItem): void {
   writer.put16(0);
   writer.put8(FR_ACT_TO_TBL);
   writer.put32(0);
-  writer.address(FRA.source, prefixAddress(from));
+  if (prefixLength(from) > 0) writer.address(FRA.source, prefixAddress(from));
+  if (iif !== undefined) writer.str(FRA.iif, iif);
   writer.u32(FRA.priority, priority);
   writer.u32(FRA.table, table);
   writer.u8(FRA.protocol, ROUTE_PROTOCOL);
@@ -52,11 +53,14 @@ export function askRules(writer: MessageWriter, flags: number, family: Family): 
 /** A rule of ours; undefined for everybody else's. */
 export function readRule({ bytes, at, end }: Message): RuleItem | undefined {
   const attributes = new Attributes(bytes, at + HEADER, end);
-  const source = attributes.data(FRA.source);
-  if (attributes.data(FRA.protocol)?.[0] !== ROUTE_PROTOCOL || source === undefined) return undefined;
+  if (attributes.data(FRA.protocol)?.[0] !== ROUTE_PROTOCOL) return undefined;
+  const any = Buffer.alloc(bytes.readUInt8(at) === AF_INET ? 4 : 16);
+  const source = attributes.data(FRA.source) ?? any;
+  const iif = attributes.str(FRA.iif);
   return {
     kind: 'rule',
     from: `${addressFromBytes(source)}/${bytes.readUInt8(at + 2)}` as Prefix,
+    ...(iif === undefined ? {} : { iif }),
     table: attributes.u32(FRA.table) ?? bytes.readUInt8(at + 4),
     priority: attributes.u32(FRA.priority) ?? 0,
   };
