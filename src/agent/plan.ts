@@ -36,7 +36,7 @@ export function chainedKey(key: AttachmentKey): AttachmentKey {
 }
 
 export function contextOf(settings: Settings): WiringContext {
-  return { bridge: settings.wiring.bridge };
+  return { bridge: { ...settings.wiring.bridge, isolated: settings.policy.enforce } };
 }
 
 export function newAttachment(

@@ -6,17 +6,26 @@ import { fnv1a64 } from '#lib/hash.ts';
 import type { Item } from '#model/host.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Problem } from '#model/fault.ts';
-import { MAIN_TABLE, METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
+import { MAIN_TABLE, METRIC, MIN_IPV6_MTU, PORT_RULE } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Address, Family } from '#net/address.ts';
 import { localMac, type Mac } from '#net/mac.ts';
 import { families, perFamily } from '#net/per-family.ts';
-import { interfaceAddress, nthAddress, type Prefix, prefixAddress, prefixLength } from '#net/prefix.ts';
+import {
+  interfaceAddress,
+  nthAddress,
+  prefix,
+  type Prefix,
+  prefixAddress,
+  prefixLength,
+} from '#net/prefix.ts';
 import { hasBridge, type Self } from './backend.ts';
 import { chooseForPeer } from './choose.ts';
 import { backendFor } from './index.ts';
 import { bridgeRules, inetRules } from './rules.ts';
 import { tunnelFamily } from './vxlan.ts';
+
+const EVERYTHING = { 4: prefix('0.0.0.0/0'), 6: prefix('::/0') } as const;
 
 export type PeerPlan = {
   readonly items: readonly Item[];
@@ -128,6 +137,9 @@ function planBridge(self: Self): Item[] {
       promiscuous: hairpin === 'promiscuous-bridge',
     },
     ...families(self.subnets).flatMap((family) => bridgeFamily(self, family)),
+    ...(self.settings.policy.enforce
+      ? families(self.subnets).flatMap((family) => isolate(name, family))
+      : []),
     { kind: 'nft-table', family: 'bridge', body: bridgeRules(self, bridgeMac(self.name)) },
   ];
 }
@@ -152,6 +164,15 @@ function bridgeFamily(self: Self, family: Family): Item[] {
   ];
 }
 
-function sysctl(key: string): Item {
-  return { kind: 'sysctl', key, value: '1' };
+/** Pods' ports are isolated: the bridge answers for the pods at once, and what it takes in goes to their ports. */
+function isolate(bridge: string, family: Family): Item[] {
+  return [
+    sysctl(`net/ipv${family}/neigh/${bridge}/proxy_delay`, '0'),
+    ...(family === 6 ? [sysctl(`net/ipv6/conf/${bridge}/proxy_ndp`)] : []),
+    { kind: 'rule', from: EVERYTHING[family], iif: bridge, ...PORT_RULE },
+  ];
+}
+
+function sysctl(key: string, value = '1'): Item {
+  return { kind: 'sysctl', key, value };
 }

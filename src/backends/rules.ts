@@ -24,6 +24,8 @@ const HOSTPORT = `0x${MARK.hostPortMasquerade.toString(16)}`;
 const NOT_HOSTPORT = `0x${(~MARK.hostPortMasquerade >>> 0).toString(16)}`;
 const KUBE_MARK = `0x${KUBE_PROXY_MASQUERADE_MARK.toString(16)}`;
 
+const GUARD = 'filter hook prerouting priority filter';
+
 /** Neighbour discovery and multicast listener reports (RFC 4861, RFC 2710, RFC 3810): an IPv6 host is deaf without. */
 const LINK_LOCAL_TALK =
   'icmpv6 type { nd-router-solicit, nd-neighbor-solicit, nd-neighbor-advert, mld-listener-report, mld2-listener-report }';
@@ -166,20 +168,50 @@ function masquerade(self: Self, { family, range, subnet }: Scope, action: string
 
 /** Body of `table bridge tartan`, for pods that are ports of a bridge whose MAC address is `mac`. */
 export function bridgeRules(self: Self, mac: Mac): string {
-  const { bridge, dropSpoofed } = self.settings.wiring;
-  const dedup =
-    bridge.hairpin === 'promiscuous-bridge' ? scopes(self).flatMap((scope) => deduplicate(scope, mac)) : [];
+  const { wiring, policy } = self.settings;
+  const guard = wiring.dropSpoofed ? [`${PODS} jump portsource`] : [];
   return [
     ...sets('bridge'),
     chain('advert', neighborAdvert()),
     chain('portsource', portSource()),
-    baseChain(
-      'guard',
-      'filter hook prerouting priority filter',
-      dropSpoofed ? [`${PODS} jump portsource`] : [],
-    ),
-    baseChain('output', 'filter hook output priority filter', dedup),
+    ...(policy.enforce
+      ? isolation(guard, mac)
+      : [
+          baseChain('guard', GUARD, guard),
+          baseChain('output', 'filter hook output priority filter', deduplication(self, mac)),
+        ]),
   ].join('\n');
+}
+
+/**
+ * Pods of an isolated bridge reach each other by way of the host, or not at all. A pod that still knows another's MAC
+ * address from before is led there too. The bridge answers for every pod, but must not answer a pod for its own address:
+ * that would tell it of a duplicate (RFC 4862 section 5.4, RFC 5227).
+ */
+function isolation(guard: readonly string[], mac: Mac): string[] {
+  return [
+    // For a set, the target takes the source's place, as above; which was none, and is put back.
+    chain('probe', [
+      'ip6 saddr set @th,64,128 iifname . ether saddr . ip6 saddr @portsources6 drop',
+      'ip6 saddr set ::',
+    ]),
+    baseChain('guard', GUARD, [
+      ...guard,
+      `${PODS} ether type { ip, ip6 } ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00 ether daddr != ${mac} ether daddr set ${mac} meta pkttype set host`,
+    ]),
+    baseChain('input', 'filter hook input priority filter', [
+      'iifname . ether saddr . arp daddr ip @portsources4 drop',
+      `${PODS} ip6 saddr :: icmpv6 type nd-neighbor-solicit jump probe`,
+    ]),
+    baseChain('forward', 'filter hook forward priority filter', [
+      `${PODS} oifname "${POD_LINK_PREFIX}*" counter drop`,
+    ]),
+  ];
+}
+
+function deduplication(self: Self, mac: Mac): string[] {
+  if (self.settings.wiring.bridge.hairpin !== 'promiscuous-bridge') return [];
+  return scopes(self).flatMap((scope) => deduplicate(scope, mac));
 }
 
 /** A bridged pod may use its own MAC and addresses only, in ARP too (sender fields; probes of RFC 5227 have none). */

@@ -4,6 +4,7 @@
  *   routed    pod  eth0 A/32 ─ default via 169.254.1.1 ─┐     host  ttX ─ A/32 dev ttX
  *             (no bridge; both sides hold permanent neighbours, so nothing is ever asked on the wire)
  *   bridge    pod  eth0 A/24 ─ default via the bridge ──┐     host  ttX ─ port of cbr0
+ *   isolated  the same for the pod; the bridge answers for the other pods, and what comes in by it goes to ttX itself
  *   chained   another plugin made the link: only host ports and bandwidth are ours
  *
  * Everything follows from the attachment, as the ledger keeps it, and a few settings: the plan of a living pod can be
@@ -12,7 +13,7 @@
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Attachment, PodRoute } from '#model/attachment.ts';
 import type { Item, NeighborItem, RouteItem, RuleItem } from '#model/host.ts';
-import { MAIN_TABLE, METRIC, POD_GATEWAY, POD_GATEWAY_MAC, POD_RULE } from '#model/numbers.ts';
+import { MAIN_TABLE, METRIC, POD_GATEWAY, POD_GATEWAY_MAC, POD_RULE, PORT_RULE } from '#model/numbers.ts';
 import type { HairpinMode } from '#model/settings.ts';
 import { address, type Address, addressFamily, FAMILIES, type Family } from '#net/address.ts';
 import { mac, type Mac } from '#net/mac.ts';
@@ -34,8 +35,8 @@ import { planHostPorts } from './host-ports.ts';
 import { hostMac } from './names.ts';
 
 export type WiringContext = {
-  /** Used by bridge wiring only. */
-  readonly bridge: { readonly name: string; readonly hairpin: HairpinMode };
+  /** Used by bridge wiring only. `isolated`: pods of the node reach each other by way of the host, so that it can judge. */
+  readonly bridge: { readonly name: string; readonly hairpin: HairpinMode; readonly isolated: boolean };
 };
 
 /** The two ends, for Kernel.createPair; the namespace's descriptor is added by who holds it. */
@@ -149,14 +150,26 @@ function hostSysctls(attachment: Attachment): Item[] {
 }
 
 function bridgeHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringContext): Item[] {
-  const name = pair.hostName;
+  const { hostName: name, hostMac, mtu } = pair;
+  const { name: master, isolated } = bridge;
   const hairpin = attachment.hairpin ?? bridge.hairpin === 'hairpin-veth';
   return [
-    { kind: 'link', type: 'veth', name, mac: pair.hostMac, mtu: pair.mtu, master: bridge.name, hairpin },
+    { kind: 'link', type: 'veth', name, mac: hostMac, mtu, master, hairpin, isolated },
     ...attachment.addresses.map((ip): Item => {
       const set = prefixFamily(ip) === 4 ? 'portsources4' : 'portsources6';
       return { kind: 'nft-element', set, key: [name, pair.podMac, prefixAddress(ip)] };
     }),
+    ...(isolated ? attachment.addresses.flatMap((ip) => besideBridge(pair, prefixAddress(ip), master)) : []),
+  ];
+}
+
+/** The way from the bridge to the port for what is routed (PORT_RULE), and the bridge's answer to who asks for the address. */
+function besideBridge({ hostName: link, podMac }: PairPlan, ip: Address, bridge: string): Item[] {
+  const { table } = PORT_RULE;
+  return [
+    { kind: 'neighbor', link, address: ip, mac: podMac },
+    { kind: 'proxy', link: bridge, address: ip },
+    { kind: 'route', type: 'unicast', prefix: hostPrefix(ip), table, metric: METRIC.pod, link },
   ];
 }
 

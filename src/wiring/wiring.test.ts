@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import type { Attachment, PortMapping } from '#model/attachment.ts';
 import { hostState, type Item, keyOf } from '#model/host.ts';
 import { NFT_SETS } from '#model/nft-sets.ts';
+import { PORT_RULE } from '#model/numbers.ts';
 import { address, addressFamily, addressFrom, FAMILIES } from '#net/address.ts';
 import { isUnicastMac } from '#net/mac.ts';
 import { prefix, prefixAddress } from '#net/prefix.ts';
@@ -13,7 +14,7 @@ import { hostLinkName, hostMac, ifbName, podMac } from './names.ts';
 import { planPod, planRules, podRoutes, shapeAddresses, type WiringContext } from './pod.ts';
 import { toResult } from './result.ts';
 
-const context: WiringContext = { bridge: { name: 'cbr0', hairpin: 'hairpin-veth' } };
+const context: WiringContext = { bridge: { name: 'cbr0', hairpin: 'hairpin-veth', isolated: false } };
 const SUBNETS = { 4: prefix('10.244.1.0/24'), 6: prefix('fd00:1::/64') };
 
 function attachment(wiring: 'routed' | 'bridge', more: Partial<Attachment> = {}): Attachment {
@@ -103,6 +104,7 @@ test('a bridge pod: a port, the subnet on the link, the bridge as next hop', () 
     mtu: 1450,
     master: 'cbr0',
     hairpin: true,
+    isolated: false,
   });
   assert.deepEqual(lines(plan.host).slice(1), [
     `nft-element portsources4 ${pod.hostLink} . ${pod.mac} . 10.244.1.5`,
@@ -116,9 +118,27 @@ test('a bridge pod: a port, the subnet on the link, the bridge as next hop', () 
     ],
   );
   for (const hairpin of ['promiscuous-bridge', 'none'] as const) {
-    const [link] = planPod(pod, { bridge: { name: 'cbr0', hairpin } }).host;
+    const [link] = planPod(pod, { bridge: { name: 'cbr0', hairpin, isolated: false } }).host;
     assert.ok(link?.kind === 'link' && link.hairpin === false);
   }
+});
+
+test('an isolated bridge pod: the bridge answers for it, and has a way to its port', () => {
+  const pod = attachment('bridge');
+  const plan = planPod(pod, { bridge: { ...context.bridge, isolated: true } });
+  const [link] = plan.host;
+  assert.ok(link?.kind === 'link' && link.isolated === true && link.master === 'cbr0');
+  const table = PORT_RULE.table;
+  assert.deepEqual(lines(plan.host).slice(3), [
+    `neighbor ${pod.hostLink} 10.244.1.5`,
+    'proxy cbr0 10.244.1.5',
+    `route ${table} 10.244.1.5/32 32`,
+    `neighbor ${pod.hostLink} fd00:1::5`,
+    'proxy cbr0 fd00:1::5',
+    `route ${table} fd00:1::5/128 32`,
+  ]);
+  assert.ok(plan.host.every((item) => item.kind !== 'neighbor' || item.mac === pod.mac));
+  assert.deepEqual(plan.container, planPod(pod, context).container, 'a living pod needs no change inside');
 });
 
 test('a second interface routes what comes from its own addresses by itself', () => {
