@@ -172,7 +172,7 @@ function keep(entry: Entry): Entry {
   return { ...entry, raw: Buffer.from(entry.raw), id: copy(entry.id), zone: copy(entry.zone) };
 }
 
-function readTuple(tuple: Attributes): Tuple {
+export function readTuple(tuple: Attributes): Tuple {
   const ip = tuple.nest(TUPLE.ip);
   const protocol = tuple.nest(TUPLE.protocol);
   const at = (four: number, six: number): Address | undefined => {

@@ -72,6 +72,20 @@ export const FEATURES = {
        ${chain('filter hook prerouting priority filter', 'iifname . ether saddr . arp saddr ip @s drop')}`,
     ),
   },
+  'packet log': {
+    what: 'a log of packets for programs (NFLOG)',
+    modules: ['nfnetlink_log', 'nft_log', 'nft_limit'],
+    use: '`tartan flows`: what policies deny',
+    without: 'policies are enforced all the same; the agent says that nothing is told of them',
+    probe: nft('inet', chain('filter hook input priority 0', 'limit rate 1/second log group 84')),
+  },
+  'logged connections': {
+    what: 'connections of logged packets (NETFILTER_NETLINK_GLUE_CT)',
+    modules: ['nf_conntrack_netlink'],
+    use: '`tartan flows`: the service that a denied packet was for',
+    without: 'only the pod behind the service is told',
+    probe: 'grep -q ctnetlink_glue /proc/kallsyms',
+  },
   shaping: {
     what: 'token buckets',
     modules: ['sch_tbf'],

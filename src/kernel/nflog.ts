@@ -1,0 +1,211 @@
+/**
+ * Packets that rules told of (NFLOG; include/uapi/linux/netfilter/nfnetlink_log.h), read as they come. One reader has a
+ * group; its socket belongs to the namespace it was opened in. Nothing is kept here and nothing waits: what does not
+ * fit into the socket's buffer is lost and counted, and so is what comes faster than anybody could read.
+ */
+import type { Flow } from '#model/verdict.ts';
+import { CTA, readTuple } from './conntrack.ts';
+import { watchSocket } from './events.ts';
+import { Attributes, type Message, MessageWriter, readMessages } from './netlink/message.ts';
+import { LinkNames } from './netlink/names.ts';
+import { NetlinkError, NetlinkSocket } from './netlink/socket.ts';
+import { readPacket } from './packet.ts';
+import type { Scope } from './scope.ts';
+import { close, NETLINK_NETFILTER, netlinkSocket, setIntOption } from './sys.ts';
+
+export type LoggedPacket = {
+  readonly prefix: string;
+  /** First packets after DNAT; `before` where the connection says that they were for somebody else. */
+  readonly flow: Flow;
+  /** Links by name, where there are any. */
+  readonly input?: string;
+  readonly output?: string;
+  /** Of the whole packet. */
+  readonly bytes: number;
+  /** Milliseconds since 1970, where the kernel says. */
+  readonly timeMs?: number;
+};
+
+export type LogOptions = {
+  readonly group: number;
+  readonly onPacket: (packet: LoggedPacket) => void;
+  /** So many more packets were told of than could be read. */
+  readonly onLost: (packets: number) => void;
+  /** The socket has failed and nothing more comes: open another. */
+  readonly onEnd: () => void;
+};
+
+const NFNL_SUBSYS_ULOG = 4;
+const NFULNL_MSG_PACKET = 0;
+const NFULNL_MSG_CONFIG = 1;
+const CONFIG = { command: 1, mode: 2, bufferBytes: 3, timeout: 4, threshold: 5, flags: 6 } as const;
+const BIND = 1;
+const COPY_PACKET = 2;
+const FLAG = { sequence: 1, conntrack: 4 } as const;
+const PACKET = {
+  timestamp: 3,
+  input: 4,
+  output: 5,
+  payload: 9,
+  prefix: 10,
+  sequence: 12,
+  conntrack: 18,
+} as const;
+const NFGENMSG_BYTES = 4;
+
+/** Rules cut packets to as much as is of use; this is for those of others. */
+const COPY_BYTES = 256;
+/** The kernel hands over so many packets at once, or what there is after this time. */
+const THRESHOLD = 64;
+const TIMEOUT_CENTISECONDS = 10;
+const DATAGRAM_BYTES = 32 << 10;
+/** More in one second are counted, not read: what is told of must not take the whole processor. */
+const READ_PER_SECOND = 2_000;
+const SOL_NETLINK = 270;
+/** Otherwise a full buffer would end the socket: sequence numbers tell exactly what is lost. */
+const NETLINK_NO_ENOBUFS = 5;
+
+/**
+ * In the namespace that `run` goes to. Throws NetlinkError: EINVAL where the kernel lacks nfnetlink_log, EPERM or EBUSY
+ * when another has the group.
+ */
+export function readLog(run: Scope['run'], options: LogOptions): Disposable {
+  const fd = run(() => netlinkSocket(NETLINK_NETFILTER));
+  try {
+    setIntOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
+    bindGroup(new NetlinkSocket(fd), options.group);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  const reader = new Reader(options, new LinkNames(fd));
+  return watchSocket(fd, (datagram) => reader.read(datagram), options.onEnd);
+}
+
+/** Why `readLog` threw this, for the reader. */
+export function whyNoLog(error: unknown, group: number): string {
+  if (!(error instanceof NetlinkError)) return String(error);
+  if (error.code === 'EINVAL') return 'the kernel cannot tell of packets: it lacks nfnetlink_log';
+  if (error.code === 'EPERM' || error.code === 'EBUSY') return `another program reads NFLOG group ${group}`;
+  return `NFLOG group ${group} cannot be read: ${error.message}`;
+}
+
+function bindGroup(socket: NetlinkSocket, group: number): void {
+  const mode = Buffer.from([0, 0, COPY_BYTES >> 8, COPY_BYTES & 255, COPY_PACKET, 0]);
+  configure(socket, group, (writer) => writer.data(CONFIG.command, Uint8Array.of(BIND)));
+  configure(socket, group, (writer) => {
+    writer.data(CONFIG.mode, mode);
+    writer.u32be(CONFIG.bufferBytes, DATAGRAM_BYTES);
+    writer.u32be(CONFIG.timeout, TIMEOUT_CENTISECONDS);
+    writer.u32be(CONFIG.threshold, THRESHOLD);
+    writer.data(CONFIG.flags, Uint8Array.of(0, FLAG.sequence));
+  });
+  try {
+    const flags = Uint8Array.of(0, FLAG.sequence | FLAG.conntrack);
+    configure(socket, group, (writer) => writer.data(CONFIG.flags, flags));
+  } catch (error) {
+    // Without ctnetlink nobody says what a connection was before DNAT.
+    if (!(error instanceof NetlinkError) || error.code !== 'EOPNOTSUPP') throw error;
+  }
+}
+
+function configure(socket: NetlinkSocket, group: number, body: (writer: MessageWriter) => void): void {
+  const writer = new MessageWriter();
+  writer.begin((NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_CONFIG, 0);
+  writer.put8(0);
+  writer.put8(0);
+  writer.put16be(group);
+  body(writer);
+  writer.end();
+  socket.request(writer);
+}
+
+class Reader {
+  readonly #options: LogOptions;
+  readonly #names: LinkNames;
+  /** A group's first packet has the number 0. */
+  #next = 0;
+  #second = 0;
+  #readInSecond = 0;
+
+  constructor(options: LogOptions, names: LinkNames) {
+    this.#options = options;
+    this.#names = names;
+  }
+
+  read(datagram: Buffer): void {
+    const isPacket = ({ type }: Message): boolean => type === ((NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_PACKET);
+    let lost = 0;
+    for (const message of readMessages(datagram)) {
+      if (!isPacket(message)) continue;
+      const attributes = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+      lost += this.#missing(attributes.u32be(PACKET.sequence));
+      if (!this.#mayRead()) lost += 1;
+      else {
+        const packet = readLogged(attributes, (index) => this.#nameOf(index));
+        if (packet !== undefined) this.#options.onPacket(packet);
+      }
+    }
+    if (lost > 0) this.#options.onLost(lost);
+  }
+
+  /** How many numbers were left out before this one. */
+  #missing(sequence: number | undefined): number {
+    if (sequence === undefined) return 0;
+    const missing = (sequence - this.#next) >>> 0;
+    this.#next = (sequence + 1) >>> 0;
+    return missing;
+  }
+
+  #mayRead(): boolean {
+    const second = Math.floor(performance.now() / 1000);
+    if (second !== this.#second) {
+      // Links come, go and are renamed.
+      this.#names.forget();
+      this.#second = second;
+      this.#readInSecond = 0;
+    }
+    this.#readInSecond += 1;
+    return this.#readInSecond <= READ_PER_SECOND;
+  }
+
+  #nameOf(index: number | undefined): string | undefined {
+    return index === undefined ? undefined : this.#names.name(index);
+  }
+}
+
+/** Undefined: not an IP packet. */
+function readLogged(
+  attributes: Attributes,
+  nameOf: (index: number | undefined) => string | undefined,
+): LoggedPacket | undefined {
+  const payload = attributes.data(PACKET.payload);
+  const packet = payload === undefined ? undefined : readPacket(payload);
+  if (packet === undefined) return undefined;
+  const [input, output] = [attributes.u32be(PACKET.input), attributes.u32be(PACKET.output)].map(nameOf);
+  const timeMs = readTime(attributes.data(PACKET.timestamp));
+  return {
+    prefix: attributes.str(PACKET.prefix) ?? '',
+    flow: { ...packet.flow, ...beforeDnat(packet.flow, attributes.nest(PACKET.conntrack)) },
+    bytes: packet.bytes,
+    ...(input === undefined ? {} : { input }),
+    ...(output === undefined ? {} : { output }),
+    ...(timeMs === undefined ? {} : { timeMs }),
+  };
+}
+
+/** Seconds and microseconds. */
+function readTime(bytes: Buffer | undefined): number | undefined {
+  if (bytes === undefined || bytes.length < 16) return undefined;
+  return Number(bytes.readBigUInt64BE(0)) * 1_000 + Number(bytes.readBigUInt64BE(8)) / 1_000;
+}
+
+/** Only of packets in their connection's own direction: a reply's addresses are not what was asked for. */
+function beforeDnat(flow: Flow, connection: Attributes | undefined): Pick<Flow, 'before'> {
+  const original = connection?.nest(CTA.original);
+  if (original === undefined) return {};
+  const { source, destination, port } = readTuple(original);
+  if (destination === undefined || source !== flow.source) return {};
+  if (destination === flow.destination && port === flow.destinationPort) return {};
+  return { before: { destination, ...(port === undefined ? {} : { destinationPort: port }) } };
+}
