@@ -51,15 +51,31 @@ const workload = z.object({
   labels,
 });
 
+const manifest = z.object({
+  source: z.string(),
+  value: z.unknown(),
+  lines: z.record(z.string(), z.number()),
+});
+const problems = z.array(z.object({ path: z.string(), message: z.string() }));
+
+const manifest = z.object({
+  source: z.string(),
+  value: z.unknown(),
+  written: z.object({ text: z.string(), line: z.int() }).optional(),
+});
+const problem = z.object({ path: z.string(), message: z.string() });
+const name = z.string();
+
 const snapshotShape = z.object({
-  node: z.string(),
-  manifests: z.array(
-    z.object({ source: z.string(), value: z.unknown(), lines: z.record(z.string(), z.number()) }),
-  ),
-  workloads: z.array(z.object({ node: z.string(), pods: z.array(workload) })),
-  nodes: z.array(z.object({ name: z.string(), labels, addresses: z.array(address) })),
-  names: z.record(z.string(), z.array(address)),
-  failsafe: z.object({ ingress: failsafe, egress: failsafe }),
+  node: name,
+  manifests: z.array(z.object({ name, manifest: manifest.optional(), problems: z.array(problem) })),
+  retained: z.array(z.object({ name, manifest })),
+  workloads: z.array(z.object({ node: name, pods: z.array(workload) })),
+  own: z.array(workload).optional(),
+  nodes: z.array(z.object({ name, addresses: z.array(address) })),
+  links: z.array(z.object({ address, link: z.string() })),
+  failsafe: z.object({ ingress: failsafe, egress: failsafe }).optional(),
+  defaultNamespace: z.string().optional(),
 });
 export const snapshotSchema = snapshotShape.transform((read) => read as PolicySnapshot);
 
