@@ -100,9 +100,7 @@ function packChange({ writer, names }: Scope, step: Exclude<Step, { op: 'remove'
     case 'proxy':
       return putProxy(writer, item, names);
     case 'fdb':
-      if (step.op !== 'add' && step.was.kind === 'fdb' && !isUnicastMac(item.mac)) {
-        removeFdb(writer, step.was, names);
-      }
+      if (step.op !== 'add' && !isUnicastMac(item.mac)) removeFdb(writer, step.was as FdbItem, names);
       return putFdb(writer, item, names);
     case 'route':
       return putRoute(writer, item, names, step.op === 'add' ? 'add' : 'replace');

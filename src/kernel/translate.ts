@@ -52,11 +52,8 @@ export class Translator {
       case RTM_NEWROUTE:
       case RTM_DELROUTE:
         return this.#onRoute(message);
-      case RTM_NEWRULE:
-      case RTM_DELRULE:
-        return onRule(message);
       default:
-        return NOTHING;
+        return onRule(message);
     }
   }
 
@@ -150,6 +147,7 @@ export class Translator {
 }
 
 function onRule(message: Message): readonly Change[] {
+  if (message.type !== RTM_NEWRULE && message.type !== RTM_DELRULE) return NOTHING;
   const item = readRule(message);
   if (item === undefined) return NOTHING;
   return [{ type: 'item', key: keyOf(item), seen: message.type === RTM_NEWRULE ? item : undefined }];
