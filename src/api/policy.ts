@@ -54,13 +54,6 @@ const workload = z.object({
 const manifest = z.object({
   source: z.string(),
   value: z.unknown(),
-  lines: z.record(z.string(), z.number()),
-});
-const problems = z.array(z.object({ path: z.string(), message: z.string() }));
-
-const manifest = z.object({
-  source: z.string(),
-  value: z.unknown(),
   written: z.object({ text: z.string(), line: z.int() }).optional(),
 });
 const problem = z.object({ path: z.string(), message: z.string() });
