@@ -33,7 +33,7 @@ export function createBook({ policies, tiers = [], profiles = [] }: BookParts): 
   const problems = bookProblems(policies, byName);
   if (problems.length > 0)
     throw new Fault('policy-invalid', 'the policies do not fit together', { problems });
-  const ordered = [...byName.values()].sort((a, b) => compareOrders(a, b) || compareTexts(a.name, b.name));
+  const ordered = [...byName.values()].sort(compareTiers);
   const arrange = (chosen: readonly Policy[]): OrderedTier[] =>
     ordered.map((tier) => ({
       tier,
@@ -83,7 +83,8 @@ function bookProblems(policies: readonly Policy[], tiers: ReadonlyMap<string, Ti
   });
 }
 
-function comparePolicies(a: Policy, b: Policy): number {
+/** The order within a tier; 0 only for policies of the same kind and name. */
+export function comparePolicies(a: Policy, b: Policy): number {
   const [[nameA, spaceA], [nameB, spaceB]] = [nameParts(a), nameParts(b)];
   return (
     compareOrders(a, b) ||
@@ -91,6 +92,10 @@ function comparePolicies(a: Policy, b: Policy): number {
     compareTexts(spaceA, spaceB) ||
     compareTexts(a.kind, b.kind)
   );
+}
+
+export function compareTiers(a: Tier, b: Tier): number {
+  return compareOrders(a, b) || compareTexts(a.name, b.name);
 }
 
 /** The name without its namespace, and that. */

@@ -62,7 +62,8 @@ export function findInterfaces<E extends HostEndpoint | NetworkSet>(
   });
 }
 
-function objectName(endpoint: HostEndpoint | NetworkSet): string {
+/** Kind and name, as readers know it. */
+export function objectName(endpoint: HostEndpoint | NetworkSet): string {
   if (endpoint.kind === 'host') return `HostEndpoint ${endpoint.name}`;
   const { namespace, name } = endpoint;
   return namespace === undefined ? `GlobalNetworkSet ${name}` : `NetworkSet ${namespace}/${name}`;

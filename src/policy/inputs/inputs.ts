@@ -1,0 +1,226 @@
+/**
+ * From objects of stores to what policies are asked: the rule book, and the world that it is about, kept up to date by
+ * what changes. What is shown depends only on what was put in, not on when it was looked at.
+ *
+ *     manifests ─ readObject ─ Claims ─┬─ Rules ─▶ book
+ *                                      └─ World ─▶ world
+ *     pods of nodes, adverts ─────────────┘
+ *
+ * Nothing in force is lost by a mistake: an object that comes back wrong leaves its last good self, a tier that goes
+ * while policies are in it stays. Both are told in the problems, and nothing here throws.
+ */
+import type { Problem } from '#model/fault.ts';
+import type { Manifest } from '#model/manifest.ts';
+import type { RuleBook } from '#model/policy.ts';
+import type { PolicySnapshot } from '#model/policy-snapshot.ts';
+import type { NodeWorkloads, PolicyWorld, Workload } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import { Claims } from './claims.ts';
+import { originText, readObject } from './reading.ts';
+import { Rules } from './rules.ts';
+import { recordTier } from './snapshot.ts';
+import { isSame } from './sorted.ts';
+import type { Thing } from './things.ts';
+import { World } from './world.ts';
+
+export type PolicyView = {
+  readonly book: RuleBook;
+  readonly world: PolicyWorld;
+  /** What is not in force as it is written. */
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+};
+
+export type InputOptions = {
+  readonly node: string;
+  /** Absent: Calico's. */
+  readonly failsafe?: PolicyWorld['failsafe'];
+  /** The interface of this node that has the address; asked at each view. */
+  readonly linkOf?: (address: Address) => string | undefined;
+  /** Of pods, services and accounts that name none; absent: `default`, as always for policies. */
+  readonly defaultNamespace?: string;
+};
+
+export type PolicyInputs = {
+  /**
+   * Answers the problems of this object; with problems, the last good object of that name stays in force (undefined
+   * removes it).
+   */
+  setManifest(name: string, manifest: Manifest | undefined): readonly Problem[];
+  /** The object of that name cannot even be read: as if it had these problems. */
+  refuseManifest(name: string, problems: readonly Problem[]): void;
+  setWorkloads(node: string, workloads: NodeWorkloads | undefined): void;
+  /** This node's own pods, from its ledger: they count more than what the store tells of them. */
+  setOwn(pods: readonly Workload[]): void;
+  /** From the nodes' adverts; labels come from v1 Node manifests. */
+  setNode(name: string, addresses: readonly Address[] | undefined): void;
+  /** The same object while nothing has changed; its parts that have not changed are the objects that they were. */
+  view(): PolicyView;
+  /** All that counts of what was put in. */
+  snapshot(): PolicySnapshot;
+};
+
+/** What is known of an object. `good`: as much of it as makes what is in force. */
+type Held = {
+  readonly good?: Manifest;
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly stranger?: string;
+};
+
+export function createInputs(options: InputOptions): PolicyInputs {
+  return new Inputs(options);
+}
+
+class Inputs implements PolicyInputs {
+  readonly #options: InputOptions;
+  readonly #held = new Map<string, Held>();
+  readonly #claims = new Claims();
+  readonly #rules = new Rules();
+  readonly #world: World;
+  readonly #workloads = new Map<string, NodeWorkloads>();
+  readonly #adverts = new Map<string, readonly Address[]>();
+  #own: readonly Workload[] | undefined;
+  #told: Pick<PolicyView, 'problems' | 'warnings'> | undefined;
+  #view: PolicyView | undefined;
+
+  constructor(options: InputOptions) {
+    const { node, linkOf = () => undefined, failsafe } = options;
+    this.#options = options;
+    this.#world = new World({ node, linkOf, failsafe });
+  }
+
+  setManifest(name: string, manifest: Manifest | undefined): readonly Problem[] {
+    this.#told = undefined;
+    if (manifest === undefined) {
+      this.#held.delete(name);
+      this.#claim(name, []);
+      return [];
+    }
+    const namespace = this.#options.defaultNamespace ?? 'default';
+    const { things, problems, kept, ...held } = readObject(manifest, namespace);
+    if (problems.length > 0) this.refuseManifest(name, problems);
+    else {
+      this.#held.set(name, { ...held, problems, good: kept });
+      this.#claim(name, things, kept);
+    }
+    return problems;
+  }
+
+  refuseManifest(name: string, problems: readonly Problem[]): void {
+    this.#told = undefined;
+    this.#held.set(name, { warnings: [], ...this.#held.get(name), problems });
+  }
+
+  setWorkloads(node: string, workloads: NodeWorkloads | undefined): void {
+    if (workloads === undefined) this.#workloads.delete(node);
+    else this.#workloads.set(node, workloads);
+    if (node === this.#options.node && this.#own !== undefined) return;
+    this.#world.pods.putRuns(node, workloads?.pods ?? []);
+  }
+
+  setOwn(pods: readonly Workload[]): void {
+    this.#own = pods;
+    this.#world.pods.putRuns(this.#options.node, pods);
+    this.#world.pods.putOwnAddresses(new Set(pods.flatMap(({ addresses }) => addresses)));
+  }
+
+  setNode(name: string, addresses: readonly Address[] | undefined): void {
+    if (addresses === undefined) this.#adverts.delete(name);
+    else this.#adverts.set(name, addresses);
+    this.#world.nodes.putAddresses(name, addresses);
+  }
+
+  view(): PolicyView {
+    const book = this.#rules.book();
+    const world = this.#world.update(book.profiles);
+    const before = this.#view;
+    this.#told ??= {
+      problems: keepSame(before?.problems, this.#problems()),
+      warnings: keepSame(before?.warnings, this.#warnings()),
+    };
+    const now: PolicyView = { book, world, ...this.#told };
+    const keys = Object.keys(now) as readonly (keyof PolicyView)[];
+    if (before === undefined || keys.some((key) => before[key] !== now[key])) this.#view = now;
+    return this.#view ?? now;
+  }
+
+  snapshot(): PolicySnapshot {
+    const { node, defaultNamespace, failsafe, linkOf } = this.#options;
+    const links = [...new Set(this.#world.hosts.addressesWithoutLink())];
+    return {
+      node,
+      ...(defaultNamespace === undefined ? {} : { defaultNamespace }),
+      ...(failsafe === undefined ? {} : { failsafe }),
+      links: links.flatMap((address) => {
+        const link = linkOf?.(address);
+        return link === undefined ? [] : [{ address, link }];
+      }),
+      retained: this.#rules.retained().map(recordTier),
+      manifests: [...this.#held].map(([name, { good, problems }]) => ({
+        name,
+        ...(good === undefined ? {} : { manifest: good }),
+        problems,
+      })),
+      workloads: [...this.#workloads.values()],
+      nodes: [...this.#adverts].map(([name, addresses]) => ({ name, addresses })),
+      ...(this.#own === undefined ? {} : { own: this.#own }),
+    };
+  }
+
+  #claim(source: string, things: readonly Thing[], manifest?: Manifest): void {
+    const where = (): string => (manifest === undefined ? source : originText(manifest));
+    for (const [key, known] of this.#claims.set(source, things, where)) this.#pass(key, known);
+  }
+
+  /** What is in force of the thing now; `known`: what it is or was. */
+  #pass(key: string, known: Thing): void {
+    const now = this.#claims.get(key);
+    switch (known.kind) {
+      case 'policy':
+        this.#rules.putPolicies(known.title, this.#claims.policies(known.title));
+        break;
+      case 'tier':
+        this.#rules.putTier(known.value.name, now?.kind === 'tier' ? now.value : undefined);
+        break;
+      case 'profile':
+        this.#rules.putProfile(known.value.name, now?.kind === 'profile' ? now.value : undefined);
+        break;
+      default:
+        this.#world.put(known, now?.kind === known.kind ? now.value : undefined);
+    }
+  }
+
+  #problems(): Problem[] {
+    const own = [...this.#held].filter(([, { problems }]) => problems.length > 0).sort(byName);
+    return [
+      ...own.flatMap(([, { problems }]) => problems),
+      ...this.#claims.problems(),
+      ...this.#rules.problems(),
+    ];
+  }
+
+  /** Of kinds that say nothing here there is one, for the first object. */
+  #warnings(): Problem[] {
+    const strangers = new Set<string>();
+    const found = [...this.#held]
+      .filter(([, { warnings, stranger }]) => warnings.length > 0 || stranger !== undefined)
+      .sort(byName);
+    return found.flatMap(([name, { warnings, stranger, good }]) => {
+      if (stranger === undefined || strangers.has(stranger)) return warnings;
+      strangers.add(stranger);
+      return [
+        ...warnings,
+        { path: good?.source ?? name, message: `is not read: ${stranger} says nothing about traffic` },
+      ];
+    });
+  }
+}
+
+function keepSame<T>(before: T | undefined, now: T): T {
+  return before !== undefined && isSame(before, now) ? before : now;
+}
+
+function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
+  return a < b ? -1 : 1;
+}

@@ -1,0 +1,197 @@
+/**
+ * Pods, as three tell of them. Where they say different things of one pod:
+ *
+ *     labels, ports, account     the Pod object; without it, or where it has no labels, the agent that runs the pod
+ *     addresses                  this node's own ledger; the Pod object; the agent that runs the pod
+ *
+ * Runtimes that know no cluster may run pods of one name on several nodes: each is an endpoint, and a Pod object of that
+ * name describes them all. Addresses of this node's own pods belong to nobody else.
+ */
+import type { Pod, Workload } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
+import { isSame } from './sorted.ts';
+import type { PodObject } from './things.ts';
+
+/** By node. */
+type Runs = ReadonlyMap<string, Workload>;
+
+/** All that is known of the pods of one name. */
+type Known = { readonly object?: PodObject; readonly runs: Runs };
+
+export type PlacedPod = { readonly pod: Pod; readonly ready: boolean };
+
+/** Endpoints by key, before and after; `namespace`: of the pod. */
+export type Tell = (key: string, pod: Pod | undefined) => void;
+
+export class Pods {
+  readonly #node: string;
+  readonly #tell: Tell;
+  readonly #known = new Map<string, Known>();
+  readonly #placed = new Map<string, readonly PlacedPod[]>();
+  readonly #byNamespace: Multimap<string, string> = new Map();
+  readonly #byNode = new Map<string, ReadonlyMap<string, Workload>>();
+  /** Names of pods that somebody else than this node's ledger gives the address. */
+  readonly #claims: Multimap<Address, string> = new Map();
+  #own: ReadonlySet<Address> = new Set();
+  readonly #dirty = new Set<string>();
+
+  constructor(node: string, tell: Tell) {
+    this.#node = node;
+    this.#tell = tell;
+  }
+
+  putObject(name: string, object: PodObject | undefined): void {
+    const { runs } = this.#known.get(name) ?? NOTHING;
+    this.#remember(name, object === undefined ? { runs } : { object, runs });
+  }
+
+  /** All that the node runs. */
+  putRuns(node: string, workloads: readonly Workload[]): void {
+    const before = this.#byNode.get(node) ?? new Map<string, Workload>();
+    const now = joinByName(workloads);
+    if (now.size === 0) this.#byNode.delete(node);
+    else this.#byNode.set(node, now);
+    for (const name of new Set([...before.keys(), ...now.keys()])) {
+      if (isSame(before.get(name), now.get(name))) continue;
+      const known = this.#known.get(name) ?? NOTHING;
+      const runs = new Map(known.runs);
+      const run = now.get(name);
+      if (run === undefined) runs.delete(node);
+      else runs.set(node, run);
+      this.#remember(name, { ...known, runs });
+    }
+  }
+
+  /** Addresses that nobody else has. */
+  putOwnAddresses(addresses: ReadonlySet<Address>): void {
+    for (const address of addresses.symmetricDifference(this.#own))
+      for (const name of this.#claims.get(address) ?? []) this.#dirty.add(name);
+    this.#own = addresses;
+  }
+
+  *inNamespace(namespace: string): Generator<PlacedPod> {
+    for (const name of this.#byNamespace.get(namespace) ?? []) yield* this.#placed.get(name) ?? [];
+  }
+
+  /** Tells of every pod that is another now; answers the namespaces where any is. */
+  update(): Set<string> {
+    const namespaces = new Set<string>();
+    for (const name of this.#dirty) {
+      const before = this.#placed.get(name) ?? [];
+      const now = this.#place(name, before);
+      if (isSame(before, now)) continue;
+      this.#list(name, before, now);
+      for (const { pod } of [...before, ...now]) namespaces.add(pod.namespace);
+    }
+    this.#dirty.clear();
+    return namespaces;
+  }
+
+  #remember(name: string, known: Known): void {
+    for (const address of claimed(this.#known.get(name))) removeFrom(this.#claims, address, name);
+    for (const address of claimed(known)) addTo(this.#claims, address, name);
+    if (known.object === undefined && known.runs.size === 0) this.#known.delete(name);
+    else this.#known.set(name, known);
+    this.#dirty.add(name);
+  }
+
+  #place(name: string, before: readonly PlacedPod[]): PlacedPod[] {
+    const known = this.#known.get(name);
+    if (known === undefined) return [];
+    return nodesOf(known).map((node) => {
+      const pod = this.#podOn(node, known);
+      const same = before.find((each) => each.pod.node === node)?.pod;
+      const kept = same !== undefined && isSame(same, pod) ? same : pod;
+      return { pod: kept, ready: known.object?.ready ?? true };
+    });
+  }
+
+  #list(name: string, before: readonly PlacedPod[], now: readonly PlacedPod[]): void {
+    for (const { pod } of before) {
+      removeFrom(this.#byNamespace, pod.namespace, name);
+      this.#tell(podKey(pod), undefined);
+    }
+    for (const { pod } of now) {
+      addTo(this.#byNamespace, pod.namespace, name);
+      this.#tell(podKey(pod), pod);
+    }
+    if (now.length === 0) this.#placed.delete(name);
+    else this.#placed.set(name, now);
+  }
+
+  #podOn(node: string, known: Known): Pod {
+    const run = known.runs.get(node);
+    const about = describe(known.object, run);
+    if (run !== undefined && node === this.#node)
+      return { kind: 'pod', ...about, node, addresses: run.addresses };
+    const addresses = addressesOn(node, known).filter((address) => !this.#own.has(address));
+    return { kind: 'pod', ...about, node, addresses };
+  }
+}
+
+const NOTHING: Known = { runs: new Map() };
+
+/** At least one of both is there. */
+function describe(object: PodObject | undefined, run: Workload | undefined) {
+  const { namespace, name } = (object ?? run) as PodObject | Workload;
+  const { account, ports, hostNetwork } = object ?? PLAIN;
+  // What has a network of its own is a pod of its own, whatever is written of it.
+  const isHost = hostNetwork && run === undefined;
+  return {
+    namespace,
+    name,
+    labels: object?.labels ?? run?.labels ?? {},
+    account,
+    ports,
+    hostNetwork: isHost,
+  };
+}
+
+/** What no runtime tells. */
+const PLAIN = { account: 'default', ports: [], hostNetwork: false };
+
+const podKey = ({ namespace, name, node }: Pod): string => `pod ${namespace}/${name} ${node}`;
+
+/** Where pods of the name are. */
+function nodesOf(known: Known): string[] {
+  const home = homeOf(known);
+  return [...new Set([...known.runs.keys(), ...(home === undefined ? [] : [home])])].sort();
+}
+
+/** The node of the pod that the object is about: where it says, or the only one that runs such a pod. */
+function homeOf({ object, runs }: Known): string | undefined {
+  if (object === undefined) return undefined;
+  if (object.node !== undefined) return object.node;
+  const [only, ...others] = runs.keys();
+  return others.length > 0 ? undefined : (only ?? '');
+}
+
+function addressesOn(node: string, known: Known): readonly Address[] {
+  const { object } = known;
+  const told = known.runs.get(node)?.addresses ?? [];
+  if (object === undefined || homeOf(known) !== node) return told;
+  return object.finished || object.addresses.length > 0 ? object.addresses : told;
+}
+
+/** What the store says of addresses, wherever. */
+function claimed(known: Known | undefined): Address[] {
+  if (known === undefined) return [];
+  return [known.object, ...known.runs.values()].flatMap((each) => each?.addresses ?? []);
+}
+
+/** A pod that is attached to several networks, or still leaves while it comes again, is one. */
+function joinByName(workloads: readonly Workload[]): Map<string, Workload> {
+  const joined = new Map<string, Workload>();
+  for (const { namespace, name, addresses, labels } of workloads) {
+    const key = `${namespace}/${name}`;
+    const known = joined.get(key);
+    joined.set(key, {
+      namespace,
+      name,
+      addresses: [...new Set([...(known?.addresses ?? []), ...addresses])].sort(),
+      labels: { ...known?.labels, ...labels },
+    });
+  }
+  return joined;
+}

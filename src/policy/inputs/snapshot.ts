@@ -1,0 +1,36 @@
+/** All inputs as plain data: as JSON and back they make the same view, anywhere. */
+import { manifestOf } from '#model/manifest.ts';
+import type { Tier } from '#model/policy.ts';
+import type { NamedManifest, PolicySnapshot } from '#model/policy-snapshot.ts';
+import { createInputs, type PolicyInputs } from './inputs.ts';
+
+export function snapshotOf(inputs: PolicyInputs): PolicySnapshot {
+  return inputs.snapshot();
+}
+
+/** Inputs with the same view. */
+export function restore(snapshot: PolicySnapshot): PolicyInputs {
+  const { links, own, ...options } = snapshot;
+  const linkOf = new Map(links.map(({ address, link }) => [address, link]));
+  const inputs = createInputs({ ...options, linkOf: (address) => linkOf.get(address) });
+  for (const { name, manifest } of snapshot.retained) inputs.setManifest(name, manifest);
+  for (const { name, manifest, problems } of snapshot.manifests) {
+    if (manifest !== undefined) inputs.setManifest(name, manifest);
+    if (problems.length > 0) inputs.refuseManifest(name, problems);
+  }
+  for (const { name } of snapshot.retained) inputs.setManifest(name, undefined);
+  for (const workloads of snapshot.workloads) inputs.setWorkloads(workloads.node, workloads);
+  for (const { name, addresses } of snapshot.nodes) inputs.setNode(name, addresses);
+  if (own !== undefined) inputs.setOwn(own);
+  return inputs;
+}
+
+/** A tier as its object, under a name that no object of a store has. */
+export function recordTier({ name, order, defaultAction }: Tier): NamedManifest {
+  const spec = {
+    ...(order === Infinity ? {} : { order }),
+    defaultAction: defaultAction === 'pass' ? 'Pass' : 'Deny',
+  };
+  const value = { apiVersion: 'projectcalico.org/v3', kind: 'Tier', metadata: { name }, spec };
+  return { name: `retained tier ${name}`, manifest: manifestOf('', value) };
+}

@@ -1,0 +1,107 @@
+/**
+ * Values by key that are also shown as a whole, as a sorted list or as a map. What is shown is never changed in place,
+ * and is the same object for as long as nothing in it changes; a value that comes again with the same content stays the
+ * object that it was.
+ */
+
+/** 0 only for values of the same key. */
+export type Compare<T> = (a: T, b: T) => number;
+
+/** Of plain values without undefined, as makers keep the order of fields. */
+export function isSame(a: unknown, b: unknown): boolean {
+  return a === b || JSON.stringify(a) === JSON.stringify(b);
+}
+
+export class SortedValues<T extends object> {
+  readonly #compare: Compare<T>;
+  readonly #listed = new Map<string, T>();
+  readonly #changed = new Map<string, T | undefined>();
+  #list: readonly T[] = [];
+
+  constructor(compare: Compare<T>) {
+    this.#compare = compare;
+  }
+
+  put(key: string, value: T | undefined): void {
+    if (isSame(this.#listed.get(key), value)) this.#changed.delete(key);
+    else this.#changed.set(key, value);
+  }
+
+  get(key: string): T | undefined {
+    return this.#changed.has(key) ? this.#changed.get(key) : this.#listed.get(key);
+  }
+
+  list(): readonly T[] {
+    if (this.#changed.size === 0) return this.#list;
+    const gone: T[] = [];
+    const come: T[] = [];
+    for (const [key, value] of this.#changed) {
+      const before = this.#listed.get(key);
+      if (before !== undefined) gone.push(before);
+      if (value !== undefined) come.push(value);
+      if (value === undefined) this.#listed.delete(key);
+      else this.#listed.set(key, value);
+    }
+    this.#changed.clear();
+    this.#list = amend(this.#list, { gone, come }, this.#compare);
+    return this.#list;
+  }
+}
+
+/** A sorted list without what is gone and with what has come. */
+function amend<T>(
+  list: readonly T[],
+  { gone, come }: { readonly gone: readonly T[]; readonly come: readonly T[] },
+  compare: Compare<T>,
+): readonly T[] {
+  const dropped = new Set(gone.map((value) => placeOf(list, value, compare)));
+  const result: T[] = [];
+  let next = 0;
+  const copyTo = (end: number): void => {
+    for (; next < end; next += 1) if (!dropped.has(next)) result.push(list[next] as T);
+  };
+  for (const value of come.toSorted(compare)) {
+    copyTo(placeOf(list, value, compare));
+    result.push(value);
+  }
+  copyTo(list.length);
+  return result;
+}
+
+/** Of the value, or of the first that comes after it. */
+function placeOf<T>(list: readonly T[], value: T, compare: Compare<T>): number {
+  let low = 0;
+  let high = list.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (compare(list[middle] as T, value) < 0) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+export class MappedValues<T> {
+  #map: ReadonlyMap<string, T> = new Map();
+  readonly #changed = new Map<string, T | undefined>();
+
+  put(key: string, value: T | undefined): void {
+    if (isSame(this.#map.get(key), value)) this.#changed.delete(key);
+    else this.#changed.set(key, value);
+  }
+
+  map(): ReadonlyMap<string, T> {
+    if (this.#changed.size === 0) return this.#map;
+    const map = new Map(this.#map);
+    for (const [key, value] of this.#changed) {
+      if (value === undefined) map.delete(key);
+      else map.set(key, value);
+    }
+    this.#changed.clear();
+    this.#map = map;
+    return map;
+  }
+}
+
+export function compareTexts(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
+}
