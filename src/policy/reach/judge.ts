@@ -4,12 +4,12 @@
  * per class of peers; where there is no script (host endpoints, addresses that several pods claim), a Surveyor asks.
  */
 import { type Direction, DIRECTIONS, type PeerSet, type RuleBook } from '#model/policy.ts';
-import { endpointName, type NetworkSet, type Pod, type PolicyWorld } from '#model/workload.ts';
+import { type Endpoint, endpointName, type NetworkSet, type Pod, type PolicyWorld } from '#model/workload.ts';
 import { type Address, addressFamily } from '#net/address.ts';
 import type { Atom, SetKey } from '../compile/condition.ts';
 import { type Grid, paint } from '../compile/grid.ts';
 import { type Script, type Selected, writeScript } from '../compile/lines.ts';
-import { type PodPolicies, Selection } from '../compile/selection.ts';
+import { Selection } from '../compile/selection.ts';
 import { Atlas, OWN_NODE_ATOM, type PeerClass } from './atlas.ts';
 import type { Library } from './library.ts';
 import { Surveyor } from './surveyor.ts';
@@ -25,6 +25,7 @@ export type End = {
   readonly grids: () => readonly Grid[];
 };
 
+type PodPolicies = Readonly<Record<Direction, readonly Selected[]>>;
 type Written = { readonly id: number; readonly script: Script | undefined };
 /** A class of peers as far as a script asks. */
 type View = { readonly key: string; readonly atoms: readonly Atom[] };
@@ -167,5 +168,8 @@ export class Judge {
 
 function selectAll(book: RuleBook, world: PolicyWorld): Map<Pod, PodPolicies> {
   const nodes = new Set(world.endpoints.flatMap((each) => (each.kind === 'pod' ? each.node : [])));
-  return new Map([...nodes].flatMap((node) => [...new Selection(node).update(book, world)]));
+  const all: [Endpoint, PodPolicies][] = [...nodes].flatMap((node) => [
+    ...new Selection(node).update(book, world),
+  ]);
+  return new Map(all.filter((each): each is [Pod, PodPolicies] => each[0].kind === 'pod'));
 }

@@ -172,7 +172,7 @@ export class Surveyor {
         cutSpan(cuts, protocol, 'x', [port, port]);
     }
     for (const { protocol, ports } of DIRECTIONS.flatMap((way) => world.failsafe[way]))
-      cutSpan(cuts, protocol, 'x', [ports.from, ports.to]);
+      for (const axis of ['x', 'y'] as const) cutSpan(cuts, protocol, axis, [ports.from, ports.to]);
     return cuts;
   }
 }
