@@ -13,6 +13,8 @@ import {
   parseAllDocuments,
 } from 'yaml';
 
+import { readPlain } from './plain-yaml.ts';
+
 /** A document, or a part of one, as it is written, and the line of its file on which that begins. */
 export type Written = { readonly text: string; readonly line: number };
 
@@ -64,8 +66,25 @@ const OPTIONS = { prettyErrors: false, logLevel: 'error' } as const;
 /** How many nodes aliases may make of one. */
 const ALIASES = { maxAliasCount: 100 };
 
-/** The documents of a piece: one, none where there are only comments, or several with `...` in between. */
+/**
+ * The documents of a piece: one, none where there are only comments, or several with `...` in between. Objects of a
+ * `v1 List` are documents each.
+ */
 export function readPiece(piece: Written): ReadPiece {
+  const plain = readPlain(piece.text);
+  if (plain === undefined || isList(plain.value)) return readWhole(piece);
+  const text = piece.text.slice(offsetOf(piece.text, plain.line));
+  const written = { text, line: piece.line + plain.line };
+  return { documents: [{ value: plain.value, written }], problems: [] };
+}
+
+function offsetOf(text: string, line: number): number {
+  let at = 0;
+  for (let left = line; left > 0; left -= 1) at = text.indexOf('\n', at) + 1;
+  return at;
+}
+
+function readWhole(piece: Written): ReadPiece {
   try {
     const counter = new LineCounter();
     const read = [...parseAllDocuments(piece.text, { ...OPTIONS, lineCounter: counter })].map((document) =>
@@ -96,7 +115,6 @@ function readDocument(document: Document.Parsed, piece: Written, counter: LineCo
   try {
     const value = document.toJS(ALIASES) as unknown;
     if (value === null) return { documents: [], problems: [] };
-    // `v1 List` is how many objects are written as one.
     const items =
       isMap(document.contents) && isList(value) ? document.contents.get('items', true) : undefined;
     if (!isSeq(items)) return { documents: [{ value, written }], problems: [] };
@@ -128,8 +146,11 @@ function partOf({ text, line }: Written, { range }: Node, counter: LineCounter):
  * aliases of what stood before it, there is only that.
  */
 export function readLines({ text, line }: Written): ReadonlyMap<string, number> {
-  const counter = new LineCounter();
   const lines = new Map([['', line]]);
+  if (readPlain(text, (path, at) => lines.set(path, line + at)) !== undefined) return lines;
+  lines.clear();
+  lines.set('', line);
+  const counter = new LineCounter();
   const [document] = parseAllDocuments(text, { ...OPTIONS, lineCounter: counter });
   const contents: unknown = document?.contents;
   noteLines(contents, '', (path, offset) => lines.set(path, line + counter.linePos(offset).line - 1));

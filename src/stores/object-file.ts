@@ -61,17 +61,28 @@ export function formatObject(object: Omit<FileObject, 'version' | 'line'>): stri
 
 /** All objects of the text, and all that is wrong with it, at its line. */
 export function parseObjects(text: string): FileContent {
-  const pieces = Array.from(
-    splitDocuments(text, (start, end) => text.slice(start, end)),
-    readPiece,
-  );
-  return joinContents(pieces.map((piece) => contentOf(piece, (document) => toObject(document))));
+  const pieces = readJson(text) ?? Array.from(splitText(text), readPiece);
+  return joinContents(pieces.map((piece) => contentOf(piece, toObject)));
+}
+
+function splitText(text: string): Iterable<Written> {
+  return splitDocuments(text, (start, end) => text.slice(start, end));
+}
+
+/** What agents write, of whom there may be thousands. What is not JSON is as YAML right, or wrong at a line. */
+function readJson(text: string): ReadPiece[] | undefined {
+  if (!text.startsWith('{')) return undefined;
+  try {
+    const value: unknown = JSON.parse(text);
+    return [{ documents: [{ value, written: { text, line: 1 } }], problems: [] }];
+  } catch {
+    return undefined;
+  }
 }
 
 /** The same of what operators write: objects of other programs are among it, handed on as they are. */
 export function parseOperators(source: string, text: string): FileContent {
-  const pieces = splitDocuments(text, (start, end) => text.slice(start, end));
-  return joinContents(Array.from(pieces, (piece) => readOperators(source, piece)));
+  return joinContents(Array.from(splitText(text), (piece) => readOperators(source, piece)));
 }
 
 /** Of a piece of the text. */
