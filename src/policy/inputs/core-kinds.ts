@@ -100,8 +100,8 @@ function readStatus({
 }: PodStatus): Pick<PodObject, 'finished' | 'addresses' | 'ready'> {
   const finished = phase === 'Succeeded' || phase === 'Failed';
   const addresses = finished ? [] : readAddresses([podIP, ...(podIPs ?? []).map(({ ip }) => ip)]);
-  const ready = !(conditions ?? []).some(({ type, status }) => type === 'Ready' && status === 'False');
-  return { finished, addresses, ready };
+  const unready = (conditions ?? []).some(({ type, status }) => type === 'Ready' && status === 'False');
+  return { finished, addresses, ready: !finished && !unready };
 }
 
 /** Of containers that run as long as the pod: sidecars are init containers that are restarted. */

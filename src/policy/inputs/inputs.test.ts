@@ -5,7 +5,7 @@ import { manifestOf, readManifests } from '#model/manifest.ts';
 import type { Pod, Workload } from '#model/workload.ts';
 import { address } from '#net/address.ts';
 import { createInputs, type PolicyInputs } from './inputs.ts';
-import { readInputs } from './offline.ts';
+import { readInputs } from './inputs.ts';
 import { manifestName } from './reading.ts';
 import { restore, snapshotOf } from './snapshot.ts';
 

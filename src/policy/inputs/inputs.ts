@@ -10,15 +10,15 @@
  * while policies are in it stays. Both are told in the problems, and nothing here throws.
  */
 import type { Problem } from '#model/fault.ts';
-import type { Manifest } from '#model/manifest.ts';
+import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { RuleBook } from '#model/policy.ts';
 import type { PolicySnapshot } from '#model/policy-snapshot.ts';
 import type { NodeWorkloads, PolicyWorld, Workload } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { Claims } from './claims.ts';
-import { originText, readObject } from './reading.ts';
+import { HeldObjects } from './held.ts';
+import { manifestName, originText, readObject, writeTier } from './reading.ts';
 import { Rules } from './rules.ts';
-import { recordTier } from './snapshot.ts';
 import { isSame } from './sorted.ts';
 import type { Thing } from './things.ts';
 import { World } from './world.ts';
@@ -60,21 +60,39 @@ export type PolicyInputs = {
   snapshot(): PolicySnapshot;
 };
 
-/** What is known of an object. `good`: as much of it as makes what is in force. */
-type Held = {
-  readonly good?: Manifest;
-  readonly problems: readonly Problem[];
-  readonly warnings: readonly Problem[];
-  readonly stranger?: string;
-};
-
 export function createInputs(options: InputOptions): PolicyInputs {
   return new Inputs(options);
 }
 
+/**
+ * All at once: YAML texts by the names of their files. Of objects that several documents tell of under one name, the first
+ * stays.
+ */
+export function readInputs(texts: ReadonlyMap<string, string>, options: InputOptions): PolicyView {
+  const inputs = createInputs(options);
+  const first = new Map<string, Manifest>();
+  const problems: Problem[] = [];
+  for (const [source, text] of texts) {
+    const read = readManifests(source, text);
+    problems.push(...read.problems);
+    for (const manifest of read.manifests) {
+      const name = manifestName(manifest);
+      const other = first.get(name);
+      if (other !== undefined) {
+        problems.push({ path: originText(manifest), message: `${name} is also in ${originText(other)}` });
+        continue;
+      }
+      first.set(name, manifest);
+      inputs.setManifest(name, manifest);
+    }
+  }
+  const view = inputs.view();
+  return { ...view, problems: [...problems, ...view.problems] };
+}
+
 class Inputs implements PolicyInputs {
   readonly #options: InputOptions;
-  readonly #held = new Map<string, Held>();
+  readonly #held = new HeldObjects();
   readonly #claims = new Claims();
   readonly #rules = new Rules();
   readonly #world: World;
@@ -93,23 +111,22 @@ class Inputs implements PolicyInputs {
   setManifest(name: string, manifest: Manifest | undefined): readonly Problem[] {
     this.#told = undefined;
     if (manifest === undefined) {
-      this.#held.delete(name);
+      this.#held.remove(name);
       this.#claim(name, []);
       return [];
     }
-    const namespace = this.#options.defaultNamespace ?? 'default';
-    const { things, problems, kept, ...held } = readObject(manifest, namespace);
-    if (problems.length > 0) this.refuseManifest(name, problems);
+    const reading = readObject(manifest, this.#options.defaultNamespace ?? 'default');
+    if (reading.problems.length > 0) this.#held.refuse(name, reading.problems);
     else {
-      this.#held.set(name, { ...held, problems, good: kept });
-      this.#claim(name, things, kept);
+      this.#held.accept(name, reading);
+      this.#claim(name, reading.things, reading.kept);
     }
-    return problems;
+    return reading.problems;
   }
 
   refuseManifest(name: string, problems: readonly Problem[]): void {
     this.#told = undefined;
-    this.#held.set(name, { warnings: [], ...this.#held.get(name), problems });
+    this.#held.refuse(name, problems);
   }
 
   setWorkloads(node: string, workloads: NodeWorkloads | undefined): void {
@@ -137,7 +154,7 @@ class Inputs implements PolicyInputs {
     const before = this.#view;
     this.#told ??= {
       problems: keepSame(before?.problems, this.#problems()),
-      warnings: keepSame(before?.warnings, this.#warnings()),
+      warnings: keepSame(before?.warnings, this.#held.warnings()),
     };
     const now: PolicyView = { book, world, ...this.#told };
     const keys = Object.keys(now) as readonly (keyof PolicyView)[];
@@ -146,22 +163,15 @@ class Inputs implements PolicyInputs {
   }
 
   snapshot(): PolicySnapshot {
-    const { node, defaultNamespace, failsafe, linkOf } = this.#options;
-    const links = [...new Set(this.#world.hosts.addressesWithoutLink())];
+    const { linkOf: _, ...options } = this.#options;
     return {
-      node,
-      ...(defaultNamespace === undefined ? {} : { defaultNamespace }),
-      ...(failsafe === undefined ? {} : { failsafe }),
-      links: links.flatMap((address) => {
-        const link = linkOf?.(address);
-        return link === undefined ? [] : [{ address, link }];
-      }),
-      retained: this.#rules.retained().map(recordTier),
-      manifests: [...this.#held].map(([name, { good, problems }]) => ({
-        name,
-        ...(good === undefined ? {} : { manifest: good }),
-        problems,
-      })),
+      ...options,
+      links: this.#world.hosts.links(),
+      // Under names that no object of a store has.
+      retained: this.#rules
+        .retained()
+        .map((tier) => ({ name: `retained tier ${tier.name}`, manifest: writeTier(tier) })),
+      manifests: this.#held.list(),
       workloads: [...this.#workloads.values()],
       nodes: [...this.#adverts].map(([name, addresses]) => ({ name, addresses })),
       ...(this.#own === undefined ? {} : { own: this.#own }),
@@ -192,35 +202,10 @@ class Inputs implements PolicyInputs {
   }
 
   #problems(): Problem[] {
-    const own = [...this.#held].filter(([, { problems }]) => problems.length > 0).sort(byName);
-    return [
-      ...own.flatMap(([, { problems }]) => problems),
-      ...this.#claims.problems(),
-      ...this.#rules.problems(),
-    ];
-  }
-
-  /** Of kinds that say nothing here there is one, for the first object. */
-  #warnings(): Problem[] {
-    const strangers = new Set<string>();
-    const found = [...this.#held]
-      .filter(([, { warnings, stranger }]) => warnings.length > 0 || stranger !== undefined)
-      .sort(byName);
-    return found.flatMap(([name, { warnings, stranger, good }]) => {
-      if (stranger === undefined || strangers.has(stranger)) return warnings;
-      strangers.add(stranger);
-      return [
-        ...warnings,
-        { path: good?.source ?? name, message: `is not read: ${stranger} says nothing about traffic` },
-      ];
-    });
+    return [...this.#held.problems(), ...this.#claims.problems(), ...this.#rules.problems()];
   }
 }
 
 function keepSame<T>(before: T | undefined, now: T): T {
   return before !== undefined && isSame(before, now) ? before : now;
-}
-
-function byName([a]: readonly [string, unknown], [b]: readonly [string, unknown]): number {
-  return a < b ? -1 : 1;
 }

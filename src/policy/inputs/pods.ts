@@ -21,8 +21,8 @@ type Known = { readonly object?: PodObject; readonly runs: Runs };
 
 export type PlacedPod = { readonly pod: Pod; readonly ready: boolean };
 
-/** Endpoints by key, before and after; `namespace`: of the pod. */
-export type Tell = (key: string, pod: Pod | undefined) => void;
+/** By a key that no other pod has; undefined: it is no more. */
+type Tell = (key: string, pod: Pod | undefined) => void;
 
 export class Pods {
   readonly #node: string;

@@ -4,6 +4,7 @@
  */
 import type { Problem } from '#model/fault.ts';
 import { type Manifest, manifestOf, originOf } from '#model/manifest.ts';
+import type { Tier } from '#model/policy.ts';
 import { formatOrigin, policyName } from '../book.ts';
 import { FRONTENDS, parseObject } from '../frontends/index.ts';
 import type { Objects } from '../frontends/frontend.ts';
@@ -62,6 +63,15 @@ function thingsOf({ policies, tiers, profiles, endpoints }: Objects): Thing[] {
     ...profiles.map((value) => ({ kind: 'profile', title: `Profile ${value.name}`, value }) as const),
     ...endpoints.map((value) => ({ kind: 'endpoint', title: objectName(value), value }) as const),
   ];
+}
+
+/** The tier as its object. */
+export function writeTier({ name, order, defaultAction }: Tier): Manifest {
+  const spec = {
+    ...(order === Infinity ? {} : { order }),
+    defaultAction: defaultAction === 'pass' ? 'Pass' : 'Deny',
+  };
+  return manifestOf('', { apiVersion: 'projectcalico.org/v3', kind: 'Tier', metadata: { name }, spec });
 }
 
 /** File and line, as problems show them. */

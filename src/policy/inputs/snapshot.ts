@@ -1,7 +1,5 @@
 /** All inputs as plain data: as JSON and back they make the same view, anywhere. */
-import { manifestOf } from '#model/manifest.ts';
-import type { Tier } from '#model/policy.ts';
-import type { NamedManifest, PolicySnapshot } from '#model/policy-snapshot.ts';
+import type { PolicySnapshot } from '#model/policy-snapshot.ts';
 import { createInputs, type PolicyInputs } from './inputs.ts';
 
 export function snapshotOf(inputs: PolicyInputs): PolicySnapshot {
@@ -23,14 +21,4 @@ export function restore(snapshot: PolicySnapshot): PolicyInputs {
   for (const { name, addresses } of snapshot.nodes) inputs.setNode(name, addresses);
   if (own !== undefined) inputs.setOwn(own);
   return inputs;
-}
-
-/** A tier as its object, under a name that no object of a store has. */
-export function recordTier({ name, order, defaultAction }: Tier): NamedManifest {
-  const spec = {
-    ...(order === Infinity ? {} : { order }),
-    defaultAction: defaultAction === 'pass' ? 'Pass' : 'Deny',
-  };
-  const value = { apiVersion: 'projectcalico.org/v3', kind: 'Tier', metadata: { name }, spec };
-  return { name: `retained tier ${name}`, manifest: manifestOf('', value) };
 }

@@ -7,9 +7,19 @@
 /** 0 only for values of the same key. */
 export type Compare<T> = (a: T, b: T) => number;
 
-/** Of plain values without undefined, as makers keep the order of fields. */
+/** Of plain values: what JSON can say, and Infinity. */
 export function isSame(a: unknown, b: unknown): boolean {
-  return a === b || JSON.stringify(a) === JSON.stringify(b);
+  if (a === b) return true;
+  if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false;
+  const keys = Object.keys(a);
+  return (
+    keys.length === Object.keys(b).length &&
+    keys.every((key) => Object.hasOwn(b, key) && isSame(a[key], b[key]))
+  );
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
 }
 
 export class SortedValues<T extends object> {

@@ -15,6 +15,7 @@ export type PodObject = {
   readonly hostNetwork: boolean;
   /** Succeeded or Failed: its addresses are no more its own. */
   readonly finished: boolean;
+  /** For what its services send. */
   readonly ready: boolean;
 };
 
