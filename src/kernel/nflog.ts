@@ -200,12 +200,16 @@ function readTime(bytes: Buffer | undefined): number | undefined {
   return Number(bytes.readBigUInt64BE(0)) * 1_000 + Number(bytes.readBigUInt64BE(8)) / 1_000;
 }
 
-/** Only of packets in their connection's own direction: a reply's addresses are not what was asked for. */
+/**
+ * Only of packets in their connection's own direction: a reply's addresses are not what was asked for. What is tracked
+ * as a port of protocols without ports says nothing.
+ */
 function beforeDnat(flow: Flow, connection: Attributes | undefined): Pick<Flow, 'before'> {
   const original = connection?.nest(CTA.original);
   if (original === undefined) return {};
   const { source, destination, port } = readTuple(original);
   if (destination === undefined || source !== flow.source) return {};
-  if (destination === flow.destination && port === flow.destinationPort) return {};
-  return { before: { destination, ...(port === undefined ? {} : { destinationPort: port }) } };
+  const hasPorts = flow.destinationPort !== undefined && port !== undefined;
+  if (destination === flow.destination && (!hasPorts || port === flow.destinationPort)) return {};
+  return { before: { destination, ...(hasPorts ? { destinationPort: port } : {}) } };
 }
