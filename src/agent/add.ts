@@ -39,6 +39,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   bench.ledger.put(attachment);
   rollback.defer(() => undoAdd(bench, attachment));
   bench.crash('add:planned');
+  bench.admit();
   apply(bench, attachment, netns);
   const result = resultOf(bench, request, { attachment, given });
   bench.ledger.put({ ...attachment, phase: 'ready', result });

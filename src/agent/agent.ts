@@ -15,6 +15,9 @@ import { type Feed, startFeed } from './feed.ts';
 import { Host } from './host.ts';
 import type { Events, Logger, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import { advertAddresses, hostAddresses } from './policy/addresses.ts';
+import type { Policies } from './policy/policies.ts';
+import { startPolicies } from './policy/start.ts';
 import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
@@ -62,6 +65,8 @@ export class Agent {
   readonly attachments: Attachments;
   readonly sysctls: SysctlMemory;
   readonly chores: Chores;
+  /** Undefined: policy is off. */
+  readonly policies: Policies | undefined;
   readonly startedAt = new Date().toISOString();
   readonly #hostLoop: Reconciler;
   readonly #placeLoop: Reconciler;
@@ -111,6 +116,7 @@ export class Agent {
     void this.#settleOrphans();
     const { inFlight } = this.attachments;
     this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
+    this.policies = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced });
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
     this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
@@ -131,6 +137,8 @@ export class Agent {
       log,
       notReady: () => this.notReadyReasons(),
       rest: () => this.#rest(),
+      admit: () => this.policies?.admit(),
+      dismiss: () => this.policies?.dismiss(),
       crash: armCrash(process.env['TARTAN_KILL_AT']),
     });
   }
@@ -183,12 +191,13 @@ export class Agent {
 
   /** Resolves when the signal has aborted and nothing is under way any more. */
   get stopped(): Promise<unknown> {
-    return Promise.all([this.#hostLoop.stopped, this.#placeLoop.stopped, this.chores.stopped]);
+    const loops = [this.#hostLoop, this.#placeLoop, this.chores];
+    return Promise.all([this.policies?.stopped, ...loops.map((loop) => loop.stopped)]);
   }
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
-    return [...this.#placeProblems(), ...this.#pauseProblems()];
+    return [...this.#placeProblems(), ...(this.policies?.notReady() ?? []), ...this.#pauseProblems()];
   }
 
   underlay(): Underlay {
@@ -199,12 +208,14 @@ export class Agent {
   pause(): void {
     this.ledger.setMeta(PAUSED, 'yes');
     this.host.paused = true;
+    if (this.policies !== undefined) this.policies.paused = true;
   }
 
   /** The operator agrees to what is held back, by a pause or by the brake. */
   release(): void {
     this.ledger.setMeta(PAUSED, undefined);
     this.host.release();
+    this.policies?.release();
     this.resync();
   }
 
@@ -266,7 +277,9 @@ export class Agent {
   }
 
   #onKernel(change: Change): void {
+    if (change.type === 'policy') return this.policies?.suspect();
     if (change.type !== 'item') this.chores.nudge();
+    if (change.type === 'resync') this.policies?.suspect();
     if (change.type === 'underlay') this.#placeLoop.nudge();
     else this.host.onChange(change);
   }
@@ -278,8 +291,13 @@ export class Agent {
 
   #onNode(name: string, object: Stored | undefined): void {
     this.#changedAtMs ??= this.#parts.clock.monotonicMs();
-    if (name === this.settings.node.name) this.#placeLoop?.nudge();
-    else this.cluster.setAdvert(name, object?.value as NodeAdvert | undefined);
+    if (name === this.settings.node.name) return this.#placeLoop?.nudge();
+    this.#setAdvert(name, object?.value as NodeAdvert | undefined);
+  }
+
+  #setAdvert(name: string, advert: NodeAdvert | undefined): void {
+    this.cluster.setAdvert(name, advert);
+    if (name !== this.settings.node.name) this.policies?.setNode(name, advert && advertAddresses(advert));
   }
 
   /** The node's own place: subnets, underlay, advert. */
@@ -288,10 +306,10 @@ export class Agent {
     await this.subnets.maintain();
     this.pools.setSubnets(this.subnets.held);
     if (this.cluster.self === undefined) {
-      for (const [name, object] of this.#nodes.objects)
-        this.cluster.setAdvert(name, object.value as NodeAdvert);
+      for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
     this.cluster.refresh(this.subnets.held);
+    this.policies?.setNode(this.settings.node.name, hostAddresses(this.underlay()));
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached);

@@ -3,6 +3,7 @@ import type { Agent } from './agent.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
 import { gatherFacts, sceneOf } from './facts.ts';
 import { countPeers } from './readiness.ts';
+import { policyOpinion, policySnapshot } from './policy/answers.ts';
 import { describeStatus } from './status.ts';
 import { showItem } from '#model/show.ts';
 
@@ -26,6 +27,8 @@ export function apiHandlers(agent: Agent): ApiHandlers {
     },
     support: () => support(agent),
     purge: () => purge(agent),
+    policySnapshot: () => policySnapshot(agent.policies),
+    policyOpinion: (request) => policyOpinion(agent.policies, agent.settings, request),
   };
 }
 
@@ -87,8 +90,9 @@ function purge(agent: Agent): { removed: string[]; failed: string[] } {
   const failures = [...host.purge(), ...agent.sysctls.restore(agent.kernel)];
   const failed = new Set(failures.map((failure) => failure.step.key));
   const left = new Set(host.seen.values());
+  const policy = agent.policies?.leave() ?? [];
   return {
-    removed: before.filter((item) => !left.has(item)).map(showItem),
+    removed: [...before.filter((item) => !left.has(item)).map(showItem), ...policy],
     failed: [...failed],
   };
 }

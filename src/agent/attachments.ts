@@ -58,6 +58,10 @@ export type Bench = {
   readonly notReady: () => string[];
   /** Resolves when an address whose link is gone now has rested long enough; undefined: at once. */
   readonly rest: () => Promise<void> | undefined;
+  /** The ledger has one more: its policies are in the kernel when this returns, or it throws. */
+  readonly admit: () => void;
+  /** The ledger has one less. */
+  readonly dismiss: () => void;
   /** Told of every enumerated place that ADD and DEL pass. */
   readonly crash: (place: Place) => void;
 };

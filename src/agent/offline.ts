@@ -20,6 +20,7 @@ import type { HostFacts } from '#model/facts.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { HostState, Item } from '#model/host.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
+import { POLICY_TABLE } from '#model/policy-program.ts';
 import type { Settings } from '#model/settings.ts';
 import { showItem } from '#model/show.ts';
 import type { SubnetClaim } from '#model/world.ts';
@@ -71,12 +72,21 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   const failures = kernel.apply(steps);
   const memory = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
   report.failed.push(...[...failures, ...memory.restore(kernel)].map(({ step }) => step.key));
+  report.removed.push(...removePolicy(kernel));
   await reapDeadLinks(kernel, seen, living);
   const left = kernel.observe(NOTHING);
   report.removed.push(...[...seen].filter(([key]) => !left.has(key)).map(([, item]) => showItem(item)));
   report.removed.push(...(await leaveStore(settings, living)));
   if (living.length === 0) rmSync(settings.paths.run, { recursive: true, force: true });
   return report;
+}
+
+function removePolicy(kernel: Kernel): string[] {
+  if (!kernel.hasPolicy()) return [];
+  const table = kernel.openPolicy();
+  table.removePolicy();
+  table.close();
+  return [`table inet ${POLICY_TABLE}`];
 }
 
 function isPodLink(item: Item): boolean {
@@ -115,9 +125,10 @@ async function leaveStore(
       const claim = value as SubnetClaim;
       return claim.node === node.name && !claim.reserved;
     });
-    const adverts = (await store.list('Node')).filter(({ name }) => name === node.name);
-    for (const { kind, name } of [...adverts, ...own]) await store.remove(kind, name);
-    return [...adverts, ...own].map(({ kind, name }) => `${kind} ${name} of the store`);
+    const told = [...(await store.list('Node')), ...(await store.list('Workloads'))];
+    const ours = [...told.filter(({ name }) => name === node.name), ...own];
+    for (const { kind, name } of ours) if (kind !== 'Manifest') await store.remove(kind, name);
+    return ours.map(({ kind, name }) => `${kind} ${name} of the store`);
   } finally {
     store.close();
   }

@@ -82,12 +82,13 @@ test('an address rests after its link is gone for as long as the quarantine last
     pools: { release: note('released'), settle: note('settled') },
     reaper: { reap: async () => void done.push('link gone') },
     crash: () => {},
+    dismiss: note('dismissed'),
     leaving: new Map(),
     rest: () => rest.promise,
   };
   await removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}));
   await new Promise((resolve) => setImmediate(resolve));
-  assert.deepEqual(done, ['released', 'link gone', 'forgotten']);
+  assert.deepEqual(done, ['released', 'link gone', 'forgotten', 'dismissed']);
   rest.resolve();
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(done.at(-1), 'settled');

@@ -93,6 +93,7 @@ async function forget(bench: Bench, attachment: Attachment, before: Promise<void
   await bench.reaper.reap(linksOf(attachment));
   bench.crash('del:reaped');
   bench.ledger.remove(attachment);
+  bench.dismiss();
   bench.crash('del:forgotten');
 }
 

@@ -30,6 +30,7 @@ export function describeStatus(agent: Agent): Status {
       : { underlay: { ...cluster.self.underlay, connected: [...cluster.self.underlay.connected] } }),
     subnets: subnets.held,
     ...(mtu === undefined ? {} : { podMtu: mtu }),
+    ...(agent.policies === undefined ? {} : { policy: agent.policies.describe() }),
     peers: [...cluster.adverts.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
       .map((advert) => describePeer(agent, advert)),

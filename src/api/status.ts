@@ -76,6 +76,21 @@ export const eventSchema = z.object({
   text: z.string(),
 });
 
+export const policyStatusSchema = z.object({
+  /** What would be denied passes and is logged. */
+  audit: z.boolean(),
+  /** Policies in force, of all kinds and namespaces. */
+  policies: z.number(),
+  /** Entries of the kernel's maps. */
+  entries: z.number(),
+  /** Nobody else can change the table (Linux 6.9). */
+  owned: z.boolean(),
+  /** What is wrong with objects, at its place; what was in force of them stays. */
+  problems: z.array(z.object({ path: z.string(), message: z.string() })),
+  /** Stopped by the brake: the sentence says what vanished. */
+  braked: z.string().optional(),
+});
+
 export const statusSchema = z.object({
   version: z.string(),
   node: z.string(),
@@ -95,6 +110,8 @@ export const statusSchema = z.object({
   subnets: perFamily,
   /** MTU of new pods. */
   podMtu: z.number().optional(),
+  /** Absent: policy is off. */
+  policy: policyStatusSchema.optional(),
   peers: z.array(peerSchema),
   items: z.array(itemSchema),
   pods: z.array(podSchema),
@@ -103,6 +120,7 @@ export const statusSchema = z.object({
 });
 
 export type Status = z.infer<typeof statusSchema>;
+export type PolicyStatus = z.infer<typeof policyStatusSchema>;
 export type PeerStatus = z.infer<typeof peerSchema>;
 export type ItemStatus = z.infer<typeof itemSchema>;
 export type PodStatus = z.infer<typeof podSchema>;

@@ -1,5 +1,5 @@
 /** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
-import type { ItemStatus, Status } from '#api/status.ts';
+import type { ItemStatus, PolicyStatus, Status } from '#api/status.ts';
 import { section } from './output.ts';
 
 /** `items`: every item, or only those that are not as wanted. */
@@ -7,6 +7,11 @@ export function renderStatus(status: Status, items: 'all' | 'wrong'): string {
   return [
     renderHead(status),
     renderItems(status.items, items),
+    section(
+      'Policies that are not in force as they are written',
+      ['PLACE', 'PROBLEM'],
+      (status.policy?.problems ?? []).map(({ path, message }) => [path, message]),
+    ),
     renderPeers(status),
     renderPods(status),
     section(
@@ -37,6 +42,7 @@ function renderHead(status: Status): string {
     ['Pod MTU', status.podMtu?.toString()],
     ['Peers', `${programmed} of ${peers.length} peers programmed`],
     ['Items', summary(status.items)],
+    ['Policy', status.policy && summarizePolicy(status.policy)],
   ];
   const shown = lines.filter(([, value]) => value !== undefined && value !== '');
   return `${shown.map(([name, value]) => `${`${name}:`.padEnd(10)}${value}`).join('\n')}\n`;
@@ -45,6 +51,11 @@ function renderHead(status: Status): string {
 function summary(items: readonly ItemStatus[]): string {
   const wrong = items.filter((item) => item.seen !== 'ok').length;
   return `${items.length - wrong} of ${items.length} as wanted`;
+}
+
+function summarizePolicy({ policies, entries, audit, braked }: PolicyStatus): string {
+  const mode = audit ? ', nothing is enforced (audit)' : '';
+  return `${policies} policies, ${entries} entries${mode}${braked === undefined ? '' : `; brake: ${braked}`}`;
 }
 
 function renderItems(all: readonly ItemStatus[], items: 'all' | 'wrong'): string {

@@ -23,6 +23,8 @@ function isHealthy(status: Status): boolean {
   return (
     status.ready &&
     status.braked === undefined &&
+    status.policy?.braked === undefined &&
+    (status.policy?.problems ?? []).length === 0 &&
     status.items.every((item) => item.seen === 'ok') &&
     status.peers.every((peer) => peer.state === 'programmed')
   );

@@ -211,7 +211,7 @@ test('capabilities become values', () => {
 });
 
 test('labels of the pod: pairs of key and value below args.cni (CONVENTIONS.md)', () => {
-  const labelled = (labels: unknown): object => ({ ...CONFIG, args: { cni: { labels } } });
+  const labelled = (labels: unknown): Json => ({ ...CONFIG, args: { cni: { labels } } });
   const request = parseRequest(env('ADD'), JSON.stringify(labelled([{ key: 'app', value: 'web' }])));
   assert.ok(request.verb === 'ADD');
   assert.deepEqual(request.wish.labels, { app: 'web' });

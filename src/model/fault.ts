@@ -31,6 +31,10 @@ export const FAULTS = {
   'policy-invalid': {
     hint: 'docs/policy-fields.md lists every field; until then the last good policy stays',
   },
+  'policy-load': {
+    cni: 11,
+    hint: 'tartan status says why; what was in force stays, and the load is tried again',
+  },
   'subnet-exhausted': { hint: 'enlarge network.ranges or shorten the subnets' },
   'subnet-lost': { hint: 'another node holds the subnet; new pods are refused until it is resolved' },
   'interface-not-found': { hint: 'set underlay.interface to the link that carries traffic between nodes' },

@@ -1,0 +1,119 @@
+/**
+ * Brings what policies and the world come to into the kernel's table, and knows whether it is there. What always holds:
+ * - nothing is loaded before `begin`: what a predecessor left stands until everything is known;
+ * - a load that fails leaves what was there, and the next one replaces the whole table;
+ * - after a change, connections that are denied by now are cut (where the settings say so).
+ */
+import type { Logger } from '../log.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
+import type { PolicyProgram } from '#model/policy-program.ts';
+import { createCompiler, type PolicyCompiler } from '#policy/compile/compiler.ts';
+import { diffProgram, isEmptyDelta } from '#policy/compile/diff.ts';
+import { simulate } from '#policy/compile/simulate.ts';
+import type { PolicyView } from '#policy/inputs/inputs.ts';
+
+export type LoaderOptions = {
+  readonly node: string;
+  readonly kernel: Kernel;
+  readonly table: PolicyTable;
+  readonly log: Logger;
+  /** Ends connections that a change denies. */
+  readonly cuts: boolean;
+};
+
+export class Loader {
+  readonly #options: LoaderOptions;
+  readonly #compiler: PolicyCompiler;
+  /** The kernel holds what the compiler has made, as far as is known. */
+  #isLoaded = false;
+  #isSuspect = false;
+  #cutting: Promise<void> | undefined;
+  #cutAgain = false;
+  #program: PolicyProgram | undefined;
+
+  constructor(options: LoaderOptions) {
+    this.#options = options;
+    this.#compiler = createCompiler(options.node);
+  }
+
+  /** As it is meant to be in the kernel; a copy, made once per change. */
+  program(): PolicyProgram {
+    this.#program ??= this.#compiler.program();
+    return this.#program;
+  }
+
+  /** Somebody else wrote into the table: the next load compares. */
+  suspect(): void {
+    this.#isSuspect = true;
+  }
+
+  /** Throws NetlinkError, with the kernel as it was. Answers whether anything changed. */
+  load({ book, world }: PolicyView): boolean {
+    const { table } = this.#options;
+    const delta = this.#compiler.update(book, world);
+    if (delta !== undefined) this.#program = undefined;
+    if (this.#isLoaded && this.#isSuspect && !table.isOwned()) this.#compare();
+    else if (this.#isLoaded && delta === undefined) return false;
+    else if (delta === undefined || !this.#isLoaded) this.#replace();
+    else {
+      this.#isLoaded = false;
+      try {
+        table.loadPolicy(delta);
+      } catch (error) {
+        this.#options.log.warn({ error: String(error) }, 'a change of policies did not fit; replacing all');
+        this.#replace();
+      }
+      this.#isLoaded = true;
+    }
+    return true;
+  }
+
+  #replace(): void {
+    this.#isLoaded = false;
+    this.#options.table.replacePolicy(this.program());
+    this.#isLoaded = true;
+    this.#isSuspect = false;
+  }
+
+  /** What a table holds that is no longer owned, or never could be (Linux before 6.9). */
+  #compare(): void {
+    const { table, log } = this.#options;
+    const { program, intact } = table.dumpPolicy();
+    const delta = diffProgram(program, this.program());
+    if (intact && delta !== undefined && isEmptyDelta(delta)) {
+      this.#isSuspect = false;
+      return;
+    }
+    log.warn({ entries: delta?.entries.size }, 'the policy table was changed by somebody else; replacing it');
+    this.#replace();
+  }
+
+  /** One walk at a time; what is asked for meanwhile is one more. Resolves when connections are as policies say. */
+  cut(): Promise<void> {
+    if (!this.#options.cuts) return Promise.resolve();
+    this.#cutAgain = true;
+    this.#cutting ??= this.#cutAll().finally(() => {
+      this.#cutting = undefined;
+    });
+    return this.#cutting;
+  }
+
+  async #cutAll(): Promise<void> {
+    const { kernel, log } = this.#options;
+    while (this.#cutAgain) {
+      this.#cutAgain = false;
+      const program = this.program();
+      try {
+        const { cut, restored } = await kernel.cutConnections(
+          (flow) => simulate(program, flow).action === 'deny',
+        );
+        if (cut + restored > 0) log.info({ cut, restored }, 'connections follow the changed policies');
+      } catch (error) {
+        this.#cutAgain = true;
+        log.warn({ error: String(error) }, 'connections were not cut; trying again');
+        await new Promise((resolve) => setTimeout(resolve, 1000).unref());
+      }
+    }
+  }
+}

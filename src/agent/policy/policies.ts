@@ -1,0 +1,286 @@
+/**
+ * Network policy on this node: objects of the store in, the kernel's table out. What always holds:
+ * - nothing is loaded before every source has told all it has, and until then no pod is added;
+ * - an object that becomes wrong stays in force as it was, also over a restart;
+ * - a pod's rules are in the kernel before it has a network (`admit`), or it gets none;
+ * - when too many objects vanish at once, they stay in force until `tartan resume`.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Ledger } from '../attachments.ts';
+import type { Braked } from '../host.ts';
+import type { Events, Logger } from '../log.ts';
+import { Loader } from './loader.ts';
+import { workloadsOf } from './workloads.ts';
+import type { Clock } from '#lib/clock.ts';
+import type { PolicyStatus } from '#api/status.ts';
+import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
+import { Fault, toFault } from '#model/fault.ts';
+import type { Manifest } from '#model/manifest.ts';
+import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
+import type { Settings } from '#model/settings.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import { DEFAULT_FAILSAFE } from '#policy/failsafe.ts';
+import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
+import type { Keep } from '#stores/last-good.ts';
+
+const RESYNC_MS = 600_000;
+/** Events that come together are one load. */
+const GATHER_MS = 5;
+
+export type PoliciesOptions = {
+  readonly settings: Settings;
+  readonly kernel: Kernel;
+  readonly ledger: Ledger;
+  readonly keep: Keep;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: Events;
+  readonly signal: AbortSignal;
+  /** Address of this host → the link that has it. */
+  readonly linkOf: (address: Address) => string | undefined;
+  /** Every source has told all it has. */
+  readonly isSynced: () => boolean;
+  /** This node's pods are others now. */
+  readonly onOwnPods: (pods: NodeWorkloads) => void;
+};
+
+export class Policies {
+  readonly #options: PoliciesOptions;
+  readonly #inputs: PolicyInputs;
+  readonly table: PolicyTable;
+  readonly loader: Loader;
+  readonly #loop: Reconciler;
+  /** Objects in force, by name. */
+  readonly #present = new Set<string>();
+  readonly #vanished = new Set<string>();
+  /** What the next load brings may deny what was allowed. */
+  #mayDeny = true;
+  #isReleased = false;
+  #failure: string | undefined;
+  #isLoaded = false;
+  braked: Braked | undefined;
+  paused = false;
+
+  constructor(options: PoliciesOptions) {
+    this.#options = options;
+    const { settings, kernel, log, clock, signal } = options;
+    const { failsafe, established, audit } = settings.policy;
+    const node = settings.node.name;
+    this.#inputs = createInputs({
+      node,
+      linkOf: options.linkOf,
+      failsafe: {
+        ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
+        egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
+      },
+    });
+    this.table = kernel.openPolicy();
+    this.loader = new Loader({
+      node,
+      kernel,
+      table: this.table,
+      log,
+      cuts: established === 'cut' && !audit,
+    });
+    this.#inputs.setOwn(this.ownPods().pods);
+    this.#loop = startReconciler({
+      clock,
+      signal,
+      resyncMs: RESYNC_MS,
+      pass: () => this.#pass(),
+      onError: (error) => log.error({ err: error }, 'a pass over the policies failed'),
+    });
+  }
+
+  get stopped(): Promise<void> {
+    return this.#loop.stopped;
+  }
+
+  nudge(): void {
+    this.#loop.nudge();
+  }
+
+  setManifest(name: string, manifest: Manifest | undefined): void {
+    if (manifest === undefined) this.#vanished.add(name);
+    else {
+      this.#vanished.delete(name);
+      this.#present.add(name);
+      this.#accept(name, manifest);
+    }
+    this.#onInput();
+  }
+
+  setWorkloads(node: string, workloads: NodeWorkloads | undefined): void {
+    this.#inputs.setWorkloads(node, workloads);
+    this.#onInput();
+  }
+
+  setNode(name: string, addresses: readonly Address[] | undefined): void {
+    this.#inputs.setNode(name, addresses);
+    this.#onInput();
+  }
+
+  /** Somebody else changed the table. */
+  suspect(): void {
+    this.loader.suspect();
+    this.#loop.nudge();
+  }
+
+  /** The operator agrees to what the brake holds back. */
+  release(): void {
+    this.#isReleased = true;
+    this.paused = false;
+    this.#loop.nudge();
+  }
+
+  /** The ledger has another pod: its rules are in the kernel when this returns. Throws Fault `policy-load`. */
+  admit(): void {
+    this.#setOwn();
+    try {
+      this.loader.load(this.view());
+    } catch (error) {
+      this.#loop.nudge();
+      throw new Fault('policy-load', `the pod’s policies cannot be loaded: ${toFault(error).message}`);
+    }
+  }
+
+  /** A pod of the ledger is gone: soon its address is nobody's. */
+  dismiss(): void {
+    this.#setOwn();
+    this.#loop.nudge();
+  }
+
+  /** Takes the table out of the kernel, and puts it there no more. Answers what is gone. */
+  leave(): string[] {
+    this.paused = true;
+    this.table.removePolicy();
+    return [`table inet ${POLICY_TABLE}`];
+  }
+
+  view(): PolicyView {
+    return this.#inputs.view();
+  }
+
+  get inputs(): PolicyInputs {
+    return this.#inputs;
+  }
+
+  program(): PolicyProgram {
+    return this.loader.program();
+  }
+
+  /** Why no pod can be added, one sentence each. */
+  notReady(): string[] {
+    if (!this.#options.isSynced()) return ['the policies have not been read yet'];
+    if (this.#failure !== undefined) return [`the policies cannot be loaded: ${this.#failure}`];
+    return this.#isLoaded ? [] : ['the policies are not loaded yet'];
+  }
+
+  describe(): PolicyStatus {
+    const { book, problems } = this.view();
+    const { braked } = this;
+    return {
+      audit: this.#options.settings.policy.audit,
+      policies: book.enforced.reduce((sum, { policies }) => sum + policies.length, 0),
+      entries: this.program().entries.size,
+      owned: this.table.isOwned(),
+      problems: [...problems],
+      ...(braked === undefined
+        ? {}
+        : {
+            braked: `${braked.removals} of ${braked.of} objects vanished at once; tartan resume agrees to it`,
+          }),
+    };
+  }
+
+  ownPods(): NodeWorkloads {
+    const { ledger, settings } = this.#options;
+    return { node: settings.node.name, pods: workloadsOf(ledger.list()) };
+  }
+
+  #setOwn(): void {
+    const own = this.ownPods();
+    this.#inputs.setOwn(own.pods);
+    this.#options.onOwnPods(own);
+  }
+
+  #onInput(): void {
+    this.#mayDeny = true;
+    this.#loop.nudge();
+  }
+
+  /** A wrong object that was right when it was seen last is that again, even if another agent saw it. */
+  #accept(name: string, manifest: Manifest): void {
+    const { keep, events } = this.#options;
+    const problems = this.#inputs.setManifest(name, manifest);
+    if (problems.length === 0) return keep.put(name, manifest);
+    const before = keep.get(name);
+    if (before !== undefined) {
+      this.#inputs.setManifest(name, before);
+      this.#inputs.refuseManifest(name, problems);
+    }
+    const fate = before === undefined ? 'it is not in force' : 'it stays in force as it was';
+    for (const { path, message } of problems) events.add('error', `${path}: ${message}; ${fate}`);
+  }
+
+  async #pass(): Promise<'ok' | 'retry'> {
+    if (!this.#options.isSynced() || this.paused) return 'ok';
+    await sleep(GATHER_MS);
+    this.#settle();
+    const mayDeny = this.#mayDeny;
+    this.#mayDeny = false;
+    try {
+      const changed = this.loader.load(this.view());
+      this.#noteLoaded();
+      if (changed && mayDeny) void this.loader.cut();
+      return 'ok';
+    } catch (error) {
+      this.#mayDeny = true;
+      this.#noteFailure(toFault(error).message);
+      return 'retry';
+    }
+  }
+
+  #noteLoaded(): void {
+    const { events } = this.#options;
+    if (!this.#isLoaded) events.add('info', `policies are loaded: ${this.program().entries.size} entries`);
+    else if (this.#failure !== undefined) events.add('info', 'policies can be loaded again');
+    this.#isLoaded = true;
+    this.#failure = undefined;
+  }
+
+  #noteFailure(message: string): void {
+    if (this.#failure !== message)
+      this.#options.events.add('error', `policies cannot be loaded, what was in force stays: ${message}`);
+    this.#failure = message;
+  }
+
+  /** Takes out of force what has vanished, unless that is too much to believe. */
+  #settle(): void {
+    const { share, minimum } = this.#options.settings.brake;
+    const [gone, of] = [this.#vanished.size, this.#present.size];
+    const isBelieved = this.#isReleased || gone < minimum || gone <= of * share;
+    this.#isReleased = false;
+    if (!isBelieved) {
+      if (this.braked === undefined)
+        this.#options.events.add(
+          'error',
+          `brake: ${gone} of ${of} objects of policy vanished at once; tartan resume agrees to it`,
+        );
+      this.braked = { removals: gone, of };
+      return;
+    }
+    this.braked = undefined;
+    for (const name of this.#vanished) this.#forget(name);
+    this.#vanished.clear();
+  }
+
+  #forget(name: string): void {
+    this.#present.delete(name);
+    this.#inputs.setManifest(name, undefined);
+    this.#options.keep.remove(name);
+  }
+}

@@ -1,0 +1,51 @@
+/** Tells the other nodes of this node's pods, by one object in the store that is written when it has to change. */
+import type { Feed } from '../feed.ts';
+import type { Logger } from '../log.ts';
+import type { Clock } from '#lib/clock.ts';
+import { startReconciler } from '#lib/reconciler.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
+import type { Store } from '#stores/store.ts';
+
+/** Pods that come together are written together. */
+const GATHER_MS = 20;
+const RESYNC_MS = 60_000;
+
+export type Publisher = {
+  /** From here on these are the node's pods. */
+  readonly publish: (pods: NodeWorkloads) => void;
+};
+
+export type PublisherOptions = {
+  readonly store: Store;
+  readonly clock: Clock;
+  readonly signal: AbortSignal;
+  readonly log: Logger;
+  /** What the store holds. */
+  readonly published: Feed;
+};
+
+export function startPublisher({ store, clock, signal, log, published }: PublisherOptions): Publisher {
+  let wanted: NodeWorkloads | undefined;
+  const pass = async (): Promise<'ok'> => {
+    if (wanted === undefined || !published.synced) return 'ok';
+    await clock.sleep(GATHER_MS, signal);
+    const present = published.objects.get(wanted.node)?.value;
+    if (!signal.aborted && JSON.stringify(present) !== JSON.stringify(wanted))
+      await store.put('Workloads', wanted.node, wanted);
+    return 'ok';
+  };
+  const loop = startReconciler({
+    clock,
+    signal,
+    pass,
+    resyncMs: RESYNC_MS,
+    onError: (error) =>
+      log.warn({ error: String(error) }, 'this node’s pods were not published; trying again'),
+  });
+  return {
+    publish: (pods) => {
+      wanted = pods;
+      loop.nudge();
+    },
+  };
+}

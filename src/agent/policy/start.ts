@@ -1,0 +1,72 @@
+/** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
+import { join } from 'node:path';
+import type { AgentParts } from '../agent.ts';
+import { type Feed, startFeed } from '../feed.ts';
+import { Policies } from './policies.ts';
+import { startPublisher } from './publisher.ts';
+import type { Manifest } from '#model/manifest.ts';
+import type { Underlay } from '#model/underlay.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import { prefixAddress } from '#net/prefix.ts';
+import { openKeep } from '#stores/last-good.ts';
+import type { Stored, StoreKind } from '#stores/store.ts';
+
+export type StartOptions = {
+  readonly parts: AgentParts;
+  /** All nodes' adverts have been read. */
+  readonly areNodesKnown: () => boolean;
+};
+
+/** Undefined: policy is off. */
+export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies | undefined {
+  const { settings, kernel, store, clock, signal, log, events } = parts;
+  if (!settings.policy.enforce) {
+    removeLeftover(parts);
+    return undefined;
+  }
+  const follow = (kind: StoreKind, set: (name: string, value: unknown) => void): Feed => {
+    const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
+    const feed: Feed = startFeed({
+      store,
+      kind,
+      clock,
+      log,
+      signal,
+      onChange,
+      onSynced: () => {
+        for (const [name, object] of feed.objects) onChange(name, object);
+      },
+      onMalformed: (text) => events.add('error', `not read: ${text}`),
+    });
+    return feed;
+  };
+  const policies: Policies = new Policies({
+    ...parts,
+    keep: openKeep(join(settings.paths.state, 'policies.journal')),
+    linkOf: (address) => linkOf(kernel.underlay(), address),
+    isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
+    onOwnPods: (pods) => publisher.publish(pods),
+  });
+  const manifests = follow('Manifest', (name, value) =>
+    policies.setManifest(name, value as Manifest | undefined),
+  );
+  const workloads = follow('Workloads', (name, value) =>
+    policies.setWorkloads(name, value as NodeWorkloads | undefined),
+  );
+  const publisher = startPublisher({ store, clock, signal, log, published: workloads });
+  publisher.publish(policies.ownPods());
+  return policies;
+}
+
+function removeLeftover({ kernel, events }: AgentParts): void {
+  if (!kernel.hasPolicy()) return;
+  const table = kernel.openPolicy();
+  table.removePolicy();
+  table.close();
+  events.add('info', 'policy is off: the table of policies is removed');
+}
+
+function linkOf({ links }: Underlay, address: Address): string | undefined {
+  return links.find((link) => link.addresses.some((one) => prefixAddress(one.address) === address))?.name;
+}
