@@ -9,7 +9,7 @@ import type { Problem } from '#model/fault.ts';
 import type { OrderedTier, Policy, Profile, RuleBook, Tier } from '#model/policy.ts';
 import { BUILT_IN_PROFILES, BUILT_IN_TIERS, comparePolicies, compareTiers, formatOrigin } from '../book.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
-import { MappedValues, SortedValues } from './sorted.ts';
+import { isSame, MappedValues, NOTHING, SortedValues } from './sorted.ts';
 
 /** Policies of one name: the one that is enforced, and the one that is only previewed. */
 export type Pair = { readonly enforced: Policy | undefined; readonly staged: Policy | undefined };
@@ -52,9 +52,9 @@ export class Rules {
       return;
     }
     this.#retained.delete(name);
-    const isNew = !this.#tiers.has(name);
-    this.#tiers.set(name, inForce);
-    if (!isNew) return;
+    const before = this.#tiers.get(name);
+    if (!isSame(before, inForce)) this.#tiers.set(name, inForce);
+    if (before !== undefined) return;
     for (const user of this.#users.get(name) ?? []) this.#place(user, this.#pairs.get(user) ?? NO_PAIR);
   }
 
@@ -81,9 +81,8 @@ export class Rules {
   }
 
   problems(): Problem[] {
-    const lost = [...this.#users]
-      .filter(([tier]) => !this.#tiers.has(tier))
-      .flatMap(([, names]) => [...names])
+    const names = [...this.#users].flatMap(([tier, users]) => (this.#tiers.has(tier) ? [] : [...users]));
+    const lost = [...new Set(names)]
       .sort()
       .flatMap((name) => policiesOf(this.#pairs.get(name) ?? NO_PAIR))
       .filter(({ tier }) => !this.#tiers.has(tier))
@@ -153,12 +152,10 @@ function arrange(
 ): readonly OrderedTier[] {
   const known = new Map(before.map((each) => [each.tier.name, each]));
   const now = tiers.map((tier): OrderedTier => {
-    const policies = lists.get(tier.name)?.list() ?? NONE;
+    const policies = lists.get(tier.name)?.list() ?? NOTHING;
     const same = known.get(tier.name);
     return same?.tier === tier && same.policies === policies ? same : { tier, policies };
   });
   const isSame = now.length === before.length && now.every((each, index) => each === before[index]);
   return isSame ? before : now;
 }
-
-const NONE: readonly Policy[] = [];

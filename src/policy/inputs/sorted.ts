@@ -22,11 +22,14 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null;
 }
 
+/** The list of those that hold nothing yet. */
+export const NOTHING: readonly never[] = [];
+
 export class SortedValues<T extends object> {
   readonly #compare: Compare<T>;
   readonly #listed = new Map<string, T>();
   readonly #changed = new Map<string, T | undefined>();
-  #list: readonly T[] = [];
+  #list: readonly T[] = NOTHING;
 
   constructor(compare: Compare<T>) {
     this.#compare = compare;
