@@ -53,6 +53,12 @@ test('property: as a set of all counters ever seen, for steps small and large', 
   );
 });
 
+test('what is no counter is refused', () => {
+  const window = new ReplayWindow();
+  assert.ok(!window.allows(Number.NaN));
+  assert.ok(!window.allows(-1));
+});
+
 test('every counter once, in any order within the window', () => {
   fc.assert(
     fc.property(fc.shuffledSubarray([...Array(200).keys()], { minLength: 200 }), (order) => {

@@ -15,8 +15,9 @@ export class ReplayWindow {
   get highest(): number {
     return this.#highest;
   }
-  /** Whether the counter (a safe integer) is new and not too old. */
+  /** Whether the counter is one (a safe integer, not NaN), new, and not too old. */
   allows(counter: number): boolean {
+    if (!(counter >= 0)) return false;
     if (counter > this.#highest) return true;
     if (counter < this.#highest - WINDOW + 1) return false;
     const word = Math.floor(counter / WORD_BITS) % WORDS;

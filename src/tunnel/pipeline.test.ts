@@ -1,0 +1,190 @@
+/**
+ * Outbound and inbound against each other, over a network that loses, repeats, reorders and bends: what comes out at the
+ * far end, cut into the packets it stands for, is what went in, packet by packet.
+ */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isPartialRight, makePacket, type PacketShape, wirePackets } from './testing/packets.ts';
+import { datagramsOf, type Protection, ReceivingSide, SendingSide } from './testing/side.ts';
+
+const MTU = 1432;
+const KEY = Buffer.alloc(32, 7);
+const PROTECTIONS: Readonly<Record<string, Protection>> = {
+  plain: 'plain',
+  'aes-256-gcm': { cipher: 'aes-256-gcm', key: KEY },
+  'chacha20-poly1305': { cipher: 'chacha20-poly1305', key: KEY },
+};
+
+/** A packet from the sender's address (of peer 1, as its receiver knows it) to an address of peer 0. */
+const shapes: fc.Arbitrary<Omit<PacketShape, 'serial'>> = fc.record({
+  family: fc.constantFrom(4, 6),
+  protocol: fc.constantFrom('tcp', 'udp'),
+  payload: fc.oneof(
+    fc.integer({ min: 0, max: 1300 }),
+    fc.constantFrom(1, 64, 64, 64, 1300),
+    fc.integer({ min: 1, max: 65_000 }),
+  ),
+  segment: fc.oneof(fc.integer({ min: 500, max: 1350 }), fc.constant(1340)),
+  options: fc.constantFrom(0, 12, 40),
+  flags: fc.integer({ min: 0, max: 255 }),
+  to: fc.constantFrom(1, 2),
+  from: fc.constantFrom(129, 200),
+  partial: fc.boolean(),
+});
+
+const packetsOf = (given: readonly Omit<PacketShape, 'serial'>[]): Buffer[] =>
+  given.map((shape, index) => {
+    const whole = shape.payload <= 1300;
+    // The largest IPv4 packet is 65,535 bytes, and one that is no super-packet has to fit.
+    const segment = whole ? 0 : Math.min(shape.segment, 1350 - shape.options);
+    return makePacket({ ...shape, segment, serial: index + 1 });
+  });
+
+const sorted = (packets: readonly Buffer[]): string[] =>
+  packets.map((packet) => packet.toString('base64')).toSorted();
+
+for (const [name, protection] of Object.entries(PROTECTIONS)) {
+  const runs = name === 'aes-256-gcm' ? 120 : 40;
+
+  test(`${name}: property: without loss, all packets, in order, and super-packets stay whole where they can`, () => {
+    fc.assert(
+      fc.property(fc.array(shapes, { maxLength: 12 }), (given) => {
+        const packets = packetsOf(given);
+        const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
+        const out = receiver.take(sender.take(packets).flatMap(datagramsOf));
+        assert.deepEqual(out.flatMap(wirePackets), packets.flatMap(wirePackets));
+        // 65,000 bytes fit in no single datagram with 50 headers: two packets at most come of one.
+        assert.ok(out.length <= 3 * packets.length);
+        for (const packet of out.filter((packet) => packet[0] === 1)) assert.ok(isPartialRight(packet));
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  test(`${name}: property: what the network loses costs only itself; order, copies and bent bits cost nothing else`, () => {
+    const fates = fc.array(fc.constantFrom('keep', 'keep', 'keep', 'lose', 'swap', 'repeat', 'bend'), {
+      minLength: 1,
+      maxLength: 40,
+    });
+    fc.assert(
+      fc.property(fc.array(shapes, { maxLength: 8 }), fates, fc.nat(), (given, fates, noise) => {
+        const packets = packetsOf(given);
+        const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
+        const datagrams = sender.take(packets).flatMap(datagramsOf);
+        const wire = packets.flatMap(wirePackets);
+        assert.equal(datagrams.length, wire.length, 'a datagram is a packet of the wire');
+        const arriving: Buffer[] = [];
+        const expected: Buffer[] = [];
+        for (const [index, datagram] of datagrams.entries()) {
+          const fate = fates[index % fates.length];
+          const packet = wire[index];
+          assert.ok(packet !== undefined);
+          if (fate === 'lose') continue;
+          const copy = Buffer.from(datagram);
+          if (fate === 'bend' && protection !== 'plain') {
+            const bit = (noise + index * 131) % (copy.length * 8);
+            copy[bit >> 3] = (copy[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+            arriving.push(copy);
+            continue;
+          }
+          arriving.push(copy);
+          expected.push(packet);
+          if (fate === 'swap') arriving.splice(-2, 2, ...arriving.slice(-2).reverse());
+          if (fate === 'repeat' && protection !== 'plain') arriving.push(Buffer.from(datagram));
+        }
+        const out = receiver.take(arriving);
+        assert.deepEqual(sorted(out.flatMap(wirePackets)), sorted(expected));
+        for (const packet of out.filter((packet) => packet[0] === 1)) assert.ok(isPartialRight(packet));
+      }),
+      { numRuns: runs },
+    );
+  });
+
+  test(`${name}: property: bytes that nobody sealed do no harm`, () => {
+    const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
+    const [good] = sender.take(packetsOf([{ ...base, payload: 5000 }])).flatMap(datagramsOf);
+    assert.ok(good !== undefined);
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), fc.nat(47), (noise, at) => {
+        const bent = Buffer.from(good.subarray(0, at + noise.length));
+        bent.set(noise.subarray(0, bent.length - Math.min(at, bent.length)), Math.min(at, bent.length));
+        for (const packet of receiver.take([bent]).flatMap(wirePackets)) {
+          // In clear, anything with a known source address is a packet; under a key, only what was sealed.
+          assert.ok(protection === 'plain' || bent.equals(good), packet.toString('hex'));
+        }
+      }),
+      { numRuns: 500 },
+    );
+  });
+}
+
+const base: Omit<PacketShape, 'serial'> = {
+  family: 4,
+  protocol: 'tcp',
+  payload: 100,
+  segment: 1340,
+  options: 12,
+  flags: 0x18,
+  to: 1,
+  from: 129,
+  partial: true,
+};
+const GCM: Protection = { cipher: 'aes-256-gcm', key: KEY };
+
+test('packets of one size leave together, and a whole super-packet in two calls at most', () => {
+  const sender = new SendingSide(GCM, MTU);
+  const small = sender.take(packetsOf(Array.from({ length: 100 }, () => base)));
+  assert.deepEqual(
+    small.map(({ data, segment }) => data.length / segment),
+    [64, 36],
+  );
+  const large = sender.take(packetsOf([{ ...base, payload: 64_000 }]));
+  assert.ok(large.length <= 2, `${large.length} calls`);
+});
+
+test('an address that the sender does not stand for is refused', () => {
+  const [sender, receiver] = [new SendingSide(GCM, MTU), new ReceivingSide(GCM, 0)];
+  for (const payload of [100, 5000])
+    assert.deepEqual(receiver.take(sender.take(packetsOf([{ ...base, payload }])).flatMap(datagramsOf)), []);
+  // The super-packet is refused segment by segment.
+  assert.equal(receiver.counters.get(1, 'foreignSource'), 1 + Math.ceil(5000 / 1338));
+});
+
+test('another key opens nothing; a replayed datagram is counted', () => {
+  const sender = new SendingSide(GCM, MTU);
+  const stranger = new ReceivingSide({ cipher: 'aes-256-gcm', key: Buffer.alloc(32, 8) }, 1);
+  const receiver = new ReceivingSide(GCM, 1);
+  const datagrams = sender.take(packetsOf([base])).flatMap(datagramsOf);
+  assert.deepEqual(stranger.take(datagrams), []);
+  assert.equal(stranger.counters.get(2, 'unauthentic'), 1);
+  assert.equal(receiver.take(datagrams).length, 1);
+  assert.equal(receiver.take(datagrams).length, 0);
+  assert.equal(receiver.counters.get(2, 'replayed'), 1);
+});
+
+test('packets without a session wait for it, the newest of them, and go when it comes', () => {
+  const [sender, receiver] = [new SendingSide(GCM, MTU), new ReceivingSide(GCM, 1)];
+  const [peer] = sender.peers;
+  assert.ok(peer !== undefined);
+  const { session } = peer;
+  peer.session = undefined;
+  const packets = packetsOf(Array.from({ length: 70 }, () => base));
+  assert.deepEqual(sender.take(packets), []);
+  assert.deepEqual(sender.wanted, [peer]);
+  assert.equal(sender.counters.get(1, 'noSession'), 6);
+  peer.session = session;
+  sender.outbound.release(peer);
+  const out = receiver.take(sender.sent.splice(0).flatMap(datagramsOf));
+  assert.deepEqual(out.flatMap(wirePackets), packets.slice(6).flatMap(wirePackets));
+});
+
+test('a packet to nobody is answered with “no road”', () => {
+  const sender = new SendingSide(GCM, MTU);
+  const stray = makePacket({ ...base, serial: 1 });
+  stray[10 + 18] = 9; // 10.77.9.x
+  assert.deepEqual(sender.take([stray]), []);
+  assert.equal(sender.counters.get(0, 'unroutable'), 1);
+  assert.equal(sender.answers.length, 1);
+  assert.equal(sender.answers[0]?.readUInt16BE(10 + 20), 0x0300);
+});

@@ -1,0 +1,209 @@
+/**
+ * Datagrams of one size for one peer on their way into one system call. The kernel cuts what it is given into datagrams
+ * of the first one's size (UDP_SEGMENT, Documentation/networking/segmentation-offloads), so only the last may be smaller.
+ */
+import type { Counters } from './counters.ts';
+import { HEADER_BYTES, HINT_BYTES, PACKET_AT, TAG_BYTES, TYPE, writeHeader, writeType } from './frame.ts';
+import { IOVEC_BYTES, type Memory } from './memory.ts';
+import type { OutgoingMessage } from './message.ts';
+import type { Sealer } from './packet-cipher.ts';
+
+/** Sends the message at this offset; −errno when it could not. */
+export type UdpSink = { send(message: number): number };
+
+export type OutSession = {
+  /** The receiver's number of the session. */
+  readonly index: number;
+  /** Absent in plain mode. */
+  readonly sealer: Sealer | undefined;
+  counter: number;
+};
+
+export type OutPeer = {
+  /** Its row of the counters; above 0. */
+  readonly row: number;
+  /** Where its datagrams go, as the socket wants it; undefined until it is known. */
+  endpoint: Uint8Array | undefined;
+  /** Largest inner packet. */
+  mtu: number;
+  session: OutSession | undefined;
+  /** Packets (with virtio's header) that wait for a session. */
+  readonly staged: Buffer[];
+};
+
+/** UDP_MAX_SEGMENTS of kernels before 6.9; later ones take 128. */
+export const MOST = 64;
+const MOST_BYTES = 65_000;
+/** A datagram of segments is header and hint, shared headers, payload. */
+const MOST_PARTS = 3 * MOST;
+const SLOT = PACKET_AT;
+/** What one key may seal. Beyond 2^32 datagrams AES-GCM’s bound is too weak (draft-irtf-cfrg-aead-limits). */
+export const REJECT_AFTER_DATAGRAMS = 2 ** 32;
+
+/** linux/errno.h, as kernels answer when a device cannot do UDP_SEGMENT (no checksum offload). */
+const [EIO, EINVAL] = [5, 22];
+
+export const SHIPMENT_PARTS = MOST_PARTS;
+export const SHIPMENT_BYTES = MOST * SLOT + MOST_BYTES + 2048;
+
+type Segments = {
+  readonly hint: number;
+  /** Hint and inner headers. */
+  readonly headers: number;
+  readonly payload: number;
+  readonly segment: number;
+};
+
+export class Shipment {
+  readonly #memory: Memory;
+  readonly #message: OutgoingMessage;
+  readonly #sink: UdpSink;
+  readonly #counters: Counters;
+  readonly #slots: number;
+  readonly #sealed: number;
+  #sealedEnd: number;
+  #peer: OutPeer | undefined;
+  #count = 0;
+  #parts = 0;
+  #partsEach = 1;
+  #size = 0;
+  #bytes = 0;
+  /** The last datagram was smaller: nothing may follow it. */
+  #closed = false;
+  #canSegment = true;
+
+  constructor(memory: Memory, message: OutgoingMessage, sink: UdpSink, counters: Counters) {
+    this.#memory = memory;
+    this.#message = message;
+    this.#sink = sink;
+    this.#counters = counters;
+    this.#slots = memory.reserve(MOST * SLOT);
+    this.#sealed = this.#sealedEnd = memory.reserve(MOST_BYTES + 2048);
+  }
+  get isEmpty(): boolean {
+    return this.#count === 0;
+  }
+  /** Whether datagrams leave many at a time. */
+  get canSegment(): boolean {
+    return this.#canSegment;
+  }
+  /** The session, once a datagram of this size has room; undefined when its key is used up. */
+  #makeRoom(peer: OutPeer, size: number, parts: number): OutSession | undefined {
+    const fits =
+      this.#peer === peer &&
+      !this.#closed &&
+      this.#partsEach === parts &&
+      size <= this.#size &&
+      this.#count < MOST &&
+      this.#bytes + size <= MOST_BYTES;
+    if (!fits) this.flush();
+    const { session } = peer;
+    if (session !== undefined && session.counter < REJECT_AFTER_DATAGRAMS) return session;
+    this.#counters.add(peer.row, 'noSession');
+    peer.session = undefined;
+    return undefined;
+  }
+  #added(peer: OutPeer, size: number, parts: number): void {
+    if (this.#count === 0) [this.#peer, this.#size, this.#partsEach] = [peer, size, parts];
+    this.#closed = size < this.#size;
+    this.#count += 1;
+    this.#parts += parts;
+    this.#bytes += size;
+  }
+  #part(index: number, at: number, size: number): void {
+    this.#memory.setPart(this.#message.iovecs + (this.#parts + index) * IOVEC_BYTES, at, size);
+  }
+  #header(at: number, session: OutSession): void {
+    const { view } = this.#memory;
+    writeType(view, at, session.sealer === undefined ? TYPE.plain : TYPE.sealed);
+    writeHeader(view, at, session.index, session.counter);
+  }
+  /** A body (hint and packet) with room for a header before it; in plain mode it must stay there until `flush`. */
+  addWhole(peer: OutPeer, body: number, size: number): void {
+    const sealed = peer.session?.sealer === undefined ? 0 : TAG_BYTES;
+    const total = HEADER_BYTES + size + sealed;
+    const session = this.#makeRoom(peer, total, 1);
+    if (session === undefined) return;
+    if (session.sealer === undefined) {
+      this.#header(body - HEADER_BYTES, session);
+      this.#part(0, body - HEADER_BYTES, total);
+    } else this.#seal(session, session.sealer, [body, size, 0, 0]);
+    session.counter += 1;
+    this.#added(peer, total, 1);
+  }
+  /** A super-packet: its hint and headers stand before its payload. */
+  addSegments(peer: OutPeer, { hint, headers, payload, segment }: Segments): void {
+    // Segments have consecutive counters, and their hint's index is written as they go.
+    for (let from = 0, index = 0; from < payload; from += segment, index += 1) {
+      const part = Math.min(segment, payload - from);
+      this.#memory.view.setUint8(hint + 4, index);
+      if (!this.#addSegment(peer, [hint, headers, hint + headers + from, part])) return;
+    }
+    // What it was read into may be overwritten next.
+    this.flush();
+  }
+  #addSegment(
+    peer: OutPeer,
+    [hint, headers, from, part]: readonly [number, number, number, number],
+  ): boolean {
+    const plain = peer.session?.sealer === undefined;
+    const total = HEADER_BYTES + headers + part + (plain ? 0 : TAG_BYTES);
+    const session = this.#makeRoom(peer, total, plain ? 3 : 1);
+    if (session === undefined) return false;
+    if (session.sealer === undefined) {
+      const slot = this.#slots + this.#count * SLOT;
+      this.#header(slot, session);
+      this.#memory.bytes.copyWithin(slot + HEADER_BYTES, hint, hint + HINT_BYTES);
+      this.#part(0, slot, SLOT);
+      this.#part(1, hint + HINT_BYTES, headers - HINT_BYTES);
+      this.#part(2, from, part);
+    } else this.#seal(session, session.sealer, [hint, headers, from, part]);
+    session.counter += 1;
+    this.#added(peer, total, plain ? 3 : 1);
+    return true;
+  }
+  #seal(
+    session: OutSession,
+    sealer: Sealer,
+    [first, firstSize, second, secondSize]: readonly [number, number, number, number],
+  ): void {
+    const at = this.#sealedEnd;
+    const body = at + HEADER_BYTES;
+    const size = firstSize + secondSize;
+    this.#header(at, session);
+    sealer.begin(session.counter);
+    sealer.add(body, first, firstSize);
+    if (secondSize > 0) sealer.add(body + firstSize, second, secondSize);
+    sealer.end(body + size);
+    this.#sealedEnd = body + size + TAG_BYTES;
+    this.#part(0, at, HEADER_BYTES + size + TAG_BYTES);
+  }
+  /** Everything leaves, or is lost and counted. */
+  flush(): void {
+    const peer = this.#peer;
+    if (this.#count > 0 && peer?.endpoint !== undefined) {
+      this.#message.to(peer.endpoint);
+      if (!this.#canSegment || !this.#sendTogether(peer)) this.#sendEach(peer);
+      this.#counters.set(peer.row, 'sealed', peer.session?.counter ?? 0);
+    }
+    [this.#peer, this.#count, this.#parts, this.#bytes, this.#closed] = [undefined, 0, 0, 0, false];
+    this.#sealedEnd = this.#sealed;
+  }
+  /** False when the device cannot cut: then, and from now on, datagrams leave one by one. */
+  #sendTogether(peer: OutPeer): boolean {
+    this.#message.set(0, this.#parts, this.#count > 1 ? this.#size : 0);
+    const result = this.#sink.send(this.#message.at);
+    if (this.#count > 1 && (result === -EIO || result === -EINVAL)) {
+      this.#canSegment = false;
+      return false;
+    }
+    if (result < 0) this.#counters.add(peer.row, 'refusedByUdp', this.#count);
+    return true;
+  }
+  #sendEach(peer: OutPeer): void {
+    for (let index = 0; index < this.#count; index += 1) {
+      this.#message.set(index * this.#partsEach, this.#partsEach, 0);
+      if (this.#sink.send(this.#message.at) < 0) this.#counters.add(peer.row, 'refusedByUdp');
+    }
+  }
+}
