@@ -5,7 +5,6 @@
  * - a pod's rules are in the kernel before it has a network (`admit`), or it gets none;
  * - when too many objects vanish at once, they stay in force until `tartan resume`.
  */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Ledger } from '../attachments.ts';
 import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
@@ -27,8 +26,8 @@ import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs
 import type { Keep } from '#stores/last-good.ts';
 
 const RESYNC_MS = 600_000;
-/** Events that come together are one load. */
-const GATHER_MS = 5;
+/** One event is loaded at once; in a storm of them so long is waited for more between two loads. */
+const GATHER_MS = 20;
 
 export type PoliciesOptions = {
   readonly settings: Settings;
@@ -60,6 +59,7 @@ export class Policies {
   #mayDeny = true;
   #isReleased = false;
   #failure: string | undefined;
+  #loadedAtMs = -Infinity;
   #isLoaded = false;
   braked: Braked | undefined;
   paused = false;
@@ -228,7 +228,7 @@ export class Policies {
 
   async #pass(): Promise<'ok' | 'retry'> {
     if (!this.#options.isSynced() || this.paused) return 'ok';
-    await sleep(GATHER_MS);
+    await this.#gather();
     this.#settle();
     const mayDeny = this.#mayDeny;
     this.#mayDeny = false;
@@ -244,7 +244,14 @@ export class Policies {
     }
   }
 
+  async #gather(): Promise<void> {
+    const { clock, signal } = this.#options;
+    const sinceMs = clock.monotonicMs() - this.#loadedAtMs;
+    if (sinceMs < GATHER_MS) await clock.sleep(GATHER_MS - sinceMs, signal);
+  }
+
   #noteLoaded(): void {
+    this.#loadedAtMs = this.#options.clock.monotonicMs();
     const { events } = this.#options;
     if (!this.#isLoaded) events.add('info', `policies are loaded: ${this.program().entries.size} entries`);
     else if (this.#failure !== undefined) events.add('info', 'policies can be loaded again');
