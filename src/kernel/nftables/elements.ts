@@ -30,16 +30,34 @@ const ATTEMPTS = 5;
 /** One round is enough unless the kernel holds something unexpected, three unless somebody else writes meanwhile. */
 const ROUNDS = 5;
 
-/** Writes one element command; throws TypeError (and writes nothing) when a field is no value of its type. */
-export function writeElement(writer: MessageWriter, command: 'add' | 'delete', item: NftElementItem): number {
-  const type: NftSetType = NFT_SETS[item.set];
-  const key = encodeFields(type.key, item.key);
-  const data = type.data === undefined ? undefined : encodeFields(type.data, item.data ?? []);
+/** An element whose fields are bytes already. */
+export type EncodedElement = {
+  readonly set: NftSetName;
+  readonly key: Uint8Array;
+  readonly data: Uint8Array | undefined;
+};
+
+/** Throws TypeError when a field is no value of its type. */
+export function encodeElement({ set, key, data }: NftElementItem): EncodedElement {
+  const type: NftSetType = NFT_SETS[set];
+  return {
+    set,
+    key: encodeFields(type.key, key),
+    data: type.data === undefined ? undefined : encodeFields(type.data, data ?? []),
+  };
+}
+
+/** Writes one element command; answers the message's number. */
+export function writeElement(
+  writer: MessageWriter,
+  command: 'add' | 'delete',
+  { set, key, data }: EncodedElement,
+): number {
   const adds = command === 'add';
   const message = adds ? NFT_MSG.newSetElem : NFT_MSG.delSetElem;
-  const number = beginNft(writer, message, adds ? NLM_F_CREATE : 0, type.family);
+  const number = beginNft(writer, message, adds ? NLM_F_CREATE : 0, NFT_SETS[set].family);
   writer.str(LIST.table, NFT_TABLE);
-  writer.str(LIST.set, item.set);
+  writer.str(LIST.set, set);
   writer.nest(LIST.elements, () => {
     writer.nest(LIST_ELEM, () => {
       writer.nest(ELEMENT.key, () => writer.data(DATA_VALUE, key));
@@ -103,8 +121,7 @@ function dumpSet(socket: NetlinkSocket, set: NftSetName): NftElementItem[] {
  */
 export function applyElements(socket: NetlinkSocket, steps: readonly ElementStep[]): ElementFailure[] {
   const failures: ElementFailure[] = [];
-  const trial = new MessageWriter();
-  let pending = steps.flatMap((step) => planStep(trial, step, failures));
+  let pending = steps.flatMap((step) => planStep(step, failures));
   for (let round = 1; pending.length > 0; round += 1) {
     const refused = commit(socket, pending);
     if (refused.size === 0) break;
@@ -122,18 +139,15 @@ export function applyElements(socket: NetlinkSocket, steps: readonly ElementStep
 /** Commands for one step, in order. */
 type Plan = {
   readonly step: ElementStep;
-  readonly remove: NftElementItem | undefined;
-  readonly add: NftElementItem | undefined;
+  readonly remove: EncodedElement | undefined;
+  readonly add: EncodedElement | undefined;
 };
 
 /** What cannot be written fails here, before anything is sent. */
-function planStep(trial: MessageWriter, step: ElementStep, failures: ElementFailure[]): Plan[] {
-  const add = step.op === 'remove' ? undefined : (step.item as NftElementItem);
-  const remove = step.op === 'add' ? undefined : (step.was as NftElementItem);
+function planStep(step: ElementStep, failures: ElementFailure[]): Plan[] {
   try {
-    trial.clear();
-    if (remove !== undefined) writeElement(trial, 'delete', remove);
-    if (add !== undefined) writeElement(trial, 'add', add);
+    const remove = step.op === 'add' ? undefined : encodeElement(step.was as NftElementItem);
+    const add = step.op === 'remove' ? undefined : encodeElement(step.item as NftElementItem);
     return [{ step, add, remove }];
   } catch (error) {
     if (!(error instanceof TypeError)) throw error;
