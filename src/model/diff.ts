@@ -49,15 +49,15 @@ export function diff(wanted: HostState, seen: HostState): Step[] {
 
 /** The same over some keys only; the result for all keys is `diff`. */
 export function diffKeys(keys: Iterable<ItemKey>, wanted: HostState, seen: HostState): Step[] {
-  const removals: { rank: number; step: Step }[] = [];
-  const changes: { rank: number; step: Step }[] = [];
+  // By rank: there are few ranks, and may be thousands of steps.
+  const removals: Step[][] = [];
+  const changes: Step[][] = [];
   for (const key of keys) {
     const step = stepFor(key, wanted.get(key), seen.get(key));
-    if (step?.op === 'remove') removals.push({ rank: -rank(step.was), step });
-    else if (step !== undefined) changes.push({ rank: rank(step.item), step });
+    if (step?.op === 'remove') (removals[rank(step.was)] ??= []).push(step);
+    else if (step !== undefined) (changes[rank(step.item)] ??= []).push(step);
   }
-  const byRank = (a: { rank: number }, b: { rank: number }): number => a.rank - b.rank;
-  return [...removals.sort(byRank), ...changes.sort(byRank)].map(({ step }) => step);
+  return [...removals.reverse().flat(), ...changes.flat()];
 }
 
 function stepFor(key: ItemKey, item: Item | undefined, was: Item | undefined): Step | undefined {

@@ -218,10 +218,8 @@ export function sameItem(a: Item, b: Item): boolean {
   if (a === b) return true;
   const left = a as Readonly<Record<string, unknown>>;
   const right = b as Readonly<Record<string, unknown>>;
-  for (const name of new Set([...Object.keys(left), ...Object.keys(right)])) {
-    if (!sameValue(left[name], right[name])) return false;
-  }
-  return true;
+  for (const name of Object.keys(left)) if (!sameValue(left[name], right[name])) return false;
+  return Object.keys(right).every((name) => right[name] === undefined || left[name] !== undefined);
 }
 
 /**
