@@ -1,13 +1,13 @@
 /**
  * The one reconciler of the host. Sources (the node, each peer, each pod) claim items; the union is what is wanted;
  * kernel events and our own writes keep what is seen; the difference is applied. Every cause of a difference, be it a
- * restart, a lost event or a deleted device, takes this road. What always holds:
- * - a key has one wanted item: a second source may claim it only with the same content;
- * - nothing is removed before `allowRemovals`, nor when a pass would remove more than the brake lets through.
+ * restart, a lost event or a deleted device, takes this road. What always holds: nothing is removed before
+ * `allowRemovals`, nor when a pass would remove more than the brake lets through.
  */
+import { Claims } from './claims.ts';
 import type { Logger } from './log.ts';
 import { diffKeys, type Step } from '#model/diff.ts';
-import { changedItem, hostState, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
+import { changedItem, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
 import type { Change, Failure, Interest, Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';
 
@@ -16,8 +16,6 @@ const CHUNK = 2000;
 
 export type ItemFailure = { readonly code: string; readonly message: string };
 export type Braked = { readonly removals: number; readonly of: number };
-
-type Claim = { readonly source: string; readonly item: Item };
 
 export type HostOptions = {
   readonly kernel: Kernel;
@@ -31,11 +29,8 @@ export type HostOptions = {
 
 export class Host {
   readonly #options: HostOptions;
-  /** First come, first. An array: nearly every key has one claim, and thousands of maps of one entry take megabytes. */
-  readonly #claims = new Map<ItemKey, Claim[]>();
-  readonly #sources = new Map<string, ReadonlyMap<ItemKey, Item>>();
-  readonly #wanted = new Map<ItemKey, Item>();
-  #seen = new Map<ItemKey, Item>();
+  readonly #claims: Claims;
+  readonly #seen = new Map<ItemKey, Item>();
   readonly #dirty = new Set<ItemKey>();
   readonly failures = new Map<ItemKey, ItemFailure>();
   /** Links made a moment ago: the kernel's echo first tells them down, as they were while they were being made. */
@@ -48,52 +43,46 @@ export class Host {
 
   constructor(options: HostOptions) {
     this.#options = options;
+    this.#claims = new Claims((dissent) =>
+      options.log.error(dissent, 'two sources claim one item differently'),
+    );
   }
 
   get wanted(): ReadonlyMap<ItemKey, Item> {
-    return this.#wanted;
+    return this.#claims.wanted;
   }
   get seen(): ReadonlyMap<ItemKey, Item> {
     return this.#seen;
   }
   sources(): Iterable<string> {
-    return this.#sources.keys();
+    return this.#claims.sources();
   }
   itemsOf(source: string): ReadonlyMap<ItemKey, Item> | undefined {
-    return this.#sources.get(source);
+    return this.#claims.itemsOf(source);
   }
 
   /** Keys of a source's items that the kernel does not hold as they are wanted, by what was seen last. */
   openKeys(source: string): ItemKey[] {
-    return [...(this.#sources.get(source)?.keys() ?? [])].filter((key) => {
-      const [wanted, seen] = [this.#wanted.get(key), this.#seen.get(key)];
+    return this.#claims.keysOf(source).filter((key) => {
+      const wanted = this.wanted.get(key);
+      const seen = this.#seen.get(key);
       return wanted !== undefined && (seen === undefined || !satisfies(seen, wanted));
     });
   }
 
   /** Replaces all claims of a source; undefined withdraws it. Takes effect with the next pass. */
   set(source: string, items: Iterable<Item> | undefined): void {
-    this.#replace(source, items);
+    for (const key of this.#claims.set(source, items)) this.#dirty.add(key);
     if (this.#dirty.size > 0) this.#options.nudge();
-  }
-
-  #replace(source: string, items: Iterable<Item> | undefined): void {
-    const after = items === undefined ? undefined : hostState(items);
-    const gone = [...(this.#sources.get(source)?.keys() ?? [])].filter((key) => after?.has(key) !== true);
-    for (const key of gone) this.#unclaim(source, key);
-    for (const [key, item] of after ?? []) this.#claim(source, key, item);
-    if (after === undefined) this.#sources.delete(source);
-    else this.#sources.set(source, after);
   }
 
   /** The same at once, for the items of this source only; answers the failures. Used where somebody waits (CNI). */
   setNow(source: string, items: Iterable<Item> | undefined): Failure[] {
-    const keys = new Set(this.#sources.get(source)?.keys());
-    const after = items === undefined ? undefined : [...items];
-    for (const item of after ?? []) keys.add(keyOf(item));
-    this.#replace(source, after);
+    const keys = new Set(this.#claims.keysOf(source));
+    this.#claims.set(source, items);
+    for (const key of this.#claims.keysOf(source)) keys.add(key);
     for (const key of keys) this.#dirty.delete(key);
-    const failures = this.#apply(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+    const failures = this.#apply(this.#withoutPodLinks(diffKeys(keys, this.wanted, this.#seen)));
     for (const { step } of failures) this.#dirty.add(step.key);
     if (failures.length > 0) this.#options.nudge();
     return failures;
@@ -143,15 +132,21 @@ export class Host {
     if (change.type !== 'item') return;
     const { key, seen } = change;
     if (this.#isBeingMade(key, seen)) return;
-    if (seen === undefined) this.#seen.delete(key);
-    else this.#seen.set(key, seen);
-    const wanted = this.#wanted.get(key);
+    this.#noteTold(key, seen);
+    const wanted = this.wanted.get(key);
     const fits = wanted === undefined ? seen === undefined : seen !== undefined && satisfies(seen, wanted);
     if (fits) return;
     this.#dirty.add(key);
     // A link that goes (or goes down) takes its addresses, neighbours and routes along, and IPv4 routes without a word.
     if (wanted?.kind === 'link') this.#resync = true;
     this.#options.nudge();
+  }
+
+  /** What we know already is kept as it is: the echo of thousands of writes would double what is remembered. */
+  #noteTold(key: ItemKey, seen: Item | undefined): void {
+    const known = this.#seen.get(key);
+    if (seen === undefined) this.#seen.delete(key);
+    else if (known === undefined || !sameItem(known, seen)) this.#seen.set(key, seen);
   }
 
   /** Whether this tells of a link as it was before our own making of it was done. */
@@ -168,7 +163,7 @@ export class Host {
     if (this.#resync) this.#observe();
     const keys = [...this.#dirty];
     this.#dirty.clear();
-    const steps = this.#brake(this.#withoutPodLinks(diffKeys(keys, this.#wanted, this.#seen)));
+    const steps = this.#brake(this.#withoutPodLinks(diffKeys(keys, this.wanted, this.#seen)));
     this.#released = false;
     const open = new Set(steps.map((step) => step.key));
     for (const key of this.failures.keys()) if (!open.has(key)) this.failures.delete(key);
@@ -183,52 +178,22 @@ export class Host {
   #observe(): void {
     this.#resync = false;
     this.#made.clear();
-    this.#seen = this.#options.kernel.observe(this.#interest());
+    const observed = this.#options.kernel.observe(this.#interest());
+    for (const key of this.#seen.keys()) if (!observed.has(key)) this.#seen.delete(key);
+    for (const [key, item] of observed) this.#noteTold(key, item);
     for (const key of this.#seen.keys()) this.#dirty.add(key);
-    for (const key of this.#wanted.keys()) this.#dirty.add(key);
+    for (const key of this.wanted.keys()) this.#dirty.add(key);
     this.failures.clear();
   }
 
   #interest(): Interest {
     const sysctls: string[] = [];
     const foreignLinks: string[] = [];
-    for (const item of this.#wanted.values()) {
+    for (const item of this.wanted.values()) {
       if (item.kind === 'sysctl') sysctls.push(item.key);
       else if (item.kind === 'link' && item.type === 'foreign') foreignLinks.push(item.name);
     }
     return { sysctls, foreignLinks };
-  }
-
-  #claim(source: string, key: ItemKey, item: Item): void {
-    const claims = this.#claims.get(key) ?? [];
-    const place = claims.findIndex((claim) => claim.source === source);
-    if (place >= 0) claims[place] = { source, item };
-    else claims.push({ source, item });
-    this.#claims.set(key, claims);
-    this.#settle(key, claims);
-  }
-
-  #unclaim(source: string, key: ItemKey): void {
-    const claims = this.#claims.get(key)?.filter((claim) => claim.source !== source) ?? [];
-    if (claims.length === 0) this.#claims.delete(key);
-    else this.#claims.set(key, claims);
-    this.#settle(key, claims);
-  }
-
-  /** The item of a key is that of its first claimant; another opinion is a defect, said and not merged. */
-  #settle(key: ItemKey, [first, ...others]: readonly Claim[]): void {
-    const before = this.#wanted.get(key);
-    if (first === undefined) this.#wanted.delete(key);
-    else this.#wanted.set(key, first.item);
-    for (const { source, item } of others) {
-      if (first !== undefined && !sameItem(first.item, item)) {
-        this.#options.log.error(
-          { key, holder: first.source, refused: source },
-          'two sources claim one item differently',
-        );
-      }
-    }
-    if (first === undefined || before === undefined || !sameItem(before, first.item)) this.#dirty.add(key);
   }
 
   /** Host ends of pods are not removed here: deleting one holds the kernel for 20 ms, the reaper takes many at once. */
@@ -270,7 +235,7 @@ export class Host {
   #isCurrent(step: Step): boolean {
     const item = step.op === 'remove' ? undefined : step.item;
     const was = step.op === 'add' ? undefined : step.was;
-    if (this.#wanted.get(step.key) === item && this.#seen.get(step.key) === was) return true;
+    if (this.wanted.get(step.key) === item && this.#seen.get(step.key) === was) return true;
     this.#dirty.add(step.key);
     return false;
   }
