@@ -7,6 +7,11 @@ import { runProgram } from '#cli/program.ts';
 /** Set by scripts/build.ts; absent when run from source. */
 declare const TARTAN_VERSION: string | undefined;
 
+/** For scripts/compile.ts. */
+export async function loadRooms(): Promise<void> {
+  await Promise.all([import('#agent/main.ts'), import('#lab/command.ts')]);
+}
+
 void runProgram(process.argv.slice(2), {
   version: typeof TARTAN_VERSION === 'string' ? TARTAN_VERSION : '0.1.0-source',
   agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
