@@ -3,56 +3,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Flow } from '#model/verdict.ts';
-import type { HostEndpoint, PolicyWorld } from '#model/workload.ts';
 import { address } from '#net/address.ts';
-import { bookOf, bookSketches, flowsIn, worldOf } from '../compile/testing/books.ts';
+import { bookOf, bookSketches, flowsIn } from '../compile/testing/books.ts';
 import { STRANGERS } from '../compile/testing/sets.ts';
 import { isIcmp } from '../compile/grid.ts';
 import { evaluate } from '../evaluate.ts';
-import { hostEndpoint } from '../testing/world.ts';
 import { decisionAt } from './cuts.ts';
 import { Judge } from './judge.ts';
 import { Library } from './library.ts';
+import { crowdedWorlds, plainFlow } from './testing/worlds.ts';
 
 const FLOWS = 12;
-const labels = fc.dictionary(fc.constantFrom('app', 'tier'), fc.constantFrom('a', 'b'), { maxKeys: 2 });
-
-const hosts: fc.Arbitrary<HostEndpoint[]> = fc
-  .array(
-    fc.record({
-      name: fc.constantFrom('h', 'i'),
-      node: fc.constantFrom('a', 'b'),
-      interface: fc.constantFrom('*', 'eth0'),
-      labels,
-      profiles: fc.subarray(['open', 'closed', 'missing']),
-    }),
-    { maxLength: 2 },
-  )
-  .map((made) => [...new Map(made.map((each) => [each.name, each])).values()])
-  .map((made) => made.map(({ name, ...more }) => hostEndpoint(name, more)));
-
-/** Worlds with host endpoints, failsafe ports, and sometimes two pods of one address. */
-export const crowdedWorlds: fc.Arbitrary<PolicyWorld> = fc
-  .tuple(worldOf, hosts, fc.nat(3), fc.boolean())
-  .map(([world, hosts, twins, isSafe]) => {
-    const [first, second, ...rest] = world.endpoints;
-    const doubled =
-      twins === 0 && first?.kind === 'pod' && second?.kind === 'pod' && !first.hostNetwork
-        ? [
-            first,
-            { ...second, addresses: [...first.addresses.slice(0, 1), ...second.addresses.slice(1)] },
-            ...rest,
-          ]
-        : world.endpoints;
-    const safe = [{ protocol: 6, ports: { from: 53, to: 80 } }];
-    return {
-      ...world,
-      endpoints: [...doubled, ...hosts],
-      failsafe: isSafe ? { ingress: safe, egress: [] } : world.failsafe,
-    };
-  });
-
-export function judgeFlow(judge: Judge, flow: Flow): 'allow' | 'deny' {
+function judgeFlow(judge: Judge, flow: Flow): 'allow' | 'deny' {
   const isIt = isIcmp(flow.protocol);
   const x = (isIt ? flow.icmp?.type : flow.destinationPort) ?? 0;
   const y = (isIt ? flow.icmp?.code : flow.sourcePort) ?? 0;
@@ -74,8 +36,7 @@ test('a judge says of every flow what evaluate says', () => {
     fc.property(cases, ({ world, sketch, flows }) => {
       const book = bookOf(sketch);
       const judge = new Judge(book, world, new Library());
-      for (const { before, ...flow } of flows) {
-        assert.ok(before === undefined || before.destination !== flow.destination);
+      for (const flow of flows.map(plainFlow)) {
         const { action, checks } = evaluate(book, world, flow);
         assert.equal(judgeFlow(judge, flow), action, JSON.stringify(flow));
         for (const { endpoint } of checks) {
@@ -114,7 +75,7 @@ test('addresses of one kind are judged alike', () => {
         ...world.endpoints.flatMap((each) => (each.kind === 'network-set' ? [] : each.addresses)),
         ...nowhere,
       ];
-      for (const { before: _, ...flow } of flows) {
+      for (const flow of flows.map(plainFlow)) {
         for (const other of places) {
           const isSameKind = judge.kindOf(other) === judge.kindOf(flow.source);
           if (!isSameKind || other.includes(':') !== flow.source.includes(':')) continue;

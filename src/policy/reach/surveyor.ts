@@ -161,17 +161,17 @@ export class Surveyor {
     const cuts = noCuts();
     const rules = this.#rulesFor(subjects);
     for (const rule of rules) cutRule(cuts, rule);
-    const both = (protocol: number, port: number): void => {
-      for (const axis of ['x', 'y'] as const) cutSpan(cuts, protocol, axis, [port, port]);
-    };
-    for (const { ports } of subjects)
-      for (const { protocol, port } of ports) if (WITH_PORTS.includes(protocol)) both(protocol, port);
-    for (const set of rules.flatMap(({ destination }) => destination.flatMap(({ anyOf }) => anyOf))) {
-      if (set.kind !== 'service') continue;
-      for (const { protocol, port } of world.services.get(`${set.namespace}/${set.name}`) ?? [])
-        cutSpan(cuts, protocol, 'x', [port, port]);
-    }
-    for (const { protocol, ports } of DIRECTIONS.flatMap((way) => world.failsafe[way]))
+    const services = rules
+      .flatMap(({ destination }) => destination.flatMap(({ anyOf }) => anyOf))
+      .flatMap((set) =>
+        set.kind === 'service' ? (world.services.get(`${set.namespace}/${set.name}`) ?? []) : [],
+      );
+    const single = [...subjects.flatMap(({ ports }) => ports), ...services].map(({ protocol, port }) => ({
+      protocol,
+      ports: { from: port, to: port },
+    }));
+    const failsafe = DIRECTIONS.flatMap((way) => world.failsafe[way]);
+    for (const { protocol, ports } of [...single, ...failsafe])
       for (const axis of ['x', 'y'] as const) cutSpan(cuts, protocol, axis, [ports.from, ports.to]);
     return cuts;
   }

@@ -1,0 +1,77 @@
+/** What decided a verdict, for readers: a rule and where it stands, or a default and the policies that bring it about. */
+import type { Direction, Origin, Policy, RuleBook } from '#model/policy.ts';
+import type { Step } from '#model/verdict.ts';
+import { type Endpoint, endpointName, type PolicyWorld } from '#model/workload.ts';
+import { formatOrigin, policyName } from './book.ts';
+import { endpointLabels, matchesSelector } from './selector.ts';
+
+/** Absent fields: no policy selects the endpoint in this direction, which allows. */
+export type Decider = {
+  readonly tier?: string;
+  readonly policy?: string;
+  readonly rule?: string;
+  readonly origin?: Origin;
+  /** Of defaults: the policies that isolate the endpoint, so that what no rule allows is denied. */
+  readonly isolatedBy?: readonly { readonly policy: string; readonly origin: Origin }[];
+};
+
+export type Asked = {
+  readonly book: RuleBook;
+  readonly world: PolicyWorld;
+  /** As endpointName has it. */
+  readonly endpoint: string;
+  readonly direction: Direction;
+};
+
+export function deciderOf(step: Step | undefined, asked: Asked): Decider {
+  if (step === undefined) return {};
+  const { tier, policy, rule, origin } = step;
+  const known = {
+    tier,
+    ...(policy === undefined ? {} : { policy }),
+    ...(rule === undefined ? {} : { rule }),
+    ...(origin === undefined ? {} : { origin }),
+  };
+  if (policy !== undefined) return known;
+  const isolatedBy = isolatorsOf(asked, tier).map((each) => ({
+    policy: policyName(each),
+    origin: each.origin,
+  }));
+  return isolatedBy.length === 0 ? known : { ...known, isolatedBy };
+}
+
+/** The policies of the tier that select the endpoint and isolate it in the direction. */
+export function isolatorsOf({ book, world, endpoint, direction }: Asked, tier: string): readonly Policy[] {
+  const found = endpointsOf(world).get(endpoint);
+  if (found === undefined) return [];
+  const lookup = endpointLabels(world, found);
+  const own = book.enforced.find(({ tier: { name } }) => name === tier);
+  return (own?.policies ?? []).filter(
+    (policy) => policy.isolates[direction] && matchesSelector(policy.subjects, lookup),
+  );
+}
+
+const byName = new WeakMap<PolicyWorld, ReadonlyMap<string, Endpoint>>();
+
+function endpointsOf(world: PolicyWorld): ReadonlyMap<string, Endpoint> {
+  const known = byName.get(world);
+  if (known !== undefined) return known;
+  const found = new Map(world.endpoints.map((each) => [endpointName(each), each]));
+  byName.set(world, found);
+  return found;
+}
+
+/** `NetworkPolicy shop/db, db.yaml:7 spec.ingress.0` */
+export function showDecider({ tier, policy, rule, origin, isolatedBy }: Decider): string {
+  if (tier === undefined) return 'no policy';
+  if (policy !== undefined) {
+    const named = rule === undefined ? policy : `${policy} rule ${JSON.stringify(rule)}`;
+    return origin === undefined ? named : `${named}, ${formatOrigin(origin)}`;
+  }
+  if (tier === 'exempt') return 'an exemption';
+  const [first, ...more] = isolatedBy ?? [];
+  if (first === undefined)
+    return tier === 'profiles' ? 'profiles, of which none allows' : `the default of tier ${tier}`;
+  const others = more.length === 0 ? '' : ` and ${more.length} more`;
+  return `isolation by ${first.policy}, ${formatOrigin(first.origin)}${others}`;
+}
