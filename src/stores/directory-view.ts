@@ -1,25 +1,18 @@
 import { hash } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readSync,
-  statSync,
-} from 'node:fs';
-import { watch as watchFile, type FSWatcher } from 'node:fs';
+import { type FSWatcher, mkdirSync, watch as watchFile } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 import type { Clock } from '#lib/clock.ts';
 import { SharedRun } from '#lib/shared-run.ts';
+import { inode, isDirectory, list, listDirectories, readText } from './files.ts';
+import { type Believed, ManifestFiles, UNFINISHED_MS } from './manifest-files.ts';
 import {
   type FileContent,
   type FileObject,
+  type FileProblem,
   MAX_FILE_BYTES,
   parseObjects,
-  parseOperators,
+  repetition,
 } from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
 import {
@@ -38,8 +31,6 @@ import {
  */
 export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number };
 
-/** `digest`: of the text, which is not kept: it would be half of what an agent with thousands of peers remembers. */
-type Known = { readonly digest: string; readonly content: FileContent };
 type Listener = (kind: StoreKind | undefined, event: StoreEvent) => void;
 
 /** Removals are looked at together when none has come for so long. */
@@ -49,6 +40,8 @@ const DEBOUNCE_MS = 30;
 const GAP_RESCAN_MS = 500;
 /** Files read between two turns of the event loop. */
 const BATCH = 100;
+const STATE_FILE = /^[^.].*\.ya?ml$/;
+const MANIFEST_FILE = /^[^.].*\.(?:ya?ml|json)$/;
 
 export class DirectoryView {
   readonly root: string;
@@ -58,13 +51,18 @@ export class DirectoryView {
   readonly #kinds: ReadonlyMap<string, StateKind>;
   readonly #options: ViewOptions;
   readonly #emit: Listener;
-  readonly #known = new Map<string, Known>();
+  /** Of state, the digest is of the text, which is not kept: it would be half of what an agent with thousands of peers remembers. */
+  readonly #known = new Map<string, Believed>();
+  readonly #files: ManifestFiles;
   readonly #vanished = new Set<string>();
   /** Groups (directories of which files vanished all at once), by path. */
   readonly gaps = new Map<string, string>();
   readonly #watchers = new Map<string, { watcher: FSWatcher; inode: number }>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   readonly #scans = new SharedRun<never>(() => this.#scan());
+  /** The first scan since it is followed. */
+  #followed: Promise<void> | undefined;
+  #isComplete = false;
   #closed = false;
 
   constructor(root: string, options: ViewOptions, emit: Listener) {
@@ -75,6 +73,14 @@ export class DirectoryView {
     this.#emit = emit;
     this.index = new ObjectIndex(options.clock, (kind, event) => {
       if (!this.isGap(kind)) emit(kind, event);
+    });
+    this.#files = new ManifestFiles({
+      found: (path) => this.#found(path),
+      vanished: (path) => this.#vanish(path),
+      believe: (path, believed) => this.#believe(path, believed),
+      believed: (path) => this.#known.get(path),
+      restless: (path) =>
+        this.#tell(path, { line: 1, message: 'is written all the time; it is read when it rests' }),
     });
     for (const directory of this.#kinds.keys()) mkdirSync(directory, { recursive: true });
   }
@@ -88,18 +94,33 @@ export class DirectoryView {
   }
   /** Without what vanished a moment ago, unless that is doubtful. */
   list(kind: StoreKind): Stored[] {
-    return this.index.list(kind).filter(({ origin }) => this.isGap(kind) || !this.#vanished.has(origin));
+    const isGone = (path: string): boolean => this.#vanished.has(path) && !this.isManifest(path);
+    return this.index.list(kind).filter(({ origin }) => this.isGap(kind) || !isGone(origin));
   }
-  problems(): StoreEvent[] {
-    return [...this.#known].flatMap(([path, { content }]) => malformed(path, content));
+  isManifest(path: string): boolean {
+    return path.startsWith(`${this.#manifests}/`);
+  }
+  /** All that is wrong at present that readers of the kind should know. */
+  problems(kind: StoreKind): StoreEvent[] {
+    const found = [...this.#known].flatMap(([path, { content }]) =>
+      content.problems
+        .filter((problem) => [undefined, kind].includes(this.#aboutOf(path, problem)))
+        .map((problem) => toEvent(path, problem)),
+    );
+    const repeated = this.index.list(kind).flatMap((object) => this.#repetitions(object));
+    return [...found, ...repeated.map(([path, problem]) => toEvent(path, problem))];
   }
 
   /** Starts inotify and the slow rescan; without it the view changes by `scan` and `load` only. */
   follow(): void {
-    if (!this.#timers.has('rescan')) void this.scan().then(() => this.#scheduleRescan());
+    if (this.#followed === undefined) {
+      this.#followed = this.scan();
+      void this.#followed.then(() => this.#scheduleRescan());
+    }
   }
   close(): void {
     this.#closed = true;
+    this.#files.close();
     for (const timer of this.#timers.values()) clearTimeout(timer);
     for (const { watcher } of this.#watchers.values()) watcher.close();
     this.#watchers.clear();
@@ -127,17 +148,27 @@ export class DirectoryView {
     const files = new Set(directories.flatMap((directory) => this.#filesIn(directory)));
     let count = 0;
     for (const path of files) {
+      if (this.isManifest(path)) continue;
       this.load(path);
       if ((count += 1) % BATCH === 0) await breathe();
     }
-    for (const path of this.#known.keys()) if (!files.has(path)) this.load(path);
+    const missing = [...this.#known.keys()].filter((path) => !files.has(path));
+    for (const path of missing) if (!this.isManifest(path)) this.load(path);
+    await this.#scanManifests([...files, ...missing].filter((path) => this.isManifest(path)));
     this.#endGaps();
   }
-  /** Only the operator's files: few, and asked before every write. */
-  scanManifests(): void {
-    const files = new Set(listDirectories(this.#manifests).flatMap((directory) => this.#filesIn(directory)));
-    const known = [...this.#known.keys()].filter((path) => path.startsWith(`${this.#manifests}/`));
-    for (const path of [...files, ...known]) this.load(path);
+  async #scanManifests(files: readonly string[]): Promise<void> {
+    await this.#files.look(files);
+    // Whoever looks for the first time shall not see half of it.
+    if (!this.#isComplete) await this.#files.settled();
+    this.#isComplete = true;
+  }
+  /** Resolves when the operator's files are known: at once where they are watched. */
+  async knowManifests(): Promise<void> {
+    if (this.#followed !== undefined) return this.#followed;
+    const files = listDirectories(this.#manifests).flatMap((directory) => this.#filesIn(directory));
+    const known = [...this.#known.keys()].filter((path) => this.isManifest(path));
+    await this.#scanManifests([...new Set([...files, ...known])]);
   }
 
   #directories(): string[] {
@@ -146,15 +177,15 @@ export class DirectoryView {
   }
   #filesIn(directory: string): string[] {
     if (this.#groupOf(join(directory, 'x')) === undefined) return [];
+    const pattern = this.#kinds.has(directory) ? STATE_FILE : MANIFEST_FILE;
     return list(directory)
-      .filter((name) => /^[^.].*\.ya?ml$/.test(name))
+      .filter((name) => pattern.test(name))
       .map((name) => join(directory, name));
   }
   /** The directory whose sudden emptiness makes the loss of this file doubtful. */
   #groupOf(path: string): string | undefined {
+    if (this.isManifest(path)) return this.#manifests;
     const directory = dirname(path);
-    const manifests = this.#manifests;
-    if (directory === manifests || directory.startsWith(`${manifests}/`)) return manifests;
     return dirname(directory) === join(this.root, 'state') ? directory : undefined;
   }
   #watch(directory: string): void {
@@ -162,43 +193,81 @@ export class DirectoryView {
     const number = inode(directory);
     if (this.#closed || number === undefined || present?.inode === number) return;
     present?.watcher.close();
-    const isState = dirname(directory) === join(this.root, 'state');
-    const watcher = watchFile(directory, { persistent: false }, (_, name) => {
-      const isFile = isState && name !== null && name !== basename(directory);
-      if (!isFile) this.#after('scan', DEBOUNCE_MS, () => void this.scan());
-      else if (/^[^.].*\.yaml$/.test(name)) this.load(join(directory, name));
-    });
-    watcher.on('error', () => this.#after('scan', DEBOUNCE_MS, () => void this.scan()));
+    const watcher = watchFile(directory, { persistent: false }, (_, name) => this.#onEvent(directory, name));
+    watcher.on('error', () => this.#scanSoon());
     this.#watchers.set(directory, { watcher, inode: number });
   }
 
-  /** Reads one file again. What cannot be read any more stays as it was, and is reported. */
+  #onEvent(directory: string, name: string | null): void {
+    const path = join(directory, name ?? '');
+    // What happens to a directory itself is told by its own name.
+    const isItself = name === null || name === basename(directory);
+    if (isItself) this.#scanSoon();
+    else if (this.#kinds.has(directory)) this.#onStateEvent(path, name);
+    else if (MANIFEST_FILE.test(name) && this.isManifest(path) && !isDirectory(path))
+      void this.#files.look([path]);
+    else this.#scanSoon();
+  }
+  #onStateEvent(path: string, name: string): void {
+    if (/^[^.].*\.yaml$/.test(name)) this.load(path);
+  }
+  #scanSoon(): void {
+    this.#after('scan', DEBOUNCE_MS, () => void this.scan());
+  }
+
+  /** Reads one file of state again. What cannot be read any more stays as it was, and is reported. */
   load(path: string): FileContent | undefined {
-    const text = readText(path);
+    const text = readText(path, MAX_FILE_BYTES);
     const known = this.#known.get(path);
     if (text === undefined) {
-      if (known !== undefined) this.#noteVanished(path);
+      this.#vanish(path);
       return undefined;
     }
-    this.#vanished.delete(path);
+    this.#found(path);
     const digest = hash('sha1', text, 'base64');
     if (known?.digest === digest) return known.content;
     const content = this.#check(path, text);
-    this.#known.set(path, { digest, content });
-    const before = this.index.objectsOf(path);
-    this.index.set(path, content.problems.length === 0 ? content.objects : merge(before, content.objects));
-    for (const event of malformed(path, content)) this.#emit(this.#kindOf(path), event);
-    this.#endGaps();
+    this.#believe(path, { digest, content });
     return content;
+  }
+  #found(path: string): void {
+    if (this.#vanished.delete(path)) this.#endGaps();
+  }
+  #believe(path: string, believed: Believed): void {
+    const { content } = believed;
+    const before = this.index.objectsOf(path);
+    this.#known.set(path, believed);
+    this.index.set(path, content.problems.length === 0 ? content.objects : merge(before, content.objects));
+    for (const problem of content.problems) this.#tell(path, problem);
+    if (this.isManifest(path)) {
+      const known = new Set(before);
+      for (const object of content.objects.filter((each) => !known.has(each)))
+        for (const [other, problem] of this.#repetitions(object)) this.#tell(other, problem);
+    }
+    this.#endGaps();
+  }
+  #tell(path: string, problem: FileProblem): void {
+    this.#emit(this.#aboutOf(path, problem), toEvent(path, problem));
+  }
+  #aboutOf(path: string, { kind }: FileProblem): StoreKind | undefined {
+    return kind ?? this.#kindOf(path);
+  }
+  /** Where the operator has the object once more. */
+  #repetitions({ kind, name }: Pick<FileObject, 'kind' | 'name'>): (readonly [string, FileProblem])[] {
+    const [first, ...others] = this.index
+      .holdersOf(kind, name)
+      .filter(([path]) => this.isManifest(path) && !this.#vanished.has(path));
+    if (first === undefined) return [];
+    return others.map(([path, object]) => [path, repetition(object, `in ${first[0]}:${first[1].line}`)]);
   }
   #check(path: string, text: string): FileContent {
     if (text.length > MAX_FILE_BYTES) {
       return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
     }
     const kind = this.#kindOf(path);
-    const content = kind === undefined ? parseOperators(path, text) : parseObjects(text);
+    const content = parseObjects(text);
     const isMisplaced = ({ kind: own, name }: FileObject): boolean =>
-      kind !== undefined && (own !== kind || `${name}.yaml` !== basename(path));
+      own !== kind || `${name}.yaml` !== basename(path);
     if (!content.objects.some(isMisplaced)) return content;
     const message = `kind and metadata.name are not those of ${kind}/${basename(path)}`;
     return { objects: [], problems: [...content.problems, { line: 1, message }] };
@@ -211,22 +280,23 @@ export class DirectoryView {
   forget(path: string): void {
     this.#known.delete(path);
     this.#vanished.delete(path);
+    this.#files.forget(path);
     this.index.set(path, []);
   }
-  #noteVanished(path: string): void {
-    if (this.#vanished.has(path)) return;
+  #vanish(path: string): void {
+    if (!this.#known.has(path) || this.#vanished.has(path)) return;
     this.#vanished.add(path);
-    this.#after('settle', SETTLE_MS, () => this.#settle());
+    const group = this.#groupOf(path) ?? '';
+    // Some editors remove a file and write it anew.
+    const ms = group === this.#manifests ? UNFINISHED_MS : SETTLE_MS;
+    this.#after(`settle ${group}`, ms, () => this.#settle(group));
   }
-  #settle(): void {
-    const groups = new Set(Array.from(this.#vanished, (path) => this.#groupOf(path) ?? ''));
-    const doubtful = [...groups].filter((group) => {
-      const members = this.#membersOf(group);
-      const isAll = members.every((path) => this.#vanished.has(path));
-      return inode(group) === undefined || (isAll && members.length > 1);
-    });
-    for (const group of doubtful) this.#beginGap(group);
-    for (const path of this.#vanished) if (!this.gaps.has(this.#groupOf(path) ?? '')) this.forget(path);
+  #settle(group: string): void {
+    const members = this.#membersOf(group);
+    const gone = members.filter((path) => this.#vanished.has(path));
+    const isAll = members.length > 1 && gone.length === members.length;
+    if (gone.length > 0 && (isAll || inode(group) === undefined)) this.#beginGap(group);
+    if (!this.gaps.has(group)) for (const path of gone) this.forget(path);
   }
   #beginGap(group: string): void {
     if (this.gaps.has(group)) return;
@@ -238,14 +308,17 @@ export class DirectoryView {
   }
   /** A gap ends when its group has files again; only then is what is still missing believed to be removed. */
   #endGaps(): void {
-    for (const group of this.gaps.keys()) this.#after(`end ${group}`, SETTLE_MS, () => this.#endGap(group));
+    for (const group of this.gaps.keys())
+      this.#after(`end ${group}`, SETTLE_MS, () => void this.#endGap(group));
   }
   #membersOf(group: string): string[] {
     return [...this.#known.keys()].filter((path) => this.#groupOf(path) === group);
   }
-  #endGap(group: string): void {
+  async #endGap(group: string): Promise<void> {
     for (const directory of this.#directories()) this.#watch(directory);
-    for (const path of this.#membersOf(group)) this.load(path);
+    if (group === this.#manifests) await this.#files.look(this.#membersOf(group));
+    else for (const path of this.#membersOf(group)) this.load(path);
+    if (!this.gaps.has(group)) return;
     clearTimeout(this.#timers.get(`end ${group}`));
     if (this.#membersOf(group).every((path) => this.#vanished.has(path))) return;
     const before = STORE_KINDS.filter((kind) => this.isGap(kind));
@@ -258,66 +331,11 @@ export class DirectoryView {
   }
 }
 
-function malformed(path: string, { problems }: FileContent): StoreEvent[] {
-  return problems.map(({ line, message }) => ({ type: 'malformed', origin: path, line, message }));
+function toEvent(origin: string, { line, message }: FileProblem): StoreEvent {
+  return { type: 'malformed', origin, line, message };
 }
 
 function merge(before: readonly FileObject[], now: readonly FileObject[]): FileObject[] {
   const isNew = ({ kind, name }: FileObject): boolean => now.some((o) => o.kind === kind && o.name === name);
   return [...now, ...before.filter((object) => !isNew(object))];
-}
-
-function inode(path: string): number | undefined {
-  try {
-    return statSync(path, { throwIfNoEntry: false })?.ino;
-  } catch {
-    return undefined;
-  }
-}
-
-function list(directory: string): string[] {
-  try {
-    return readdirSync(directory).sort();
-  } catch {
-    return [];
-  }
-}
-
-function isDirectory(path: string): boolean {
-  try {
-    return statSync(path).isDirectory();
-  } catch {
-    return false;
-  }
-}
-
-function listDirectories(root: string): string[] {
-  if (!isDirectory(root)) return [];
-  const inner = list(root).filter((name) => !name.startsWith('.'));
-  return [root, ...inner.flatMap((name) => listDirectories(join(root, name)))];
-}
-
-/** Undefined when there is no such regular file; at most one byte more than allowed is kept of a large one. */
-function readText(path: string): string | undefined {
-  let fd: number | undefined;
-  try {
-    // Looked up once: at start there may be ten thousand files. Without waiting, as a fifo has no end.
-    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-    const stat = fstatSync(fd);
-    if (!stat.isFile()) return undefined;
-    return stat.size > MAX_FILE_BYTES ? ' '.repeat(MAX_FILE_BYTES + 1) : readAll(fd, stat.size);
-  } catch {
-    return undefined;
-  } finally {
-    if (fd !== undefined) closeSync(fd);
-  }
-}
-
-/** What is written to the file meanwhile is told by another event. */
-function readAll(fd: number, size: number): string {
-  const text = Buffer.allocUnsafe(size);
-  let done = 0;
-  for (let read = -1; read !== 0 && done < size; done += read)
-    read = readSync(fd, text, done, size - done, null);
-  return text.toString('utf8', 0, done);
 }

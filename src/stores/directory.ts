@@ -61,7 +61,7 @@ class Directory implements DirectoryStore {
   #begin(watcher: Watcher): void {
     const { kind, queue } = watcher;
     watcher.started = true;
-    for (const event of this.#view.problems()) queue.push(event);
+    for (const event of this.#view.problems(kind)) queue.push(event);
     for (const object of this.#view.index.list(kind)) queue.push({ type: 'put', object });
     if (this.#view.isGap(kind))
       for (const reason of this.#view.gaps.values()) queue.push({ type: 'gap', reason });
@@ -70,7 +70,7 @@ class Directory implements DirectoryStore {
 
   async get(kind: StoreKind, name: string): Promise<Stored | undefined> {
     if (kind !== 'Manifest') checkName(name);
-    this.#view.scanManifests();
+    await this.#view.knowManifests();
     const operators = this.#operators(kind, name);
     return operators !== undefined || kind === 'Manifest' ? operators : this.#read(kind, name).stored;
   }
@@ -81,12 +81,14 @@ class Directory implements DirectoryStore {
   async put(kind: StoreKind, name: string, value: unknown, options: PutOptions = {}): Promise<Stored> {
     refuseManifest(kind, name);
     checkName(name);
+    await this.#view.knowManifests();
     return this.#exclusively(() => this.#put(kind, name, value, options));
   }
   async remove(kind: StoreKind, name: string, options: Pick<PutOptions, 'expect'> = {}): Promise<void> {
     refuseManifest(kind, name);
     checkName(name);
     const path = this.#view.statePath(kind, name);
+    await this.#view.knowManifests();
     await this.#exclusively(() => {
       this.#refuseOperators(kind, name);
       if (options.expect !== undefined) expectVersion(name, this.#read(kind, name).stored, options.expect);
@@ -124,10 +126,9 @@ class Directory implements DirectoryStore {
   }
   #operators(kind: StoreKind, name: string): Stored | undefined {
     const present = this.#view.index.get(kind, name);
-    return present?.origin.startsWith(join(this.#view.root, 'manifests/')) === true ? present : undefined;
+    return present !== undefined && this.#view.isManifest(present.origin) ? present : undefined;
   }
   #refuseOperators(kind: StateKind, name: string): void {
-    this.#view.scanManifests();
     const present = this.#operators(kind, name);
     if (present !== undefined) {
       throw new Fault('store-conflict', `${kind} ${name} is the operator’s: ${present.origin}`);

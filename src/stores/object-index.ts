@@ -29,6 +29,11 @@ export class ObjectIndex {
   objectsOf(path: string): readonly FileObject[] {
     return this.#files.get(path) ?? [];
   }
+  /** All that have the object, expired or not, the first by path first. */
+  holdersOf(kind: StoreKind, name: string): (readonly [path: string, object: FileObject])[] {
+    const holders = this.#holders.get(`${kind}/${name}`);
+    return holders === undefined ? [] : [...holders].sort(([a], [b]) => (a < b ? -1 : 1));
+  }
   close(): void {
     clearTimeout(this.#timer);
     this.#timerAtMs = -Infinity;
@@ -36,16 +41,20 @@ export class ObjectIndex {
 
   /** These are the file's objects now. */
   set(path: string, objects: readonly FileObject[]): void {
-    const before = this.objectsOf(path);
+    const before = new Set(this.objectsOf(path));
+    const now = new Set(objects);
     if (objects.length === 0) this.#files.delete(path);
     else this.#files.set(path, objects);
-    for (const { kind, name } of before) this.#holders.get(`${kind}/${name}`)?.delete(path);
-    for (const object of objects) {
+    // What is the same in both is the same for everyone: of 10,000 in one file one changes at a time.
+    const gone = [...before].filter((object) => !now.has(object));
+    const come = objects.filter((object) => !before.has(object));
+    for (const { kind, name } of gone) this.#holders.get(`${kind}/${name}`)?.delete(path);
+    for (const object of come) {
       const key = `${object.kind}/${object.name}`;
       if (!this.#holders.has(key)) this.#holders.set(key, new Map());
       this.#holders.get(key)?.set(path, object);
     }
-    for (const { kind, name } of [...before, ...objects]) this.#update(kind, name);
+    for (const { kind, name } of [...gone, ...come]) this.#update(kind, name);
   }
 
   #update(kind: StoreKind, name: string): void {
@@ -61,10 +70,9 @@ export class ObjectIndex {
     }
   }
   #choose(kind: StoreKind, name: string): Stored | undefined {
-    const holders = [...(this.#holders.get(`${kind}/${name}`) ?? [])];
+    const holders = this.holdersOf(kind, name);
     if (holders.length === 0) this.#holders.delete(`${kind}/${name}`);
-    const live = holders.filter(([, { expiresAtMs = Infinity }]) => expiresAtMs > this.#clock.nowMs());
-    const [first] = live.sort(([a], [b]) => (a < b ? -1 : 1));
+    const first = holders.find(([, { expiresAtMs = Infinity }]) => expiresAtMs > this.#clock.nowMs());
     if (first === undefined) return undefined;
     const [origin, { revision: _, line: __, ...object }] = first;
     return { ...object, origin };
