@@ -123,6 +123,16 @@ for (const [check, severity, change] of CASES) {
     assert.ok(severity === 'info' || findings.every((finding) => finding.hint !== undefined));
   });
 }
+test('where packets between pods are routed, br_netfilter does not matter', () => {
+  const severity = (isolated: boolean): string | undefined =>
+    advise({
+      ...GOOD,
+      settings: { ...GOOD.settings, isolated },
+      sysctls: {},
+      kubeProxy: { mode: 'iptables' },
+    }).find((finding) => finding.check === 'br-netfilter')?.severity;
+  assert.deepEqual([severity(true), severity(false)], ['ok', 'warn']);
+});
 test('the connected route of our own bridge is no overlap', () => {
   const route = { prefix: prefix('10.244.3.0/24'), link: 'cni0', metric: 0 };
   const check = (ours: boolean): string | undefined =>

@@ -75,6 +75,12 @@ function checkBridgeNetfilter({ settings, sysctls, kubeProxy }: HostFacts): Find
   const value = sysctls['net/bridge/bridge-nf-call-iptables'];
   if (settings.wiring !== 'bridge')
     return { check, severity: 'ok', title: 'no bridge, so br_netfilter does not matter' };
+  if (settings.isolated === true)
+    return {
+      check,
+      severity: 'ok',
+      title: 'packets between pods are routed, so br_netfilter does not matter',
+    };
   if (value === '1') return { check, severity: 'ok', title: 'bridged packets go through netfilter' };
   const detail = value === undefined ? 'br_netfilter is not loaded' : 'bridge-nf-call-iptables = 0';
   if (kubeProxy === undefined) {

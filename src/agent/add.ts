@@ -142,7 +142,8 @@ async function allocate(bench: Bench, request: AddRequest, ranges: readonly Rang
 
 /** Makes the pair and applies both sides. Throws Fault with every step that failed. */
 function apply(bench: Bench, attachment: Attachment, netns: number): void {
-  const { pair, host, container } = planAttachment(attachment, bench.settings);
+  const legacyPods = bench.cluster.self?.legacyPods;
+  const { pair, host, container } = planAttachment(attachment, bench.settings, legacyPods);
   if (pair !== undefined) {
     bench.kernel.createPair({ ...pair, netns });
     const { hostName, hostMac, mtu } = pair;

@@ -308,7 +308,7 @@ export class Agent {
     if (this.cluster.self === undefined) {
       for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
-    this.cluster.refresh(this.subnets.held);
+    if (this.cluster.refresh(this.subnets.held)) this.attachments.claim();
     this.policies?.setNode(this.settings.node.name, hostAddresses(this.underlay()));
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();

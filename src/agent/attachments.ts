@@ -211,14 +211,22 @@ export class Attachments {
    * (a runtime sends ADD or DEL again); the rest is claimed as it was, so that nothing of it is touched.
    */
   recover(): void {
-    const { ledger, host, bootId, log } = this.#bench;
+    const { ledger, bootId, log } = this.#bench;
     for (const attachment of ledger.list()) {
       if (attachment.bootId !== bootId) ledger.remove(attachment);
-      else if (attachment.phase === 'ready')
-        host.set(sourceOf(attachment), planAttachment(attachment, this.#bench.settings).host);
-      else undoAttachment(this.#bench, attachment);
+      else if (attachment.phase !== 'ready') undoAttachment(this.#bench, attachment);
     }
+    this.claim();
     log.info({ attachments: ledger.list().length }, 'attachments taken over');
+  }
+
+  /** Claims what every pod needs of the host; again when pods of the other wiring came or went. */
+  claim(): void {
+    const { ledger, host, settings } = this.#bench;
+    const legacyPods = this.hasOtherThan(settings.wiring.type);
+    for (const attachment of ledger.list())
+      if (attachment.phase === 'ready')
+        host.set(sourceOf(attachment), planAttachment(attachment, settings, legacyPods).host);
   }
 }
 

@@ -78,6 +78,7 @@ function settingsFacts(settings: Settings, podMtu: number | undefined): HostFact
     wiring: settings.wiring.type,
     bridge: settings.wiring.bridge.name,
     hairpin: settings.wiring.bridge.hairpin,
+    isolated: settings.policy.enforce,
     vxlanPort: settings.road.vxlan.port,
     vni: settings.road.vxlan.vni,
     forwardAccept: settings.forward.accept,

@@ -35,8 +35,10 @@ export function chainedKey(key: AttachmentKey): AttachmentKey {
   return { ...key, network: `${key.network}/chained` };
 }
 
-export function contextOf(settings: Settings): WiringContext {
-  return { bridge: { ...settings.wiring.bridge, isolated: settings.policy.enforce } };
+/** `legacyPods`: pods of the other wiring are here. */
+export function contextOf({ wiring, policy }: Settings, legacyPods = false): WiringContext {
+  const present = wiring.type === 'bridge' || legacyPods;
+  return { bridge: { ...wiring.bridge, isolated: policy.enforce, present } };
 }
 
 export function newAttachment(
@@ -164,8 +166,8 @@ function podRoute({ dst, gw, ...rest }: CniRoute): PodRoute {
  * Bridge wiring: the bridge is the gateway of every subnet that its pods are in, also where the subnet is not the node's
  * own (ipRanges, another IPAM plugin). Where it is, node and pod claim the same item.
  */
-export function planAttachment(attachment: Attachment, settings: Settings): PodPlan {
-  const plan = planPod(attachment, contextOf(settings));
+export function planAttachment(attachment: Attachment, settings: Settings, legacyPods = false): PodPlan {
+  const plan = planPod(attachment, contextOf(settings, legacyPods));
   if (attachment.wiring !== 'bridge') return plan;
   const link = settings.wiring.bridge.name;
   const gateways = attachment.gateways.flatMap((gateway): Item[] => {

@@ -137,9 +137,7 @@ function planBridge(self: Self): Item[] {
       promiscuous: hairpin === 'promiscuous-bridge',
     },
     ...families(self.subnets).flatMap((family) => bridgeFamily(self, family)),
-    ...(self.settings.policy.enforce
-      ? families(self.subnets).flatMap((family) => isolate(name, family))
-      : []),
+    ...families(self.subnets).flatMap((family) => answerForPods(self, family)),
     { kind: 'nft-table', family: 'bridge', body: bridgeRules(self, bridgeMac(self.name)) },
   ];
 }
@@ -159,17 +157,23 @@ function bridgeFamily(self: Self, family: Family): Item[] {
     { kind: 'address', link, address },
     // A connection to 127.0.0.1:hostPort leaves by the bridge with a loopback source until it is masqueraded.
     { kind: 'sysctl', key: `net/ipv4/conf/${link}/route_localnet`, value: '1' },
-    // Routed pods have addresses of the bridge's prefix: its ports ask for them, and the host answers.
-    ...(self.legacyPods === true ? [sysctl(`net/ipv4/conf/${link}/proxy_arp`)] : []),
   ];
 }
 
-/** Pods' ports are isolated: the bridge answers for the pods at once, and what it takes in goes to their ports. */
-function isolate(bridge: string, family: Family): Item[] {
+/**
+ * The bridge answers at once for pods that ARP and neighbour discovery do not reach: all of them where its ports are
+ * isolated, and routed pods of its subnet. What it takes in for a pod of isolated ports goes to the port itself.
+ */
+function answerForPods({ settings, legacyPods }: Self, family: Family): Item[] {
+  const { wiring, policy } = settings;
+  const bridge = wiring.bridge.name;
+  if (!policy.enforce && legacyPods !== true) return [];
   return [
     sysctl(`net/ipv${family}/neigh/${bridge}/proxy_delay`, '0'),
     ...(family === 6 ? [sysctl(`net/ipv6/conf/${bridge}/proxy_ndp`)] : []),
-    { kind: 'rule', from: EVERYTHING[family], iif: bridge, ...PORT_RULE },
+    ...(policy.enforce
+      ? [{ kind: 'rule', from: EVERYTHING[family], iif: bridge, ...PORT_RULE } as const]
+      : []),
   ];
 }
 

@@ -57,6 +57,8 @@ export type HostFacts = {
     readonly wiring: 'routed' | 'bridge';
     readonly bridge: string;
     readonly hairpin: HairpinMode;
+    /** Pods of the bridge reach each other by way of the host. */
+    readonly isolated?: boolean;
     readonly vxlanPort: number;
     readonly vni: number;
     readonly forwardAccept: boolean;

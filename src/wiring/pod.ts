@@ -35,8 +35,14 @@ import { planHostPorts } from './host-ports.ts';
 import { hostMac } from './names.ts';
 
 export type WiringContext = {
-  /** Used by bridge wiring only. `isolated`: pods of the node reach each other by way of the host, so that it can judge. */
-  readonly bridge: { readonly name: string; readonly hairpin: HairpinMode; readonly isolated: boolean };
+  readonly bridge: {
+    readonly name: string;
+    readonly hairpin: HairpinMode;
+    /** Pods of the bridge reach each other by way of the host only, so that it can judge. */
+    readonly isolated: boolean;
+    /** There is a bridge, also when no new pods come to it: it answers for routed pods, which share its subnet. */
+    readonly present: boolean;
+  };
 };
 
 /** The two ends, for Kernel.createPair; the namespace's descriptor is added by who holds it. */
@@ -97,7 +103,7 @@ export function planPod(attachment: Attachment, context: WiringContext): PodPlan
   if (wiring === 'loopback') return { host: [], container: planLoopback() };
   if (wiring === 'chained') return { host: services, container: [] };
   const pair = planPair(attachment, wiring);
-  const ours = wiring === 'routed' ? routedHost(attachment, pair) : bridgeHost(attachment, pair, context);
+  const ours = (wiring === 'routed' ? routedHost : bridgeHost)(attachment, pair, context);
   return {
     pair,
     host: [...ours, ...services],
@@ -120,16 +126,30 @@ function planPair(attachment: Attachment, wiring: 'routed' | 'bridge'): PairPlan
   };
 }
 
-function routedHost(attachment: Attachment, pair: PairPlan): Item[] {
+function routedHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringContext): Item[] {
   const link = pair.hostName;
   return [
     { kind: 'link', type: 'veth', name: link, mac: pair.hostMac, mtu: pair.mtu },
     ...hostSysctls(attachment),
-    ...attachment.addresses.map(prefixAddress).flatMap((ip): Item[] => [
-      { kind: 'neighbor', link, address: ip, mac: pair.podMac },
-      { kind: 'route', type: 'unicast', prefix: hostPrefix(ip), table: MAIN_TABLE, metric: METRIC.pod, link },
-      { kind: 'nft-element', set: addressFamily(ip) === 4 ? 'podsources4' : 'podsources6', key: [link, ip] },
-    ]),
+    ...attachment.addresses
+      .map(prefixAddress)
+      .flatMap((ip): Item[] => [
+        { kind: 'neighbor', link, address: ip, mac: pair.podMac },
+        {
+          kind: 'route',
+          type: 'unicast',
+          prefix: hostPrefix(ip),
+          table: MAIN_TABLE,
+          metric: METRIC.pod,
+          link,
+        },
+        {
+          kind: 'nft-element',
+          set: addressFamily(ip) === 4 ? 'podsources4' : 'podsources6',
+          key: [link, ip],
+        },
+        ...(bridge.present ? [{ kind: 'proxy', link: bridge.name, address: ip } as const] : []),
+      ]),
   ];
 }
 

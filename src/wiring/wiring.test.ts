@@ -14,7 +14,9 @@ import { hostLinkName, hostMac, ifbName, podMac } from './names.ts';
 import { planPod, planRules, podRoutes, shapeAddresses, type WiringContext } from './pod.ts';
 import { toResult } from './result.ts';
 
-const context: WiringContext = { bridge: { name: 'cbr0', hairpin: 'hairpin-veth', isolated: false } };
+const context: WiringContext = {
+  bridge: { name: 'cbr0', hairpin: 'hairpin-veth', isolated: false, present: false },
+};
 const SUBNETS = { 4: prefix('10.244.1.0/24'), 6: prefix('fd00:1::/64') };
 
 function attachment(wiring: 'routed' | 'bridge', more: Partial<Attachment> = {}): Attachment {
@@ -118,7 +120,7 @@ test('a bridge pod: a port, the subnet on the link, the bridge as next hop', () 
     ],
   );
   for (const hairpin of ['promiscuous-bridge', 'none'] as const) {
-    const [link] = planPod(pod, { bridge: { name: 'cbr0', hairpin, isolated: false } }).host;
+    const [link] = planPod(pod, { bridge: { ...context.bridge, hairpin } }).host;
     assert.ok(link?.kind === 'link' && link.hairpin === false);
   }
 });
@@ -139,6 +141,14 @@ test('an isolated bridge pod: the bridge answers for it, and has a way to its po
   ]);
   assert.ok(plan.host.every((item) => item.kind !== 'neighbor' || item.mac === pod.mac));
   assert.deepEqual(plan.container, planPod(pod, context).container, 'a living pod needs no change inside');
+});
+
+test('a bridge answers for the routed pods beside it', () => {
+  const { host } = planPod(attachment('routed'), { bridge: { ...context.bridge, present: true } });
+  assert.deepEqual(
+    lines(host).filter((line) => line.startsWith('proxy')),
+    ['proxy cbr0 10.244.1.5', 'proxy cbr0 fd00:1::5'],
+  );
 });
 
 test('a second interface routes what comes from its own addresses by itself', () => {

@@ -121,7 +121,7 @@ function attachmentOf(id: PodId): Attachment {
 }
 
 const contextOf = ({ wiring, policy }: Settings): WiringContext => ({
-  bridge: { ...wiring.bridge, isolated: policy.enforce },
+  bridge: { ...wiring.bridge, isolated: policy.enforce, present: true },
 });
 
 /** All interfaces and protocols of the namespace's eth0, as frames. */
