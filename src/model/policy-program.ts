@@ -6,7 +6,14 @@
  *     own address ──▶ subject      peer address ──▶ peer (by address), net (by prefix)
  *     pair: subject . peer . net ──▶ program, or else alone: subject ──▶ program
  *     program . protocol . port ──▶ verdict, or else the next of ports, protocol, rest
+ *
+ * Of host endpoints, at each gate, the subject is found by interface; and as packets of all addresses pass there, their
+ * own end is classed as well:
+ *
+ *     interface ──▶ subject;   place: subject . peer . net of the own end ──▶ another subject, where rules ask about it
  */
+import type { Family } from '#net/address.ts';
+import type { Direction, HostScope } from './policy.ts';
 import type { Step } from './verdict.ts';
 
 export const POLICY_TABLE = 'tartan-policy';
@@ -16,7 +23,7 @@ export const STAGED_POLICY_TABLE = 'tartan-policy-staged';
 export const POLICY_LOG_GROUP = 84;
 
 /** `zero` is not in texts: kernels want it in front (#kernel/nftables/policy/structure.ts says why). */
-export type PolicyField = 'zero' | 'ipv4' | 'ipv6' | 'number' | 'protocol' | 'port';
+export type PolicyField = 'zero' | 'ipv4' | 'ipv6' | 'number' | 'protocol' | 'port' | 'interface';
 
 export type PolicyMapType = {
   readonly key: readonly PolicyField[];
@@ -25,9 +32,34 @@ export type PolicyMapType = {
   readonly value: readonly PolicyField[] | 'verdict';
   /** What is not there has the value 0. */
   readonly zero?: true;
+  /** The key `*` stands for all that are not there. */
+  readonly any?: true;
   /** Entries count the packets that they decided. */
   readonly counted?: true;
 };
+
+/** Where packets meet policies of host endpoints. */
+export type Gate =
+  | 'untracked-ingress'
+  | 'untracked-egress'
+  | 'pre-dnat-ingress'
+  | 'local-ingress'
+  | 'local-egress'
+  | 'forward-ingress'
+  | 'forward-egress';
+
+/** Undefined where no policy of the scope sees packets of the direction. */
+export function gateOf(scope: HostScope, direction: Direction): Gate | undefined {
+  return scope === 'pre-dnat'
+    ? direction === 'ingress'
+      ? `${scope}-${direction}`
+      : undefined
+    : `${scope}-${direction}`;
+}
+
+export const gateMap = <G extends Gate>(gate: G, family: Family): `${G}${Family}` => `${gate}${family}`;
+
+const INTERFACES = { key: ['interface'], value: ['number'], any: true } as const;
 
 /**
  * Numbers are made by the compiler and mean nothing by themselves. `egressN`, `ingressN`: own address → subject;
@@ -51,13 +83,54 @@ export const POLICY_MAPS = {
   ports: { key: ['zero', 'number', 'protocol', 'port'], value: 'verdict', ranges: true, counted: true },
   protocol: { key: ['zero', 'number', 'protocol'], value: 'verdict', counted: true },
   rest: { key: ['zero', 'number'], value: 'verdict', counted: true },
+  'untracked-ingress4': INTERFACES,
+  'untracked-ingress6': INTERFACES,
+  'untracked-egress4': INTERFACES,
+  'untracked-egress6': INTERFACES,
+  'pre-dnat-ingress4': INTERFACES,
+  'pre-dnat-ingress6': INTERFACES,
+  'local-ingress4': INTERFACES,
+  'local-ingress6': INTERFACES,
+  'local-egress4': INTERFACES,
+  'local-egress6': INTERFACES,
+  'forward-ingress4': INTERFACES,
+  'forward-ingress6': INTERFACES,
+  'forward-egress4': INTERFACES,
+  'forward-egress6': INTERFACES,
+  place: { key: ['zero', 'number', 'number', 'number'], value: ['number'] },
 } as const satisfies Record<string, PolicyMapType>;
 
 export type PolicyMapName = keyof typeof POLICY_MAPS;
 export const POLICY_MAP_NAMES = Object.keys(POLICY_MAPS) as readonly PolicyMapName[];
 
-/** Entries by key: `port 12 6 80` → `deny`. Verdicts are `allow`, `deny` or the name of a chain. */
+/** Entries by key: `port 12 6 80` → `deny`. Verdicts are Decided or the name of a chain. */
 export type PolicyEntries = ReadonlyMap<string, string>;
+
+/**
+ * `allow`: whoever is to be asked next is asked, and when all have been, the packet passes. At gates for untracked and
+ * pre-DNAT policy, being allowed by a rule means more: `early` is allowed by the later gates of the same crossing as
+ * well, `untracked` besides goes on without connection tracking.
+ */
+export type Decided = 'allow' | 'deny' | 'early' | 'untracked';
+
+/**
+ * Chains that are hooked in only while a gate is open. In programs they have no rules: the kernel's loader knows them.
+ * Those with `early` heed what gates for untracked and pre-DNAT policy have said, and stand only beside those.
+ */
+export const HOOKS = [
+  'host-raw',
+  'host-raw-output',
+  'host-mangle',
+  'host-input',
+  'host-input-early',
+  'host-forward',
+  'host-forward-early',
+  'host-output',
+  'host-output-early',
+  'host-postrouting',
+  'host-postrouting-early',
+] as const;
+export type Hook = (typeof HOOKS)[number];
 
 /** Inclusive. */
 export type Span = readonly [from: number, to: number];
@@ -71,14 +144,14 @@ export type ChainRule = {
   readonly x?: Span;
   readonly y?: Span;
   readonly log?: string;
-  readonly verdict?: 'allow' | 'deny';
+  readonly verdict?: Decided;
 };
 
 /** What decided, for the reader; Infinity-free and small, as there are many. */
 export type Reason = {
-  /** `exempt`: node to own pod. `profiles`, or the name of a tier; absent: no tier decided. */
+  /** `exempt`: node to own pod, or a failsafe port. `profiles`, or the name of a tier; absent: no tier decided. */
   readonly step?: Step;
-  readonly exempt?: 'own-node';
+  readonly exempt?: 'own-node' | 'failsafe';
   /** Rules with action `log` that matched before. */
   readonly logs: readonly Step[];
 };

@@ -1,4 +1,4 @@
-/** Random manifests of Calico's kinds, compiled: the program means what evaluate says of pods. */
+/** Random manifests of Calico's kinds, compiled: the program means what evaluate says of pods and host endpoints. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -9,6 +9,7 @@ import { evaluate } from './evaluate.ts';
 import { parseObject } from './frontends/index.ts';
 import { manifestOf } from '#model/manifest.ts';
 import { gatherObjects } from './gather.ts';
+import { crossingsOf } from './hosts.ts';
 import { calicoSets, calicoThings } from './testing/calico-manifests.ts';
 import { calicoFlows, calicoWorlds } from './testing/calico-worlds.ts';
 
@@ -29,11 +30,13 @@ test('simulate on a compiled program is what evaluate says, for Calico’s manif
       );
       const { endpoints, ...parts } = gatherObjects(new Map(parsed.map((each, n) => [`m${n}`, each])));
       const [book, world] = [createBook(parts), { ...bare, endpoints: [...bare.endpoints, ...endpoints] }];
-      const programs = [...world.nodes.keys()].map((node) => compile(book, world, { node }));
+      const programs = [...world.nodes.keys()].map((node) => [node, compile(book, world, { node })] as const);
       for (const flow of flows) {
-        const pods = evaluate(book, world, flow).checks.filter(({ endpoint }) => endpoint.startsWith('pod '));
-        const expected = pods.every(({ action }) => action === 'allow') ? 'allow' : 'deny';
-        const all = programs.map((program) => simulate(program, flow).action);
+        const expected = evaluate(book, world, flow).action;
+        const crossings = crossingsOf(world, flow);
+        const all = programs.map(
+          ([node, program]) => simulate(program, { ...flow, crossings }, { node }).action,
+        );
         assert.equal(all.includes('deny') ? 'deny' : 'allow', expected, JSON.stringify(flow));
         seen[expected] += 1;
       }

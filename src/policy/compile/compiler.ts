@@ -1,18 +1,22 @@
 /**
  * From policies and the world to one node's program, and from each state to the next by what changed. Subjects are
- * addresses of the node's pods that the same policies select; peers are in classes, by the sets that they are in as far
+ * addresses of the node's pods that the same policies select, and places at its host endpoints; peers are in classes, by the sets that they are in as far
  * as some subject asks (Gupta, McKeown: Packet Classification on Multiple Fields, SIGCOMM 1999: first each field by
  * itself, then the combinations that occur).
  *
- *     book, world ─ Selection ─ Scripts ─┬─────────────────────────▶ Subjects ─ Programs ─▶ Ledger
- *                            sets asked  └─ Members ─ Classes ─ combinations ─┘
+ *     book, world ─ Selection ─ Scripts ─────┬─────────────────────────▶ Subjects ─ Programs ─▶ Ledger
+ *                                sets asked  └─ Members ─ Classes ─ combinations ─┤
+ *                            └─ HostScripts ────────────────────────────────▶ Places
  */
 import type { RuleBook } from '#model/policy.ts';
-import type { PolicyDelta, PolicyProgram } from '#model/policy-program.ts';
+import type { Hook, PolicyDelta, PolicyProgram } from '#model/policy-program.ts';
 import type { PolicyWorld } from '#model/workload.ts';
 import { Classes } from './classes.ts';
+import { type HostScript, HostScripts, hooksOf } from './host-scripts.ts';
+import { Ids } from './ids.ts';
 import { Ledger } from './ledger.ts';
 import { Members } from './members.ts';
+import { Places } from './places.ts';
 import { Programs } from './programs.ts';
 import { type ScriptOf, Scripts } from './scripts.ts';
 import { Selection } from './selection.ts';
@@ -42,23 +46,40 @@ export function compile(
 export function createCompiler(node: string): PolicyCompiler {
   const ledger = new Ledger();
   const selection = new Selection(node);
-  const scripts = new Scripts();
+  const ids = new Ids();
+  const scripts = new Scripts(ids);
+  const hostScripts = new HostScripts(ids);
   const members = new Members(node);
   const classes = new Classes(ledger);
   const subjects = new Subjects(ledger, new Programs(ledger), classes);
-  let written: readonly ScriptOf[] = [];
-  let sets = setsOf(written);
+  const places = new Places(ledger, classes);
+  let pods: readonly ScriptOf[] = [];
+  let hosts: readonly HostScript[] = [];
+  let placed: readonly ScriptOf[] = [];
+  let sets = setsOf([]);
   return {
     update(book, world) {
-      const now = scripts.update(book, world, selection.update(book, world));
-      if (now !== written) sets = setsOf(now);
-      const { come, gone } = classes.update(members, members.update(world, sets));
-      subjects.part(gone);
-      if (now !== written) subjects.update(now);
-      subjects.join(come);
-      written = now;
+      const selected = selection.update(book, world);
+      const [podsNow, hostsNow] = [
+        scripts.update(book, world, selected),
+        hostScripts.update(book, world, selected),
+      ];
+      if (podsNow !== pods || hostsNow !== hosts) sets = setsOf([...podsNow, ...hostsNow]);
+      const changes = classes.update(members, members.update(world, sets));
+      subjects.part(changes.gone);
+      const placedNow = places.update(hostsNow, changes);
+      if (podsNow !== pods || placedNow !== placed) subjects.update([...podsNow, ...placedNow]);
+      subjects.join(changes.come);
+      places.write(subjects);
+      if (hostsNow !== hosts) hook(ledger, hooksOf(hosts), hooksOf(hostsNow));
+      [pods, hosts, placed] = [podsNow, hostsNow, placedNow];
       return ledger.takeDelta();
     },
     program: () => ledger.snapshot(),
   };
+}
+
+function hook(ledger: Ledger, before: ReadonlySet<Hook>, now: ReadonlySet<Hook>): void {
+  for (const each of before.difference(now)) ledger.deleteChain(each);
+  for (const each of now.difference(before)) ledger.setChain(each, []);
 }

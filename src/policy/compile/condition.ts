@@ -32,6 +32,8 @@ export type Term =
       /** Where a member's own port has to stand, and its protocol if not any. */
       readonly port?: 'x' | 'y';
       readonly protocol?: number;
+      /** Asked of the address at the rules' own end, of which nothing is known yet: it is settled before the peer's. */
+      readonly own?: true;
     };
 
 export type TermClause = { readonly not: boolean; readonly terms: readonly Term[] };
@@ -72,13 +74,7 @@ export function peerTerm(set: PeerSet, end: End): Term {
   return { set: setKey(set) };
 }
 
-type TermsOf = {
-  readonly [K in TrafficSet['kind']]: (
-    set: Extract<TrafficSet, { kind: K }>,
-    own: End,
-    endpoints: readonly Endpoint[],
-  ) => Term[];
-};
+type TermsOf = { readonly [K in TrafficSet['kind']]: (set: Extract<TrafficSet, { kind: K }>) => Term[] };
 
 const TERMS: TermsOf = {
   family: () => [],
@@ -86,26 +82,24 @@ const TERMS: TermsOf = {
   ports: ({ end, protocol, ranges }) =>
     ranges.map((range) => ({ box: portBox(end, portProtocols(protocol), range) })),
   icmp: (set) => [{ box: icmpBox(set) }],
-  'named-port': (set, own, endpoints) => (set.end === own ? ownPortTerms(set, endpoints) : [namedTerm(set)]),
+  'named-port': ({ name, end, protocol }) => {
+    const asked = protocol === undefined ? {} : { protocol };
+    return [{ set: namedPortKey(name), port: axisOf(end), ...asked }];
+  },
 };
 
-/** `endpoints`: those that have the address at the rules' own end, `own`. Family is settled by the caller. */
-export function trafficTerms<K extends TrafficSet['kind']>(
-  set: Extract<TrafficSet, { kind: K }>,
-  own: End,
+/** Family is settled by the caller. */
+export function trafficTerms<K extends TrafficSet['kind']>(set: Extract<TrafficSet, { kind: K }>): Term[] {
+  return TERMS[set.kind](set);
+}
+
+export type NamedPortSet = Extract<TrafficSet, { kind: 'named-port' }>;
+
+/** Of an end whose endpoints are known. */
+export function knownPortTerms(
+  { name, end, protocol }: NamedPortSet,
   endpoints: readonly Endpoint[],
 ): Term[] {
-  return TERMS[set.kind](set, own, endpoints);
-}
-
-type NamedPortSet = Extract<TrafficSet, { kind: 'named-port' }>;
-
-function namedTerm({ name, end, protocol }: NamedPortSet): Term {
-  const asked = protocol === undefined ? {} : { protocol };
-  return { set: namedPortKey(name), port: axisOf(end), ...asked };
-}
-
-function ownPortTerms({ name, end, protocol }: NamedPortSet, endpoints: readonly Endpoint[]): Term[] {
   return endpoints
     .flatMap((endpoint) => (endpoint.kind === 'network-set' ? [] : endpoint.ports))
     .filter((port) => port.name === name && portProtocols(protocol).includes(port.protocol))
@@ -129,6 +123,17 @@ export function termClause<T>({ anyOf, not }: Clause<T>, termsOf: (set: T) => re
   return { not: not ?? false, terms: anyOf.flatMap((set) => termsOf(set)) };
 }
 
+const hasEvery = ({ terms }: TermClause): boolean =>
+  terms.some((term) => 'box' in term && term.box.protocols === undefined);
+const isAlways = (clause: TermClause): boolean => (clause.not ? clause.terms.length === 0 : hasEvery(clause));
+const isNever = (clause: TermClause): boolean => (clause.not ? hasEvery(clause) : clause.terms.length === 0);
+
+/** Without clauses that always hold; undefined where one never does. */
+export function openClauses(clauses: readonly TermClause[]): TermClause[] | undefined {
+  const open = clauses.filter((clause) => !isAlways(clause));
+  return open.some(isNever) ? undefined : open;
+}
+
 /** What is left to ask of packets when the peer is of this class; undefined when no packet can match. */
 export function settle(clauses: readonly TermClause[], atoms: readonly Atom[]): BoxClause[] | undefined {
   const left: BoxClause[] = [];
@@ -141,7 +146,8 @@ export function settle(clauses: readonly TermClause[], atoms: readonly Atom[]): 
   return left;
 }
 
-function boxesOf(term: Term, atoms: readonly Atom[]): Box[] {
+/** What is left to ask of packets by a term once all that an address is in is known. */
+export function boxesOf(term: Term, atoms: readonly Atom[]): Box[] {
   if ('box' in term) return term.box.protocols?.length === 0 ? [] : [term.box];
   const members = atoms.filter(({ set }) => set === term.set);
   if (term.port === undefined) return members.length > 0 === (term.inverted === true) ? [] : [EVERY_BOX];

@@ -4,14 +4,14 @@
  * to the first: what a line decides hides what comes behind it, and the first that decides is what remains.
  */
 import { PROTOCOL } from '#model/policy.ts';
-import type { Span } from '#model/policy-program.ts';
+import type { Decided, Span } from '#model/policy-program.ts';
 import { type Atom, type Box, type BoxClause, settle, WITH_PORTS } from './condition.ts';
 import type { Line, Script } from './lines.ts';
 
 /** The line, or the step of a default, or nothing, that decides; and the lines that log on the way, first one first. */
 export type Decision = {
   readonly key: string;
-  readonly verdict: 'allow' | 'deny';
+  readonly verdict: Decided;
   readonly by: Line | Script['end'];
   readonly logs: readonly Line[];
 };

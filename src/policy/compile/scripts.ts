@@ -2,13 +2,13 @@
 import { type Direction, DIRECTIONS, type RuleBook } from '#model/policy.ts';
 import type { NetworkSet, Pod, PolicyWorld } from '#model/workload.ts';
 import { type Address, addressFamily, FAMILIES, type Family } from '#net/address.ts';
-import { policyName } from '../book.ts';
 import { type Script, type Selected, writeScript } from './lines.ts';
-import type { PodPolicies } from './selection.ts';
+import { type Ids, nameTiers } from './ids.ts';
+import type { PolicedBy, PoliciesOf } from './selection.ts';
 
 export type ScriptOf = {
-  /** `egress4 10.0.0.1` */
-  readonly owner: string;
+  /** `egress4 10.0.0.1`, or an interface of the host; absent: a place, which others lead to. */
+  readonly owner?: string;
   /** The same for as long as policies of the same names apply: what they say may change. */
   readonly key: string;
   /** All that the script is made of. */
@@ -25,9 +25,9 @@ type About = {
 };
 
 export class Scripts {
-  #policies: ReadonlyMap<Pod, PodPolicies> | undefined;
+  #policies: PolicedBy | undefined;
   #profiles: RuleBook['profiles'] | undefined;
-  #before: ReadonlyMap<Pod, PodPolicies> | undefined;
+  #before: PolicedBy | undefined;
   #byPod = new Map<Pod, readonly ScriptOf[]>();
   /** Profiles are the same as before. */
   #keeps = false;
@@ -37,11 +37,14 @@ export class Scripts {
   #known = new Map<string, Script>();
   /** Some script depends on where its own address is listed, so on the world. */
   #looksAtWorld = false;
-  readonly #ids = new WeakMap<object, number>();
-  #nextId = 1;
+  readonly #ids: Ids;
+
+  constructor(ids: Ids) {
+    this.#ids = ids;
+  }
 
   /** The same value when nothing has changed. */
-  update(book: RuleBook, world: PolicyWorld, policies: ReadonlyMap<Pod, PodPolicies>): readonly ScriptOf[] {
+  update(book: RuleBook, world: PolicyWorld, policies: PolicedBy): readonly ScriptOf[] {
     const isSame = policies === this.#policies && book.profiles === this.#profiles;
     if (isSame && (world === this.#world || !this.#looksAtWorld)) return this.#written;
     this.#before = this.#policies;
@@ -53,7 +56,7 @@ export class Scripts {
     return this.#written;
   }
 
-  #write(book: RuleBook, world: PolicyWorld, policies: ReadonlyMap<Pod, PodPolicies>): ScriptOf[] {
+  #write(book: RuleBook, world: PolicyWorld, policies: PolicedBy): ScriptOf[] {
     const before = this.#known;
     this.#known = new Map();
     this.#looksAtWorld = false;
@@ -75,6 +78,7 @@ export class Scripts {
     };
     const found = new Map<Pod, readonly ScriptOf[]>();
     for (const [pod, selected] of policies) {
+      if (pod.kind !== 'pod') continue;
       const known = this.#reusable(pod, selected);
       for (const { content, script } of known ?? []) this.#known.set(content, script);
       found.set(pod, known ?? this.#writePod(book, [pod, selected], write));
@@ -84,7 +88,7 @@ export class Scripts {
   }
 
   /** What was written of a pod whose policies are the same as before. */
-  #reusable(pod: Pod, selected: PodPolicies): readonly ScriptOf[] | undefined {
+  #reusable(pod: Pod, selected: PoliciesOf): readonly ScriptOf[] | undefined {
     if (!this.#keeps || this.#before?.get(pod) !== selected) return undefined;
     const written = this.#byPod.get(pod);
     return written?.some(({ script }) => script.looksAtWorld) === true ? undefined : written;
@@ -92,7 +96,7 @@ export class Scripts {
 
   #writePod(
     book: RuleBook,
-    [pod, selected]: readonly [Pod, PodPolicies],
+    [pod, selected]: readonly [Pod, PoliciesOf],
     write: (pod: Pod, address: Address, about: About) => ScriptOf[],
   ): ScriptOf[] {
     return DIRECTIONS.flatMap((direction) =>
@@ -120,21 +124,11 @@ export class Scripts {
   }
 
   #name(book: RuleBook, pod: Pod, tiers: readonly Selected[]): { key: string; content: string } {
-    const profiles = (pod.profiles ?? []).map((name) => `${name} ${this.#id(book.profiles.get(name))}`);
-    const suffix = pod.profiles === undefined ? '' : `profiles ${profiles.join()}`;
-    const ids = tiers.map(({ tier, policies }) => [tier, ...policies].map((each) => this.#id(each)).join());
-    const named = tiers.map(({ tier, policies }) => [tier.name, ...policies.map(policyName)].join());
+    const { profiles } = pod;
+    const suffix = profiles === undefined ? '' : `profiles ${this.#ids.ofProfiles(book, profiles)}`;
     return {
-      content: `${ids.join(';')} ${suffix}`,
-      key: `${named.join(';')} ${pod.profiles?.join() ?? '-'}`,
+      content: `${this.#ids.ofTiers(tiers)} ${suffix}`,
+      key: `${nameTiers(tiers)} ${profiles?.join() ?? '-'}`,
     };
-  }
-
-  #id(thing: object | undefined): number {
-    if (thing === undefined) return 0;
-    const known = this.#ids.get(thing);
-    if (known !== undefined) return known;
-    this.#ids.set(thing, this.#nextId);
-    return this.#nextId++;
   }
 }

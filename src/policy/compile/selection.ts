@@ -1,4 +1,4 @@
-/** Which policies select which of a node's pods, kept from one book and world to the next: only what is new is asked. */
+/** Which policies select which of a node's pods and host endpoints, kept from one book and world to the next: only what is new is asked. */
 import {
   type Direction,
   DIRECTIONS,
@@ -7,12 +7,15 @@ import {
   type RuleBook,
   type Tier,
 } from '#model/policy.ts';
-import type { Pod, PolicyWorld } from '#model/workload.ts';
+import type { HostEndpoint, Pod, PolicyWorld } from '#model/workload.ts';
 import { endpointLabels, matchesSelector } from '../selector.ts';
 import type { Selected } from './lines.ts';
 import { addTo, type Multimap, removeFrom } from './multimap.ts';
 
-export type PodPolicies = Readonly<Record<Direction, readonly Selected[]>>;
+export type Policed = Pod | HostEndpoint;
+/** Of a host endpoint, of all scopes. */
+export type PoliciesOf = Readonly<Record<Direction, readonly Selected[]>>;
+export type PolicedBy = ReadonlyMap<Policed, PoliciesOf>;
 
 /** A policy of the book, with its place among all; `namespaces`: outside of which it selects nobody. */
 type Listed = {
@@ -26,40 +29,40 @@ type Listed = {
 /** No namespace has this name. */
 const ANY = '*';
 
-type Chosen = { readonly listed: Set<Listed>; policies: PodPolicies };
+type Chosen = { readonly listed: Set<Listed>; policies: PoliciesOf };
 
 export class Selection {
   readonly #node: string;
   #world: PolicyWorld | undefined;
   #tiers: RuleBook['enforced'] | undefined;
-  #pods: readonly Pod[] = [];
+  #local: readonly Policed[] = [];
   readonly #listed = new Map<Policy, Listed>();
   readonly #byNamespace: Multimap<string, Listed> = new Map();
-  readonly #chosen = new Map<Pod, Chosen>();
-  #found: ReadonlyMap<Pod, PodPolicies> = new Map();
+  readonly #chosen = new Map<Policed, Chosen>();
+  #found: PolicedBy = new Map();
 
   constructor(node: string) {
     this.#node = node;
   }
 
-  /** By pod of the node; values, and the whole, are the same objects as before where nothing has changed. */
-  update(book: RuleBook, world: PolicyWorld): ReadonlyMap<Pod, PodPolicies> {
+  /** By endpoint of the node; values, and the whole, are the same objects as before where nothing has changed. */
+  update(book: RuleBook, world: PolicyWorld): PolicedBy {
     const before = this.#world;
     this.#world = world;
-    const pods = before?.endpoints === world.endpoints ? this.#pods : localPods(world, this.#node);
-    if (before?.namespaces !== world.namespaces || before.accounts !== world.accounts) this.#forgetPods();
+    const local = before?.endpoints === world.endpoints ? this.#local : localEndpoints(world, this.#node);
+    if (before?.namespaces !== world.namespaces || before.accounts !== world.accounts) this.#forgetLocal();
     const dirty = new Set<Chosen>();
     if (book.enforced !== this.#tiers) this.#follow(book.enforced, dirty);
-    const isSame = this.#followPods(pods, dirty);
+    const isSame = this.#followLocal(local, dirty);
     if (dirty.size === 0 && isSame) return this.#found;
     for (const chosen of dirty) chosen.policies = arrange(chosen.listed);
-    this.#found = new Map([...this.#chosen].map(([pod, { policies }]) => [pod, policies]));
+    this.#found = new Map([...this.#chosen].map(([endpoint, { policies }]) => [endpoint, policies]));
     return this.#found;
   }
 
-  #forgetPods(): void {
+  #forgetLocal(): void {
     this.#chosen.clear();
-    this.#pods = [];
+    this.#local = [];
     this.#found = new Map();
   }
 
@@ -82,7 +85,8 @@ export class Selection {
     for (const listed of this.#listed.values()) if (listed.book !== tiers) gone.push(listed);
     for (const listed of gone) this.#unlist(listed);
     for (const listed of come) this.#list(listed);
-    for (const [pod, chosen] of this.#chosen) this.#adjust(pod, chosen, { come, gone, moved }, dirty);
+    for (const [endpoint, chosen] of this.#chosen)
+      this.#adjust(endpoint, chosen, { come, gone, moved }, dirty);
   }
 
   #list(listed: Listed): void {
@@ -96,40 +100,45 @@ export class Selection {
   }
 
   // eslint-disable-next-line max-params
-  #adjust(pod: Pod, chosen: Chosen, changes: Changes, dirty: Set<Chosen>): void {
+  #adjust(endpoint: Policed, chosen: Chosen, changes: Changes, dirty: Set<Chosen>): void {
     for (const listed of changes.gone) if (chosen.listed.delete(listed)) dirty.add(chosen);
     for (const listed of changes.moved) if (chosen.listed.has(listed)) dirty.add(chosen);
     for (const listed of changes.come) {
-      if (!this.#selects(listed, pod)) continue;
+      if (!this.#selects(listed, endpoint)) continue;
       chosen.listed.add(listed);
       dirty.add(chosen);
     }
   }
 
-  /** Whether the pods are the same as before, in the same order. */
-  #followPods(pods: readonly Pod[], dirty: Set<Chosen>): boolean {
-    const before = this.#pods;
-    this.#pods = pods;
-    if (before.length === pods.length && before.every((pod, index) => pod === pods[index])) return true;
+  /** Whether the endpoints are the same as before, in the same order. */
+  #followLocal(local: readonly Policed[], dirty: Set<Chosen>): boolean {
+    const before = this.#local;
+    this.#local = local;
+    if (before.length === local.length && before.every((each, index) => each === local[index])) return true;
     const known = new Map(this.#chosen);
     this.#chosen.clear();
-    for (const pod of pods) {
-      const chosen = known.get(pod) ?? { listed: new Set(), policies: { ingress: [], egress: [] } };
-      this.#chosen.set(pod, chosen);
-      if (known.has(pod)) continue;
-      for (const namespace of [pod.namespace, ANY]) {
-        for (const listed of this.#byNamespace.get(namespace) ?? [])
-          if (this.#selects(listed, pod)) chosen.listed.add(listed);
-      }
+    for (const endpoint of local) {
+      const chosen = known.get(endpoint) ?? { listed: new Set(), policies: { ingress: [], egress: [] } };
+      this.#chosen.set(endpoint, chosen);
+      if (known.has(endpoint)) continue;
+      for (const listed of this.#candidates(endpoint))
+        if (this.#selects(listed, endpoint)) chosen.listed.add(listed);
       dirty.add(chosen);
     }
     return false;
   }
 
-  #selects({ policy, namespaces }: Listed, pod: Pod): boolean {
-    if (namespaces !== undefined && !namespaces.includes(pod.namespace)) return false;
+  *#candidates(endpoint: Policed): Generator<Listed> {
+    if (endpoint.kind === 'pod') yield* this.#byNamespace.get(endpoint.namespace) ?? [];
+    yield* this.#byNamespace.get(ANY) ?? [];
+  }
+
+  #selects({ policy, namespaces }: Listed, endpoint: Policed): boolean {
+    if (endpoint.kind === 'pod' && !ofPods(policy)) return false;
+    const namespace = endpoint.kind === 'pod' ? endpoint.namespace : ANY;
+    if (namespaces !== undefined && !namespaces.includes(namespace)) return false;
     if (this.#world === undefined) throw new Error('no world yet');
-    return matchesSelector(policy.subjects, endpointLabels(this.#world, pod));
+    return matchesSelector(policy.subjects, endpointLabels(this.#world, endpoint));
   }
 }
 
@@ -139,21 +148,19 @@ type Changes = {
   readonly moved: ReadonlySet<Listed>;
 };
 
-/** In their order, without those that never judge pods. There are thousands: nothing is made of them. */
+/** In their order. There are thousands: nothing is made of them. */
 function eachPolicy(tiers: readonly OrderedTier[], visit: (policy: Policy, tier: Tier) => void): void {
-  for (const { tier, policies } of tiers) {
-    for (const policy of policies) {
-      if (policy.host === 'local' || policy.host === 'forward') visit(policy, tier);
-    }
-  }
+  for (const { tier, policies } of tiers) for (const policy of policies) visit(policy, tier);
 }
+
+const ofPods = ({ host }: Policy): boolean => host === 'local' || host === 'forward';
 
 function list(policy: Policy, tier: Tier, book: RuleBook['enforced']): Listed {
   return { policy, namespaces: wantedNamespaces(policy.subjects), tier, rank: 0, book };
 }
 
 /** By direction: policies that have something to say there, in their order, by tier. */
-function arrange(chosen: ReadonlySet<Listed>): PodPolicies {
+function arrange(chosen: ReadonlySet<Listed>): PoliciesOf {
   const ordered = [...chosen].sort((a, b) => a.rank - b.rank);
   const ofWay = (way: Direction): Selected[] => {
     const asked = ordered.filter(({ policy }) => policy.isolates[way] || policy[way].length > 0);
@@ -166,10 +173,22 @@ function arrange(chosen: ReadonlySet<Listed>): PodPolicies {
   return { ingress, egress };
 }
 
-function localPods(world: PolicyWorld, node: string): Pod[] {
-  return world.endpoints.filter(
-    (each): each is Pod => each.kind === 'pod' && each.node === node && !each.hostNetwork,
-  );
+function localEndpoints(world: PolicyWorld, node: string): Policed[] {
+  const hosts: HostEndpoint[] = [];
+  const pods = world.endpoints.filter((each): each is Pod => {
+    if (each.kind === 'host' && each.node === node) hosts.push(each);
+    return each.kind === 'pod' && each.node === node && !each.hostNetwork;
+  });
+  if (hosts.length === 0) return pods;
+  hosts.sort((a, b) => (a.name < b.name ? -1 : 1));
+  // Of several for one interface the first by name counts.
+  const first = new Map(hosts.toReversed().map((each) => [each.interface, each]));
+  return [...pods, ...first.values().filter((each) => isInterface(each.interface))];
+}
+
+/** Whether an interface can have this name (dev_valid_name in the kernel's net/core/dev.c). */
+function isInterface(name: string): boolean {
+  return /^[^\s/:\0]+$/.test(name) && new TextEncoder().encode(name).length < 16;
 }
 
 /** Namespaces outside of which the selector cannot match; undefined where it says none. */

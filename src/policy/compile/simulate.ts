@@ -1,147 +1,98 @@
 /** What a program makes of a flow, asked as the data plane asks, and which entry decided. */
-import {
-  type ChainRule,
-  POLICY_MAPS,
-  type PolicyMapName,
-  type PolicyProgram,
-  type Reason,
-  type Span,
-} from '#model/policy-program.ts';
-import { DIRECTIONS, type Direction } from '#model/policy.ts';
-import type { Flow } from '#model/verdict.ts';
-import { type Address, addressFamily, addressValue } from '#net/address.ts';
-import { isIcmp } from './grid.ts';
-import { WITH_PORTS } from './condition.ts';
+import { type Gate, gateMap, gateOf, type PolicyProgram } from '#model/policy-program.ts';
+import { DIRECTIONS, type Direction, type HostScope } from '#model/policy.ts';
+import type { Crossing, Flow, Step } from '#model/verdict.ts';
+import { addressFamily } from '#net/address.ts';
+import { type Answer, answer, classOf } from './lookup.ts';
 
-export type Opinion = {
+export type Opinion = Omit<Answer, 'decided'> & {
   readonly direction: Direction;
   readonly action: 'allow' | 'deny';
-  /** The entry that decided, whose counter counts the flow; undefined when there was none, which denies. */
-  readonly entry?: string;
-  /** The rule of a chain that the entry leads to: `c7 0`. */
-  readonly rule?: string;
-  readonly reason?: Reason;
+  /** Of a host endpoint: where, and the part of its policy that decided. */
+  readonly at?: { readonly interface: string; readonly scope: HostScope };
 };
 
 export type SimulatedVerdict = { readonly action: 'allow' | 'deny'; readonly opinions: readonly Opinion[] };
 
-/** Judges at the ends that are pods of the program's node and are selected. Packets to oneself do not leave the pod. */
-export function simulate(program: PolicyProgram, flow: Flow): SimulatedVerdict {
-  if (flow.source === flow.destination && flow.before === undefined) return { action: 'allow', opinions: [] };
-  const opinions: Opinion[] = [];
-  for (const direction of DIRECTIONS.toReversed()) {
-    const opinion = ask(program, flow, direction);
-    if (opinion !== undefined) opinions.push(opinion);
-  }
+/**
+ * Judges at the ends that are pods of the program's node and are selected, and at the host endpoints of `node`, the
+ * program's own, that the flow says it crosses (#policy/hosts.ts derives that where a flow does not say it).
+ */
+export function simulate(
+  program: PolicyProgram,
+  flow: Flow,
+  { node }: { readonly node?: string } = {},
+): SimulatedVerdict {
+  const crossings = (flow.crossings ?? []).filter((each) => each.node === node);
+  const opinions = [
+    ...askPods(program, flow),
+    ...crossings.flatMap((crossing) => askHost(program, flow, crossing)),
+  ];
   return { action: opinions.some(({ action }) => action === 'deny') ? 'deny' : 'allow', opinions };
 }
 
-/** Undefined: nothing selects the end. */
-function ask(program: PolicyProgram, flow: Flow, direction: Direction): Opinion | undefined {
+/** Packets to oneself do not leave the pod. Nothing where nothing selects the end. */
+function askPods(program: PolicyProgram, flow: Flow): Opinion[] {
+  if (flow.source === flow.destination && flow.before === undefined) return [];
+  return DIRECTIONS.toReversed().flatMap((direction) => {
+    const [own, peer] = endsOf(flow, direction);
+    const subject = program.entries.get(`${direction}${addressFamily(own)} ${own}`);
+    return subject === undefined ? [] : opinionOf(answer(program, subject, flow, peer), { direction });
+  });
+}
+
+const endsOf = (
+  { source, destination }: Flow,
+  direction: Direction,
+): [own: Flow['source'], peer: Flow['source']] =>
+  direction === 'egress' ? [source, destination] : [destination, source];
+
+function opinionOf({ decided, ...rest }: Answer, about: Pick<Opinion, 'direction' | 'at'>): Opinion {
+  return { ...about, action: decided === 'deny' ? 'deny' : 'allow', ...rest };
+}
+
+/** The first scope that decides; nothing where no endpoint is asked. */
+function askHost(program: PolicyProgram, flow: Flow, crossing: Crossing): Opinion[] {
+  const { direction } = crossing;
+  const original = { ...flow, ...flow.before };
+  const logs: Step[] = [];
+  for (const scope of scopesAt(crossing)) {
+    const isLate = scope === 'local' || scope === 'forward';
+    const found = askGate(program, gateOf(scope, direction), isLate ? flow : original, crossing);
+    if (found === undefined) continue;
+    if (isLate || found.decided !== 'allow') {
+      const at = { interface: crossing.interface, scope };
+      return [opinionOf(withLogs(found, logs), { direction, at })];
+    }
+    logs.push(...(found.reason?.logs ?? []));
+  }
+  return [];
+}
+
+/** In the order in which packets meet them. */
+function scopesAt({ direction, forwarded, toPod }: Crossing): HostScope[] {
+  if (forwarded) return direction === 'ingress' ? ['untracked', 'pre-dnat', 'forward'] : ['forward'];
+  return ['untracked', 'pre-dnat', ...(toPod === true ? [] : (['local'] as const))];
+}
+
+/** With what earlier gates logged that decided nothing. */
+function withLogs(found: Answer, earlier: readonly Step[]): Answer {
+  if (earlier.length === 0) return found;
+  return { ...found, reason: { ...found.reason, logs: [...earlier, ...(found.reason?.logs ?? [])] } };
+}
+
+function askGate(
+  program: PolicyProgram,
+  gate: Gate | undefined,
+  flow: Flow,
+  crossing: Crossing,
+): Answer | undefined {
+  if (gate === undefined) return undefined;
   const { entries } = program;
-  const [own, peer] =
-    direction === 'egress' ? [flow.source, flow.destination] : [flow.destination, flow.source];
-  const subject = entries.get(`${direction}${addressFamily(own)} ${own}`);
+  const [own, peer] = endsOf(flow, crossing.direction);
+  const map = gateMap(gate, addressFamily(own));
+  const subject = entries.get(`${map} ${crossing.interface}`) ?? entries.get(`${map} *`);
   if (subject === undefined) return undefined;
-  const number = findProgram(program, subject, peer);
-  const entry = number === undefined ? undefined : findEntry(program, number, flow);
-  if (entry === undefined) return { direction, action: 'deny' };
-  const value = entries.get(entry) ?? '';
-  const chain = program.chains.get(value);
-  return chain === undefined
-    ? { direction, action: value === 'allow' ? 'allow' : 'deny', entry, ...about(program, entry) }
-    : askChain(program, flow, { direction, entry, name: value, chain });
-}
-
-function findProgram(program: PolicyProgram, subject: string, peer: Address): string | undefined {
-  const { entries } = program;
-  const family = addressFamily(peer);
-  const byAddress = entries.get(`peer${family} ${peer}`) ?? '0';
-  const byPrefix = lookUpRange(program, `net${family}`, peer) ?? '0';
-  return entries.get(`pair ${subject} ${byAddress} ${byPrefix}`) ?? entries.get(`alone ${subject}`);
-}
-
-function about({ reasons }: PolicyProgram, key: string): { readonly reason?: Reason } {
-  const reason = reasons.get(key);
-  return reason === undefined ? {} : { reason };
-}
-
-function findEntry(program: PolicyProgram, number: string, flow: Flow): string | undefined {
-  const { protocol, destinationPort } = flow;
-  const port = WITH_PORTS.includes(protocol) ? destinationPort : undefined;
-  const exact = `port ${number} ${protocol} ${port}`;
-  if (port !== undefined && program.entries.has(exact)) return exact;
-  const range =
-    port === undefined ? undefined : findRange(program, `ports ${number} ${protocol}`, BigInt(port));
-  return (
-    range ?? [`protocol ${number} ${protocol}`, `rest ${number}`].find((key) => program.entries.has(key))
-  );
-}
-
-type At = {
-  readonly direction: Direction;
-  readonly entry: string;
-  readonly name: string;
-  readonly chain: readonly ChainRule[];
-};
-
-function askChain(program: PolicyProgram, flow: Flow, { direction, entry, name, chain }: At): Opinion {
-  const index = chain.findIndex((rule) => rule.verdict !== undefined && matches(rule, flow));
-  const action = chain[index]?.verdict ?? 'deny';
-  const rule = `${name} ${index}`;
-  return { direction, action, entry, rule, ...about(program, rule) };
-}
-
-function matches({ of, x, y }: ChainRule, flow: Flow): boolean {
-  if (of === undefined) return true;
-  const values = of === 'icmp' ? [flow.icmp?.type, flow.icmp?.code] : [flow.destinationPort, flow.sourcePort];
-  if (of === 'icmp' && !isIcmp(flow.protocol)) return false;
-  return isWithin(x, values[0]) && isWithin(y, values[1]);
-}
-
-function isWithin(span: Span | undefined, value: number | undefined): boolean {
-  return span === undefined || (value !== undefined && span[0] <= value && value <= span[1]);
-}
-
-type Range = { readonly from: bigint; readonly to: bigint; readonly key: string };
-
-/** Entries with ranges by what stands before the range, sorted: made once per program. */
-const ranges = new WeakMap<PolicyProgram['entries'], Map<string, Range[]>>();
-
-function rangesOf({ entries }: PolicyProgram): Map<string, Range[]> {
-  const known = ranges.get(entries);
-  if (known !== undefined) return known;
-  const found = new Map<string, Range[]>();
-  for (const key of entries.keys()) {
-    const map = key.slice(0, key.indexOf(' ')) as PolicyMapName;
-    if (!('ranges' in POLICY_MAPS[map])) continue;
-    const space = key.lastIndexOf(' ');
-    const [from = '', to = ''] = key.slice(space + 1).split('-');
-    const value = (text: string): bigint => (map === 'ports' ? BigInt(text) : addressValue(text as Address));
-    const prefix = key.slice(0, space);
-    const list = found.get(prefix) ?? [];
-    found.set(prefix, list);
-    list.push({ from: value(from), to: value(to), key });
-  }
-  for (const list of found.values()) list.sort((a, b) => (a.from < b.from ? -1 : 1));
-  ranges.set(entries, found);
-  return found;
-}
-
-function findRange(program: PolicyProgram, prefix: string, value: bigint): string | undefined {
-  const list = rangesOf(program).get(prefix) ?? [];
-  let low = 0;
-  let high = list.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((list[middle]?.to ?? 0n) < value) low = middle + 1;
-    else high = middle;
-  }
-  const found = list[low];
-  return found !== undefined && found.from <= value ? found.key : undefined;
-}
-
-function lookUpRange(program: PolicyProgram, map: string, address: Address): string | undefined {
-  const key = findRange(program, map, addressValue(address));
-  return key === undefined ? undefined : program.entries.get(key);
+  const place = entries.get(`place ${subject} ${classOf(program, own)}`);
+  return answer(program, place ?? subject, flow, peer);
 }

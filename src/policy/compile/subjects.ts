@@ -73,6 +73,13 @@ export class Subjects {
     this.#updateOwners(scripts);
   }
 
+  /** Of a script that the last update had. */
+  numberOf(key: string): number {
+    const subject = this.#byKey.get(key);
+    if (subject === undefined) throw new Error(`no subject ${key}`);
+    return subject.number;
+  }
+
   #make(number: number | undefined, script: Script): Subject {
     const alone = this.#programs.use(paint(script, []));
     const subject: Subject = {
@@ -138,6 +145,7 @@ export class Subjects {
     const before = this.#owners;
     this.#owners = new Set();
     for (const { owner, key } of scripts) {
+      if (owner === undefined) continue;
       this.#owners.add(owner);
       this.#ledger.set(owner, String(this.#byKey.get(key)?.number));
     }
@@ -147,14 +155,17 @@ export class Subjects {
 
 const pairKey = ({ number }: Subject, combination: string): string => `pair ${number} ${combination}`;
 
-/** All sets that any script asks about. */
-export function setsOf(scripts: readonly ScriptOf[]): Map<SetKey, PeerSet | undefined> {
+type Asking = { readonly script: Script & { readonly ownSets?: Script['sets'] } };
+
+/** All sets that any script asks about, at either end. */
+export function setsOf(scripts: readonly Asking[]): Map<SetKey, PeerSet | undefined> {
   const found = new Map<SetKey, PeerSet | undefined>();
   const seen = new Set<Script>();
   for (const { script } of scripts) {
     if (seen.has(script)) continue;
     seen.add(script);
     for (const [key, set] of script.sets) found.set(key, set);
+    for (const [key, set] of script.ownSets ?? []) found.set(key, set);
   }
   return found;
 }

@@ -240,16 +240,17 @@ function portHolds(said: unknown, end: End, { things, flow }: Case): boolean {
 function hostSays(crossing: Crossing, one: Case): boolean {
   const who = hostAt(crossing, one.things);
   const { direction, forwarded } = crossing;
-  if (who === undefined || (!forwarded && isOpen(direction, one))) return true;
+  if (who === undefined) return true;
   const early = { ...one, flow: { ...one.flow, ...one.flow.before } };
   const first = isOpen(direction, early) ? 'next' : earlySays(who, crossing, early);
-  return first === 'next' ? lateSays(who, crossing, one) : first === 'yes';
+  if (first !== 'next') return first === 'yes';
+  return (!forwarded && isOpen(direction, one)) || lateSays(who, crossing, one);
 }
 
 function lateSays(who: Thing, { direction, forwarded, toPod }: Crossing, one: Case): boolean {
   const all = ['', 'applyOnForward'];
   if (forwarded) return tiersSay(who, direction, one, { scopes: all.slice(1), endsTiers: true }) !== 'no';
-  if (toPod === true && who.iface === '*') return true;
+  if (toPod === true) return true;
   const last = tiersSay(who, direction, one, { scopes: all, endsTiers: true });
   return last === 'next' ? profilesSay(who.profiles ?? [], direction, one) : last === 'yes';
 }
@@ -259,19 +260,24 @@ function hostAt(crossing: Crossing, things: readonly Thing[]): Thing | undefined
   return ours.find((each) => each.iface === crossing.interface) ?? ours.find((each) => each.iface === '*');
 }
 
-function earlySays(who: Thing, { direction }: Crossing, one: Case): Answer {
+/** The raw table has no chain for what leaves forwarded, and lets answers of failsafe ports pass. */
+function earlySays(who: Thing, { direction, forwarded }: Crossing, one: Case): Answer {
   const ask = (scope: string): Answer => tiersSay(who, direction, one, { scopes: [scope], endsTiers: false });
-  const untracked = who.iface === '*' ? 'next' : ask('doNotTrack');
+  const answers = direction === 'ingress' ? 'egress' : 'ingress';
+  const isRaw = who.iface !== '*' && (direction === 'ingress' || !forwarded);
+  const untracked = !isRaw || isOpen(direction, one, answers) ? 'next' : ask('doNotTrack');
   return untracked === 'next' && direction === 'ingress' ? ask('preDNAT') : untracked;
 }
 
-function isOpen(way: Way, { world, flow }: Case): boolean {
+/** With `answers`: as an answer of a port that is open in that direction. */
+function isOpen(way: Way, { world, flow }: Case, answers?: Way): boolean {
   const far = way === 'ingress' ? flow.source : flow.destination;
-  return world.failsafe[way].some(
+  const port = answers === undefined ? flow.destinationPort : flow.sourcePort;
+  return world.failsafe[answers ?? way].some(
     ({ protocol, ports, prefix }) =>
       protocol === flow.protocol &&
-      ports.from <= (flow.destinationPort ?? -1) &&
-      (flow.destinationPort ?? 1e9) <= ports.to &&
+      ports.from <= (port ?? -1) &&
+      (port ?? 1e9) <= ports.to &&
       (prefix === undefined || within(far, prefix)),
   );
 }

@@ -32,6 +32,9 @@ const DATA = { value: 1, verdict: 2 } as const;
 const VERDICT = { code: 1, chain: 2 } as const;
 const LIST_ELEM = 1;
 const INTERVAL_END = 1;
+const CATCH_ALL = 2;
+/** The last is 0. */
+const INTERFACE_BYTES = 15;
 /** Attributes have 16 bits for their length; messages of this size keep far from it. */
 const MESSAGE_BYTES = 24_000;
 
@@ -83,6 +86,7 @@ function writeElements(
   key: string,
   value: string | undefined,
 ): void {
+  if (type.any === true && key === '*') return writeElement(writer, type, { flags: CATCH_ALL }, value);
   const fields = key.split(' ');
   if (type.ranges !== true) return writeElement(writer, type, { key: encode(type.key, fields) }, value);
   const [from = '', to = from] = (fields.at(-1) ?? '').split('-');
@@ -104,7 +108,7 @@ function following(last: Address): Address | undefined {
   return value >> (family === 4 ? 32n : 128n) === 0n ? addressFrom(family, value) : undefined;
 }
 
-type Place = { readonly key: Uint8Array; readonly keyEnd?: Uint8Array; readonly flags?: number };
+type Place = { readonly key?: Uint8Array; readonly keyEnd?: Uint8Array; readonly flags?: number };
 
 function writeElement(
   writer: MessageWriter,
@@ -114,7 +118,7 @@ function writeElement(
 ): void {
   writer.nest(LIST_ELEM, () => {
     if (flags !== undefined) writer.u32be(ELEMENT.flags, flags);
-    writer.nest(ELEMENT.key, () => writer.data(DATA.value, key));
+    if (key !== undefined) writer.nest(ELEMENT.key, () => writer.data(DATA.value, key));
     if (keyEnd !== undefined) writer.nest(ELEMENT.keyEnd, () => writer.data(DATA.value, keyEnd));
     if (value === undefined) return;
     writer.nest(ELEMENT.data, () => {
@@ -147,6 +151,7 @@ function encodeField(bytes: Buffer, at: number, type: PolicyField, text: string)
   if (type === 'number') bytes.writeUInt32LE(Number(text), at);
   else if (type === 'protocol') bytes.writeUInt8(Number(text), at);
   else if (type === 'port') bytes.writeUInt16BE(Number(text), at);
+  else if (type === 'interface') bytes.write(text, at, INTERFACE_BYTES);
   else bytes.set(addressBytes(address(text)), at);
 }
 
@@ -160,6 +165,7 @@ function decode(types: readonly PolicyField[], bytes: Buffer): string[] {
     if (type === 'number') return String(bytes.readUInt32LE(from));
     if (type === 'protocol') return String(bytes.readUInt8(from));
     if (type === 'port') return String(bytes.readUInt16BE(from));
+    if (type === 'interface') return bytes.toString('utf8', from, bytes.indexOf(0, from));
     return addressFromBytes(bytes.subarray(from, at));
   });
 }
@@ -186,15 +192,19 @@ export function readEntries(map: PolicyMapName, message: Message): Seen[] {
 
 function readElement(type: PolicyMapType, element: Attributes): Seen | undefined {
   const key = element.nest(ELEMENT.key)?.data(DATA.value);
-  if (key === undefined) return undefined; // the catch-all element
+  // The catch-all element: where it stands for 0, programs do not know of it.
+  if (key === undefined) return type.any === true ? { key: '*', ...readRest(type, element) } : undefined;
   const fields = decode(type.key, key);
   const keyEnd = element.nest(ELEMENT.keyEnd)?.data(DATA.value);
   const last = keyEnd === undefined ? undefined : decode(type.key, keyEnd).at(-1);
   const text = last === undefined ? fields.join(' ') : `${fields.join(' ')}-${last}`;
   if (((element.u32be(ELEMENT.flags) ?? 0) & INTERVAL_END) !== 0) return { key: text, isEnd: true };
-  const data = element.nest(ELEMENT.data);
+  return { key: text, ...readRest(type, element) };
+}
+
+function readRest(type: PolicyMapType, element: Attributes): Pick<Seen, 'value' | 'count'> {
   const count = readCount(element);
-  return { key: text, value: readValue(type, data), ...(count === undefined ? {} : { count }) };
+  return { value: readValue(type, element.nest(ELEMENT.data)), ...(count === undefined ? {} : { count }) };
 }
 
 function readValue({ value: types }: PolicyMapType, data: Attributes | undefined): string {

@@ -65,6 +65,7 @@ const FIELDS: Readonly<Record<PolicyField, { readonly bytes: number; readonly ty
   number: { bytes: 4, type: 19 },
   protocol: { bytes: 1, type: 12 },
   port: { bytes: 2, type: 13 },
+  interface: { bytes: 16, type: 41 },
 };
 
 const rule = (comment: string, ...expressions: Expression[]): NftRule => ({ comment, expressions });

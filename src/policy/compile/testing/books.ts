@@ -12,12 +12,12 @@ import {
   type RuleBook,
   type Tier,
 } from '#model/policy.ts';
-import type { Flow } from '#model/verdict.ts';
-import type { Endpoint, NamedPort, PolicyWorld } from '#model/workload.ts';
+import type { Crossing, Flow } from '#model/verdict.ts';
+import type { Endpoint, Failsafe, HostEndpoint, NamedPort, PolicyWorld } from '#model/workload.ts';
 import { address, addressFamily, type Address } from '#net/address.ts';
 import { prefix } from '#net/prefix.ts';
 import { createBook } from '../../book.ts';
-import { makeWorld, type PodSketch } from '../../testing/world.ts';
+import { hostEndpoint, makeWorld, type PodSketch } from '../../testing/world.ts';
 import {
   CIDRS,
   CIDRS6,
@@ -56,25 +56,44 @@ const rules: fc.Arbitrary<Rule> = fc
 const numbered = (list: readonly Rule[], path: string): Rule[] =>
   list.map((rule, index) => ({ ...rule, origin: { source: 'test', path: `${path}.${index}` } }));
 
+const plain = (action: 'allow' | 'deny' | undefined): Rule[] =>
+  action === undefined
+    ? []
+    : [{ action, source: [], destination: [], traffic: [], origin: { source: 'test', path: '' } }];
+const ofAll = {
+  last: fc.constant(undefined),
+  subjects: selectors,
+  host: oneOf(['local', 'local', 'local', 'forward', 'untracked', 'pre-dnat'] as const),
+};
+const ofHosts = {
+  /** Of everything, behind the other rules. */
+  last: oneOf([undefined, 'allow', 'deny'] as const),
+  subjects: fc.constant({ op: 'in', scope: 'fact', key: 'kind', values: ['host'] } as const),
+  host: oneOf(['untracked', 'untracked', 'pre-dnat', 'pre-dnat', 'forward', 'local'] as const),
+};
+
 export function policies(name: string): fc.Arbitrary<Policy> {
   return fc
     .record({
       tier: oneOf(['kube-admin', 'default', 'default', 'middle', 'kube-baseline']),
       order: oneOf([1, 2, Infinity]),
-      subjects: selectors,
       ingresses: fc.boolean(),
       egresses: fc.boolean(),
       ingress: fc.array(rules, { maxLength: 3 }),
       egress: fc.array(rules, { maxLength: 3 }),
-      host: oneOf(['local', 'local', 'local', 'forward', 'untracked'] as const),
+      about: fc.oneof(
+        { arbitrary: fc.record(ofAll), weight: 3 },
+        { arbitrary: fc.record(ofHosts), weight: 2 },
+      ),
     })
-    .map(({ ingresses, egresses, ingress, egress, ...policy }) => ({
+    .map(({ ingresses, egresses, ingress, egress, about: { last, ...about }, ...policy }) => ({
       ...policy,
+      ...about,
       kind: 'Policy',
       name,
       isolates: { ingress: ingresses, egress: egresses },
-      ingress: numbered(ingress, `${name}.ingress`),
-      egress: numbered(egress, `${name}.egress`),
+      ingress: numbered([...ingress, ...plain(last)], `${name}.ingress`),
+      egress: numbered([...egress, ...plain(last)], `${name}.egress`),
       origin: { source: 'test', path: name },
     }));
 }
@@ -136,6 +155,32 @@ const network = fc
     prefixes: prefixes.map(prefix),
   }));
 
+/** On both nodes, for named interfaces and for all; two may be for the same. */
+const host: fc.Arbitrary<HostEndpoint> = fc
+  .record({
+    labels,
+    node: oneOf(['a', 'a', 'b']),
+    interface: oneOf(['eth0', 'eth0', 'eth1', '*', '*']),
+    ports: fc.subarray([...namedPorts]),
+    profiles: fc.subarray(PROFILES),
+    name: oneOf(['h', 'i', 'j', 'k']),
+  })
+  .map(({ name, ...more }) => hostEndpoint(`${name}-${more.node}`, more));
+const hosts = fc.uniqueArray(host, { minLength: 1, maxLength: 3, selector: ({ name }) => name });
+
+const failsafe: fc.Arbitrary<Failsafe> = fc
+  .record({
+    protocol: oneOf([PROTOCOL.tcp, PROTOCOL.udp]),
+    from: oneOf(PORTS),
+    wide: fc.nat(3),
+    within: oneOf([undefined, undefined, '0.0.0.0/0', '::/0', '203.0.113.0/24', '2001:db8::/32']),
+  })
+  .map(({ protocol, from, wide, within }) => ({
+    protocol,
+    ports: { from, to: from + wide },
+    ...(within === undefined ? {} : { prefix: prefix(within) }),
+  }));
+
 export const podSketches: fc.Arbitrary<Omit<PodSketch, 'name'> & { readonly namespace: string }> = fc.record(
   {
     namespace: oneOf(NAMESPACES),
@@ -156,17 +201,22 @@ export const worldOf = fc
     accounts: fc.record({ 'one/robot': labels }),
     nodes: fc.record({ a: labels, b: labels }),
     networks: fc.array(network, { maxLength: 2 }),
+    hosts,
+    failsafe: fc.record({
+      ingress: fc.array(failsafe, { maxLength: 3 }),
+      egress: fc.array(failsafe, { maxLength: 3 }),
+    }),
     front: fc.array(backend, { maxLength: 2 }),
     resolved: fc.subarray(STRANGERS),
   })
-  .map(({ pods, networks, front, resolved, ...rest }): PolicyWorld =>
+  .map(({ pods, networks, hosts, front, resolved, ...rest }): PolicyWorld =>
     makeWorld({
       ...rest,
       pods: pods.map(({ namespace, ...pod }, index): PodSketch => ({
         ...pod,
         name: `${namespace}/p${index}`,
       })),
-      others: networks,
+      others: [...networks, ...hosts],
       services: new Map([['one/front', front]]),
       names: new Map([['a.example', new Set(resolved)]]),
     }),
@@ -178,7 +228,16 @@ const ICMP: readonly (readonly [number, number])[] = [
   [3, 1],
 ];
 
-/** Between pods, nodes and strangers of one family; sometimes through a service. */
+const crossing: fc.Arbitrary<Crossing> = fc
+  .record({
+    node: oneOf(['a', 'a', 'b']),
+    interface: oneOf(['eth0', 'eth0', 'eth1', 'tt0']),
+    direction: oneOf(['ingress', 'egress'] as const),
+    forwarded: fc.boolean(),
+  })
+  .map((made) => (made.interface === 'tt0' ? { ...made, toPod: true } : made));
+
+/** Between pods, nodes and strangers of one family; sometimes through a service, mostly across interfaces of nodes. */
 export function flowsIn(world: PolicyWorld): fc.Arbitrary<Flow> {
   const ofPods = world.endpoints.flatMap((each) => (each.kind === 'network-set' ? [] : each.addresses));
   const ofNodes = [...world.nodes.values()].flatMap(({ addresses }) => addresses);
@@ -196,6 +255,7 @@ export function flowsIn(world: PolicyWorld): fc.Arbitrary<Flow> {
       sourcePort: oneOf([40_000, 53, 80]),
       icmp: oneOf(ICMP),
       through: fc.nat(3),
+      crossings: fc.oneof(fc.constant(undefined), fc.array(crossing, { minLength: 1, maxLength: 2 })),
     })
     .filter(({ source, destination }) => addressFamily(source) === addressFamily(destination))
     .map(flowOf);
@@ -209,13 +269,26 @@ type FlowSketch = {
   readonly sourcePort: number;
   readonly icmp: readonly [number, number];
   readonly through: number;
+  readonly crossings: readonly Crossing[] | undefined;
 };
 
-function flowOf({ source, destination, protocol, port, sourcePort, icmp, through }: FlowSketch): Flow {
+function flowOf(sketch: FlowSketch): Flow {
+  const { source, destination, protocol, port, sourcePort, icmp } = sketch;
   const six = addressFamily(source) === 6;
-  const before = through === 0 ? { before: { destination: address(six ? 'fd00:96::1' : '10.96.0.1') } } : {};
-  if (protocol === 47) return { source, destination, protocol, ...before };
-  if (protocol !== 1) return { source, destination, protocol, sourcePort, destinationPort: port, ...before };
+  const more = { ...throughService(sketch, six), ...across(sketch) };
+  if (protocol === 47) return { source, destination, protocol, ...more };
+  if (protocol !== 1) return { source, destination, protocol, sourcePort, destinationPort: port, ...more };
   const [type, code] = icmp;
-  return { source, destination, protocol: six ? 58 : 1, icmp: { type, code }, ...before };
+  return { source, destination, protocol: six ? 58 : 1, icmp: { type, code }, ...more };
+}
+
+function throughService({ through, protocol }: FlowSketch, six: boolean): Pick<Flow, 'before'> {
+  if (through > 1) return {};
+  const destination = address(six ? 'fd00:96::1' : '10.96.0.1');
+  const isPort = through === 1 && [6, 17, 132].includes(protocol);
+  return { before: { destination, ...(isPort ? { destinationPort: 53 } : {}) } };
+}
+
+function across({ crossings }: FlowSketch): Pick<Flow, 'crossings'> {
+  return crossings === undefined ? {} : { crossings };
 }
