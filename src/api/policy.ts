@@ -34,6 +34,17 @@ const flowSchema = z
     destinationPort: port.optional(),
     icmp: z.object({ type: icmpNumber, code: icmpNumber }).optional(),
     before: z.object({ destination: address, destinationPort: port.optional() }).optional(),
+    crossings: z
+      .array(
+        z.object({
+          node: z.string(),
+          interface: z.string(),
+          direction,
+          forwarded: z.boolean(),
+          toPod: z.boolean().optional(),
+        }),
+      )
+      .optional(),
   })
   // Fields that are absent in JSON are absent here, never undefined.
   .transform((read) => read as Flow);
@@ -76,6 +87,10 @@ export const snapshotSchema = snapshotShape.transform((read) => read as PolicySn
 export const opinionSchema = z.object({
   direction,
   action: z.enum(['allow', 'deny']),
+  /** Of a host endpoint: where, and the part of its policy that decided. */
+  at: z
+    .object({ interface: z.string(), scope: z.enum(['local', 'forward', 'untracked', 'pre-dnat']) })
+    .optional(),
   /** The entry of a map that decided; absent: there was none, which denies. */
   entry: z.string().optional(),
   /** The rule of the chain that the entry leads to. */
