@@ -1,7 +1,7 @@
 /** Things by their names. Where several objects tell of the same, the first of them by its own name counts. */
 import type { Problem } from '#model/fault.ts';
 import type { Pair } from './rules.ts';
-import { compareTexts, isSame } from './sorted.ts';
+import { compareTexts } from './sorted.ts';
 import { stagedKey, type Thing, thingKey } from './things.ts';
 
 /** `where`: file and line, as problems show them. */
@@ -17,7 +17,7 @@ export class Claims {
   /** What the source tells now, in place of all before. Answers what it told or tells, by key. */
   set(source: string, things: readonly Thing[], where: () => string): Map<string, Thing> {
     const before = this.#bySource.get(source) ?? [];
-    const now = things.map((thing) => ({ source, thing: keepSame(thing, before), where }));
+    const now = things.map((thing) => ({ source, thing, where }));
     if (now.length === 0) this.#bySource.delete(source);
     else this.#bySource.set(source, now);
     const touched = new Map([...before, ...now].map(({ thing }) => [thingKey(thing), thing]));
@@ -60,10 +60,4 @@ export class Claims {
     if (claims.length > 1) this.#contested.add(key);
     else this.#contested.delete(key);
   }
-}
-
-/** As it was where it says the same, so that nobody takes it for another. */
-function keepSame(thing: Thing, before: readonly Claim[]): Thing {
-  const known = before.find((claim) => thingKey(claim.thing) === thingKey(thing))?.thing;
-  return known !== undefined && isSame(known, thing) ? known : thing;
 }

@@ -79,7 +79,7 @@ export class Pods {
     const namespaces = new Set<string>();
     for (const name of this.#dirty) {
       const before = this.#placed.get(name) ?? [];
-      const now = this.#place(name, before);
+      const now = this.#place(name);
       if (isSame(before, now)) continue;
       this.#list(name, before, now);
       for (const { pod } of [...before, ...now]) namespaces.add(pod.namespace);
@@ -96,15 +96,11 @@ export class Pods {
     this.#dirty.add(name);
   }
 
-  #place(name: string, before: readonly PlacedPod[]): PlacedPod[] {
+  #place(name: string): PlacedPod[] {
     const known = this.#known.get(name);
     if (known === undefined) return [];
-    return nodesOf(known).map((node) => {
-      const pod = this.#podOn(node, known);
-      const same = before.find((each) => each.pod.node === node)?.pod;
-      const kept = same !== undefined && isSame(same, pod) ? same : pod;
-      return { pod: kept, ready: known.object?.ready ?? true };
-    });
+    const ready = known.object?.ready ?? true;
+    return nodesOf(known).map((node) => ({ pod: this.#podOn(node, known), ready }));
   }
 
   #list(name: string, before: readonly PlacedPod[], now: readonly PlacedPod[]): void {
