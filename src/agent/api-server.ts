@@ -1,6 +1,7 @@
 /** The admin API over the owner-only unix socket, and health and metrics (nothing else) over TCP when asked for. */
 import { chmodSync, rmSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { writeLines } from './line-stream.ts';
 import {
   API,
   type ApiCall,
@@ -10,7 +11,9 @@ import {
   MAX_REQUEST,
   TEXT_PATHS,
 } from '#api/admin.ts';
+import { FLOWS, type FlowQuery } from '#api/flows.ts';
 import type { POLICY_API } from '#api/policy.ts';
+import type { FlowLine } from '#model/flow-event.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
 
 type PolicyCall = keyof typeof POLICY_API;
@@ -24,9 +27,21 @@ export type TextHandlers = {
   readonly [N in keyof typeof TEXT_PATHS]: () => TextAnswer | Promise<TextAnswer>;
 };
 
-export async function serveApi(path: string, api: ApiHandlers, text: TextHandlers): Promise<Server> {
+/** Answers that go on. */
+export type StreamHandlers = {
+  /** Undefined: there are none. */
+  readonly flows?: ((query: FlowQuery, signal: AbortSignal) => AsyncIterable<FlowLine>) | undefined;
+};
+
+export async function serveApi(
+  path: string,
+  api: ApiHandlers,
+  text: TextHandlers,
+  streams: StreamHandlers = {},
+): Promise<Server> {
   rmSync(path, { force: true });
-  const server = createServer((request, response) => void route(request, response, { api, text }));
+  const routes = { api, text, streams };
+  const server = createServer((request, response) => void route(request, response, routes));
   const before = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(path, resolve));
@@ -48,13 +63,18 @@ export async function serveText(listen: string, text: TextHandlers): Promise<Ser
   return server;
 }
 
-type Routes = { readonly api?: ApiHandlers; readonly text: TextHandlers };
+type Routes = {
+  readonly api?: ApiHandlers;
+  readonly text: TextHandlers;
+  readonly streams?: StreamHandlers;
+};
 
 async function route(request: IncomingMessage, response: ServerResponse, routes: Routes): Promise<void> {
   try {
     const path = (request.url ?? '/').split('?')[0];
     const isText = Object.values(TEXT_PATHS).some((known) => known === path);
-    await (isText ? answerText : answerCall)(request, response, routes);
+    const isStream = path === FLOWS.path && request.method === FLOWS.method && routes.streams !== undefined;
+    await (isText ? answerText : isStream ? answerFlows : answerCall)(request, response, routes);
   } catch (error) {
     // What was not read of a request must not be taken for the next one.
     if (!request.complete) response.setHeader('connection', 'close');
@@ -90,6 +110,17 @@ async function answerCall(
   }
   const given = await readRequest(request, call);
   json(response, 200, await (handler as (...given: readonly unknown[]) => unknown)(...given));
+}
+
+async function answerFlows(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { streams }: Routes,
+): Promise<void> {
+  const flows = streams?.flows;
+  if (flows === undefined) throw new Refused(404, 'this node enforces no policies: policy.enforce is false');
+  const [query] = await readRequest(request, { ...FLOWS, answer: FLOWS.line });
+  await writeLines(response, (signal) => flows(query as FlowQuery, signal));
 }
 
 /** A request that does not fit its call. */

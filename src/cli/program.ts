@@ -10,6 +10,7 @@ import { agentCommand } from './agent.ts';
 import { captureCommand } from './capture.ts';
 import { connectivityCommand } from './connectivity.ts';
 import { doctorCommand } from './doctor.ts';
+import { flowsCommand } from './flows.ts';
 import { getCommand } from './get.ts';
 import { installCommand, uninstallCommand } from './install.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
@@ -69,6 +70,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     planCommand(make),
     connectivityCommand(make),
     captureCommand(make),
+    flowsCommand(make),
     pauseCommand(make),
     resumeCommand(make),
     supportCommand(make, doors),

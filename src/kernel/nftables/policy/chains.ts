@@ -24,6 +24,11 @@ export function compileChain(name: string, rules: readonly ChainRule[], { logs }
   return { name, rules: [...rules.flatMap((rule) => compileRule(rule, logs)), nothing] };
 }
 
+/** Whether the comment is of a rule that only tells of packets, for the rule behind it. */
+export function isTelling(comment: string): boolean {
+  return comment === LOG;
+}
+
 /** From the comments of its rules; undefined when somebody changed them. */
 export function parseChain(comments: readonly string[], style: Style): ChainRule[] | undefined {
   try {

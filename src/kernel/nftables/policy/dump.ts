@@ -33,9 +33,7 @@ export function dumpComments(socket: NetlinkSocket, table: string): Map<string, 
     const rule = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
     // Asking for one table's rules still gives those of all where the kernel is old.
     if (rule.str(1) !== table) return undefined;
-    const data = rule.data(7);
-    const comment = data === undefined ? '' : data.toString('utf8', 2, 1 + data.readUInt8(1));
-    return [rule.str(2) ?? '', comment] as const;
+    return [rule.str(2) ?? '', commentOf(rule)] as const;
   });
   for (const [chain, comment] of rows) {
     const list = found.get(chain);
@@ -45,7 +43,13 @@ export function dumpComments(socket: NetlinkSocket, table: string): Map<string, 
   return found;
 }
 
-function getMap(table: string, map: PolicyMapName): MessageWriter {
+/** Empty where the rule has none. */
+export function commentOf(rule: Attributes): string {
+  const data = rule.data(7);
+  return data === undefined ? '' : data.toString('utf8', 2, 1 + data.readUInt8(1));
+}
+
+export function getMap(table: string, map: PolicyMapName): MessageWriter {
   const writer = new MessageWriter();
   beginNft(writer, NFT_MSG.getSetElem, NLM_F_DUMP, 'inet');
   writer.str(1, table);
@@ -54,7 +58,7 @@ function getMap(table: string, map: PolicyMapName): MessageWriter {
   return writer;
 }
 
-function getRules(table: string): MessageWriter {
+export function getRules(table: string): MessageWriter {
   const writer = new MessageWriter();
   beginNft(writer, NFT_MSG.getRule, NLM_F_DUMP, 'inet');
   writer.str(1, table);
