@@ -5,13 +5,14 @@ import { setImmediate as breathe } from 'node:timers/promises';
 import type { Clock } from '#lib/clock.ts';
 import { SharedRun } from '#lib/shared-run.ts';
 import { inode, isDirectory, list, listDirectories, readText } from './files.ts';
-import { type Believed, ManifestFiles, UNFINISHED_MS } from './manifest-files.ts';
+import { type Believed, ManifestFiles, type ManifestHooks, type Rest } from './manifest-files.ts';
 import {
   type FileContent,
   type FileObject,
   type FileProblem,
   MAX_FILE_BYTES,
-  parseObjects,
+  mergeObjects,
+  parseState,
   repetition,
 } from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
@@ -29,7 +30,7 @@ import {
  * that vanishes is believed after a moment, and not at all when everything beside it vanished too (a mount that went
  * away, a directory that was moved): that is a gap, which ends when there are files again.
  */
-export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number };
+export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number; readonly rest: Rest };
 
 type Listener = (kind: StoreKind | undefined, event: StoreEvent) => void;
 
@@ -74,15 +75,19 @@ export class DirectoryView {
     this.index = new ObjectIndex(options.clock, (kind, event) => {
       if (!this.isGap(kind)) emit(kind, event);
     });
-    this.#files = new ManifestFiles({
+    this.#files = new ManifestFiles(this.#hooks(), options.rest);
+    for (const directory of this.#kinds.keys()) mkdirSync(directory, { recursive: true });
+  }
+
+  #hooks(): ManifestHooks {
+    const message = 'is written all the time; it is read when it rests';
+    return {
       found: (path) => this.#found(path),
       vanished: (path) => this.#vanish(path),
       believe: (path, believed) => this.#believe(path, believed),
       believed: (path) => this.#known.get(path),
-      restless: (path) =>
-        this.#tell(path, { line: 1, message: 'is written all the time; it is read when it rests' }),
-    });
-    for (const directory of this.#kinds.keys()) mkdirSync(directory, { recursive: true });
+      restless: (path) => this.#tell(path, { line: 1, message }),
+    };
   }
 
   statePath(kind: StateKind, name: string): string {
@@ -226,7 +231,7 @@ export class DirectoryView {
     this.#found(path);
     const digest = hash('sha1', text, 'base64');
     if (known?.digest === digest) return known.content;
-    const content = this.#check(path, text);
+    const content = parseState(text, this.#kindOf(path), basename(path));
     this.#believe(path, { digest, content });
     return content;
   }
@@ -237,7 +242,10 @@ export class DirectoryView {
     const { content } = believed;
     const before = this.index.objectsOf(path);
     this.#known.set(path, believed);
-    this.index.set(path, content.problems.length === 0 ? content.objects : merge(before, content.objects));
+    this.index.set(
+      path,
+      content.problems.length === 0 ? content.objects : mergeObjects(before, content.objects),
+    );
     for (const problem of content.problems) this.#tell(path, problem);
     if (this.isManifest(path)) {
       const known = new Set(before);
@@ -260,18 +268,6 @@ export class DirectoryView {
     if (first === undefined) return [];
     return others.map(([path, object]) => [path, repetition(object, `in ${first[0]}:${first[1].line}`)]);
   }
-  #check(path: string, text: string): FileContent {
-    if (text.length > MAX_FILE_BYTES) {
-      return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
-    }
-    const kind = this.#kindOf(path);
-    const content = parseObjects(text);
-    const isMisplaced = ({ kind: own, name }: FileObject): boolean =>
-      own !== kind || `${name}.yaml` !== basename(path);
-    if (!content.objects.some(isMisplaced)) return content;
-    const message = `kind and metadata.name are not those of ${kind}/${basename(path)}`;
-    return { objects: [], problems: [...content.problems, { line: 1, message }] };
-  }
   #kindOf(path: string): StateKind | undefined {
     return this.#kinds.get(dirname(path));
   }
@@ -288,7 +284,7 @@ export class DirectoryView {
     this.#vanished.add(path);
     const group = this.#groupOf(path) ?? '';
     // Some editors remove a file and write it anew.
-    const ms = group === this.#manifests ? UNFINISHED_MS : SETTLE_MS;
+    const ms = group === this.#manifests ? this.#options.rest.unfinishedMs : SETTLE_MS;
     this.#after(`settle ${group}`, ms, () => this.#settle(group));
   }
   #settle(group: string): void {
@@ -333,9 +329,4 @@ export class DirectoryView {
 
 function toEvent(origin: string, { line, message }: FileProblem): StoreEvent {
   return { type: 'malformed', origin, line, message };
-}
-
-function merge(before: readonly FileObject[], now: readonly FileObject[]): FileObject[] {
-  const isNew = ({ kind, name }: FileObject): boolean => now.some((o) => o.kind === kind && o.name === name);
-  return [...now, ...before.filter((object) => !isNew(object))];
 }

@@ -2,9 +2,10 @@ import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSyn
 import { dirname, join } from 'node:path';
 import { type Clock, systemClock } from '#lib/clock.ts';
 import { Fault, toFault } from '#model/fault.ts';
-import { DirectoryView } from './directory-view.ts';
+import { DirectoryView, type ViewOptions } from './directory-view.ts';
 import { createQueue, type EventQueue } from './event-queue.ts';
 import { type FileContent, formatObject, isObjectName, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
+import { REST, type Rest } from './manifest-files.ts';
 import type { PutOptions, StateKind, Store, Stored, StoreEvent, StoreKind } from './store.ts';
 import { expectVersion, refuseManifest } from './version.ts';
 import { withLock } from './ticket-lock.ts';
@@ -20,11 +21,16 @@ import { withLock } from './ticket-lock.ts';
  */
 export type DirectoryStore = Store & { close(): void };
 
-export type DirectoryOptions = { readonly clock?: Clock; readonly rescanMs?: number };
+export type DirectoryOptions = {
+  readonly clock?: Clock;
+  readonly rescanMs?: number;
+  /** For how long a file of manifests/ has to rest until it is believed. */
+  readonly rest?: Rest;
+};
 
 export function openDirectoryStore(path: string, options: DirectoryOptions = {}): DirectoryStore {
-  const { clock = systemClock, rescanMs = 30_000 } = options;
-  return new Directory(path, { clock, rescanMs });
+  const { clock = systemClock, rescanMs = 30_000, rest = REST } = options;
+  return new Directory(path, { clock, rescanMs, rest });
 }
 
 type Watcher = { readonly kind: StoreKind; readonly queue: EventQueue<StoreEvent>; started: boolean };
@@ -37,7 +43,7 @@ class Directory implements DirectoryStore {
   /** Writes of this process one after the other: only processes meet at the lock. */
   #turn: Promise<unknown> = Promise.resolve();
 
-  constructor(path: string, options: { readonly clock: Clock; readonly rescanMs: number }) {
+  constructor(path: string, options: ViewOptions) {
     this.#clock = options.clock;
     this.#lock = join(path, 'state', '.lock');
     this.#view = new DirectoryView(path, options, (kind, event) => {

@@ -3,7 +3,7 @@ import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promis
 import { SharedRun } from '#lib/shared-run.ts';
 import { splitDocuments } from '#model/document.ts';
 import { readBytes, type Stamp, stampOf } from './files.ts';
-import { type FileContent, type FileObject, joinContents, readOperators } from './object-file.ts';
+import { type FileContent, joinContents, keyOf, readOperators } from './object-file.ts';
 
 /**
  * The operator's files, each as it was when it last came to rest. Who writes a file truncates it and fills it piece by
@@ -11,9 +11,9 @@ import { type FileContent, type FileObject, joinContents, readOperators } from '
  * when it has not been touched for a moment, and for longer where it looks unfinished: when it has problems, has lost
  * objects, is shorter than it was, or does not end with a line.
  *
- *     touched ──QUIET_MS──▶ read ──looks finished──▶ believed
- *        ▲                    └──────UNFINISHED_MS──────▲
- *        └──── touched again: from the beginning ───────┘
+ *     touched ──quietMs──▶ read ──looks finished──▶ believed
+ *        ▲                   └──────unfinishedMs──────▲
+ *        └──── touched again: from the beginning ─────┘
  */
 export type ManifestHooks = {
   /** The file is there. */
@@ -27,9 +27,12 @@ export type ManifestHooks = {
 
 export type Believed = { readonly digest: string; readonly stamp?: Stamp; readonly content: FileContent };
 
-const QUIET_MS = 100;
-export const UNFINISHED_MS = 500;
+/** For how long a file has to rest. Milliseconds. */
+export type Rest = { readonly quietMs: number; readonly unfinishedMs: number };
+export const REST: Rest = { quietMs: 100, unfinishedMs: 500 };
 const RESTLESS_MS = 5000;
+/** Files that are due in so short a time are looked at together. */
+const TOGETHER_MS = 20;
 const MAX_BYTES = 64 << 20;
 /** Other work of this process waits no longer than about this. */
 const BUSY_MS = 8;
@@ -48,6 +51,7 @@ type Piece = { readonly line: number; readonly content: FileContent };
 
 export class ManifestFiles {
   readonly #hooks: ManifestHooks;
+  readonly #rest: Rest;
   readonly #moving = new Map<string, Moving>();
   /** What documents of a file said, by their text: of 10,000 in one file one changes at a time. */
   readonly #pieces = new Map<string, ReadonlyMap<string, Piece>>();
@@ -56,8 +60,9 @@ export class ManifestFiles {
   #busySinceMs = 0;
   #isClosed = false;
 
-  constructor(hooks: ManifestHooks) {
+  constructor(hooks: ManifestHooks, rest: Rest) {
     this.#hooks = hooks;
+    this.#rest = rest;
   }
   close(): void {
     this.#isClosed = true;
@@ -74,8 +79,7 @@ export class ManifestFiles {
   /** Resolves when all files rest, or when some have not for long. */
   async settled(): Promise<void> {
     const deadline = performance.now() + RESTLESS_MS;
-    while (this.#moving.size > 0 && !this.#isClosed && performance.now() < deadline)
-      await sleep(QUIET_MS / 5);
+    while (this.#moving.size > 0 && !this.#isClosed && performance.now() < deadline) await sleep(TOGETHER_MS);
   }
 
   async #lookAtAll(paths: Iterable<string>): Promise<void> {
@@ -100,8 +104,7 @@ export class ManifestFiles {
       const now = performance.now();
       void this.look([...this.#moving].filter(([, moving]) => moving.dueMs <= now).map(([path]) => path));
     };
-    // Together with others that are due soon.
-    this.#timer = setTimeout(lookAgain, Math.max(dueMs - performance.now(), 0) + QUIET_MS / 5).unref();
+    this.#timer = setTimeout(lookAgain, Math.max(dueMs - performance.now(), 0) + TOGETHER_MS).unref();
   }
 
   async #lookAt(path: string): Promise<void> {
@@ -117,19 +120,19 @@ export class ManifestFiles {
       moving.dueMs = moving.sinceMs + ms;
       return performance.now() >= moving.dueMs;
     };
-    if (!isResting(QUIET_MS)) return;
+    if (!isResting(this.#rest.quietMs)) return;
     const read = (moving.read ??= await this.#read(path, stamp));
     // It changed just now, as the next look will tell.
-    if (read === undefined) return void (moving.dueMs += QUIET_MS);
-    if (!this.#looksFinished(path, stamp, read) && !isResting(UNFINISHED_MS)) return;
+    if (read === undefined) return void (moving.dueMs += this.#rest.quietMs);
+    if (!this.#looksFinished(path, stamp, read) && !isResting(this.#rest.unfinishedMs)) return;
     this.#moving.delete(path);
     this.#hooks.believe(path, { digest: stamp.text, stamp, content: read.content });
   }
   #looksFinished(path: string, { size }: Stamp, { content, isWhole }: Read): boolean {
     const believed = this.#hooks.believed(path);
     if (!isWhole || content.problems.length > 0 || size < (believed?.stamp?.size ?? 0)) return false;
-    const names = new Set(content.objects.map(nameOf));
-    return believed?.content.objects.every((object) => names.has(nameOf(object))) ?? true;
+    const names = new Set(content.objects.map(keyOf));
+    return believed?.content.objects.every((object) => names.has(keyOf(object))) ?? true;
   }
   async #read(path: string, stamp: Stamp): Promise<Read | undefined> {
     if (stamp.size > MAX_BYTES) return problem(`larger than ${MAX_BYTES} bytes`);
@@ -175,10 +178,6 @@ export class ManifestFiles {
 
 function problem(message: string): Read {
   return { content: { objects: [], problems: [{ line: 1, message }] }, isWhole: true };
-}
-
-function nameOf({ kind, name }: FileObject): string {
-  return `${kind} ${name}`;
 }
 
 /** Nothing is missing at its end as far as can be told: it ends with a line, or with the bracket that it began with. */

@@ -65,6 +65,29 @@ export function parseObjects(text: string): FileContent {
   return joinContents(pieces.map((piece) => contentOf(piece, toObject)));
 }
 
+/** The one object of a file of state, which is where it belongs. */
+export function parseState(text: string, kind: StateKind | undefined, fileName: string): FileContent {
+  if (text.length > MAX_FILE_BYTES) {
+    return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
+  }
+  const content = parseObjects(text);
+  const isMisplaced = (object: FileObject): boolean =>
+    object.kind !== kind || `${object.name}.yaml` !== fileName;
+  if (!content.objects.some(isMisplaced)) return content;
+  const message = `kind and metadata.name are not those of ${kind}/${fileName}`;
+  return { objects: [], problems: [...content.problems, { line: 1, message }] };
+}
+
+/** These now, and of those before what is not among them. */
+export function mergeObjects(before: readonly FileObject[], now: readonly FileObject[]): FileObject[] {
+  const names = new Set(now.map(keyOf));
+  return [...now, ...before.filter((object) => !names.has(keyOf(object)))];
+}
+
+export function keyOf({ kind, name }: Pick<FileObject, 'kind' | 'name'>): string {
+  return `${kind} ${name}`;
+}
+
 function splitText(text: string): Iterable<Written> {
   return splitDocuments(text, (start, end) => text.slice(start, end));
 }
@@ -97,7 +120,7 @@ export function joinContents(contents: readonly FileContent[]): FileContent {
   const objects = new Map<string, FileObject>();
   const problems = contents.flatMap(({ problems }) => problems);
   for (const object of contents.flatMap(({ objects }) => objects)) {
-    const key = `${object.kind} ${object.name}`;
+    const key = keyOf(object);
     const first = objects.get(key);
     if (first === undefined) objects.set(key, object);
     else problems.push(repetition(object, `on line ${first.line}`));
