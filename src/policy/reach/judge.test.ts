@@ -2,27 +2,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Flow } from '#model/verdict.ts';
 import { address } from '#net/address.ts';
 import { bookOf, bookSketches, flowsIn } from '../compile/testing/books.ts';
 import { STRANGERS } from '../compile/testing/sets.ts';
-import { isIcmp } from '../compile/grid.ts';
 import { evaluate } from '../evaluate.ts';
-import { decisionAt } from './cuts.ts';
 import { Judge } from './judge.ts';
 import { Library } from './library.ts';
 import { crowdedWorlds, plainFlow } from './testing/worlds.ts';
 
 const FLOWS = 12;
-function judgeFlow(judge: Judge, flow: Flow): 'allow' | 'deny' {
-  const isIt = isIcmp(flow.protocol);
-  const x = (isIt ? flow.icmp?.type : flow.destinationPort) ?? 0;
-  const y = (isIt ? flow.icmp?.code : flow.sourcePort) ?? 0;
-  const at = { protocol: flow.protocol, x, y };
-  const ends = judge.ends([flow.source, flow.destination]);
-  return ends.every(({ grids }) => decisionAt(grids(), at).verdict === 'allow') ? 'allow' : 'deny';
-}
-
 test('a judge says of every flow what evaluate says', () => {
   const seen = new Map<string, number>();
   const cases = crowdedWorlds.chain((world) =>
@@ -38,7 +26,7 @@ test('a judge says of every flow what evaluate says', () => {
       const judge = new Judge(book, world, new Library());
       for (const flow of flows.map(plainFlow)) {
         const { action, checks } = evaluate(book, world, flow);
-        assert.equal(judgeFlow(judge, flow), action, JSON.stringify(flow));
+        assert.equal(judge.actionOf(flow), action, JSON.stringify(flow));
         for (const { endpoint } of checks) {
           const what = `${endpoint.split(' ')[0]} ${flow.protocol} ${action}`;
           seen.set(what, (seen.get(what) ?? 0) + 1);

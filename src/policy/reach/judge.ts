@@ -4,13 +4,15 @@
  * per class of peers; where there is no script (host endpoints, addresses that several pods claim), a Surveyor asks.
  */
 import { type Direction, DIRECTIONS, type PeerSet, type RuleBook } from '#model/policy.ts';
+import type { Flow } from '#model/verdict.ts';
 import { type Endpoint, endpointName, type NetworkSet, type Pod, type PolicyWorld } from '#model/workload.ts';
 import { type Address, addressFamily } from '#net/address.ts';
 import type { Atom, SetKey } from '../compile/condition.ts';
-import { type Grid, paint } from '../compile/grid.ts';
+import { type Grid, isIcmp, paint } from '../compile/grid.ts';
 import { type Script, type Selected, writeScript } from '../compile/lines.ts';
 import { Selection } from '../compile/selection.ts';
 import { Atlas, OWN_NODE_ATOM, type PeerClass } from './atlas.ts';
+import { decisionAt } from './cuts.ts';
 import type { Library } from './library.ts';
 import { Surveyor } from './surveyor.ts';
 
@@ -62,6 +64,18 @@ export class Judge {
       ...(from === undefined ? [] : this.#end([from, source], destination, 'egress')),
       ...(to === undefined ? [] : this.#end([to, destination], source, 'ingress')),
     ];
+  }
+
+  /** Of a flow without DNAT: whether it may begin. */
+  actionOf(flow: Flow): 'allow' | 'deny' {
+    const { protocol, source, destination, icmp } = flow;
+    const [x = 0, y = 0] = isIcmp(protocol)
+      ? [icmp?.type, icmp?.code]
+      : [flow.destinationPort, flow.sourcePort];
+    const denies = this.ends([source, destination]).some(
+      ({ grids }) => decisionAt(grids(), { protocol, x, y }).verdict === 'deny',
+    );
+    return denies ? 'deny' : 'allow';
   }
 
   /**
