@@ -37,7 +37,7 @@ function counting() {
     },
     program: () => program,
     clock,
-    onError: assert.fail,
+    onError: (error) => assert.fail(String(error)),
   });
   const registry = new Registry();
   const metrics = openFlowMetrics(registry, () => usage.refresh(metrics));
