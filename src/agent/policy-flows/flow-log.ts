@@ -32,9 +32,9 @@ export type FlowLogOptions = FlowSources & {
 
 export type FlowLog = {
   /** Until the signal aborts, or with what has been when the query does not follow. */
-  lines(query: FlowQuery, signal: AbortSignal): AsyncIterable<FlowLine>;
+  readonly lines: (query: FlowQuery, signal: AbortSignal) => AsyncIterable<FlowLine>;
   /** Why nothing is told; undefined while all is well. */
-  problem(): string | undefined;
+  readonly problem: () => string | undefined;
 };
 
 export function createFlowLog(options: FlowLogOptions): FlowLog {
