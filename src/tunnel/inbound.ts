@@ -44,8 +44,10 @@ export type InboundEvents = {
   /** Authentic control data: kind and body behind the header. */
   readonly control: (session: InSession, body: Buffer) => void;
   readonly confirmed: (session: InSession) => void;
-  /** The newest authentic datagram of a session: its sender's address is where the peer is. */
+  /** The newest authentic datagram of a session so far, once for each `take`: where it came from is where the peer is. */
   readonly heard: (session: InSession) => void;
+  /** A datagram of a session that is not known; it is looked up once more afterwards. */
+  readonly unknown: () => void;
 };
 
 export type InboundOptions = {
@@ -76,6 +78,7 @@ export class Inbound {
   readonly #memory: Memory;
   readonly #iovecs: number;
   #run: Run | undefined;
+  #heard: InSession | undefined;
   routes: Routes;
   /** By this side's number of the session. */
   readonly sessions = new Map<number, InSession>();
@@ -88,11 +91,20 @@ export class Inbound {
     this.#iovecs = options.memory.reserve(INBOUND_BYTES);
     this.routes = routes;
   }
-  /** Datagrams of one sender, at `at`, of `segment` bytes each (0: it is one); their bytes are used up. */
+  /**
+   * Datagrams of one sender, at `at`, of `segment` bytes each (0: it is one). Their bytes are in use until `flush`, or
+   * `releaseArea`.
+   */
   take(at: number, size: number, segment: number): void {
+    this.#heard = undefined;
     const each = segment === 0 ? size : segment;
     for (let from = 0; from < size; from += each) this.#takeDatagram(at + from, Math.min(each, size - from));
-    this.#flush();
+  }
+  /** Before the area is read into again: what still stands there goes to the device. */
+  releaseArea(at: number, size: number): void {
+    const run = this.#run;
+    if (run === undefined) return;
+    if (run.parts > INBOUND_PARTS / 2 || (run.at >= at && run.at < at + size)) this.flush();
   }
   #takeDatagram(at: number, size: number): void {
     const { counters, events } = this.#options;
@@ -108,10 +120,16 @@ export class Inbound {
       events.handshake(Buffer.from(this.#memory.bytes.subarray(at, at + size)));
     else counters.add(0, 'malformed');
   }
+  #sessionOf(index: number): InSession | undefined {
+    const session = this.sessions.get(index);
+    if (session !== undefined) return session;
+    this.#options.events.unknown();
+    return this.sessions.get(index);
+  }
   #takeSealed(at: number, size: number): void {
     const { counters, events } = this.#options;
     const { view } = this.#memory;
-    const session = this.sessions.get(view.getUint32(at + 4, true));
+    const session = this.#sessionOf(view.getUint32(at + 4, true));
     if (session?.opener === undefined) return counters.add(0, 'unknownSession');
     const counter = readCounter(view, at);
     const body = size - HEADER_BYTES - TAG_BYTES;
@@ -125,7 +143,10 @@ export class Inbound {
       session.confirmed = true;
       events.confirmed(session);
     }
-    if (newest) events.heard(session);
+    if (newest && this.#heard !== session) {
+      this.#heard = session;
+      events.heard(session);
+    }
     this.#takeBody(session, [counter, at + HEADER_BYTES, body]);
   }
   #takeBody(session: InSession, [counter, at, size]: readonly [number, number, number]): void {
@@ -153,7 +174,7 @@ export class Inbound {
     return false;
   }
   #takePacket(session: InSession, at: number, size: number): void {
-    this.#flush();
+    this.flush();
     if (!this.#isFrom(session, at, size)) return;
     const { view, bytes } = this.#memory;
     const [flags, start, offset] = [
@@ -195,7 +216,7 @@ export class Inbound {
       run.closed = isLast;
       return;
     }
-    this.#flush();
+    this.flush();
     if (!this.#isFrom(session, at, size)) return;
     if (!isSound(this.#memory, at, headers)) return this.#options.counters.add(session.row, 'malformed');
     const base = counter - index;
@@ -213,7 +234,7 @@ export class Inbound {
     );
   }
   /** The run, if there is one, becomes a packet. */
-  #flush(): void {
+  flush(): void {
     const run = this.#run;
     if (run === undefined) return;
     this.#run = undefined;

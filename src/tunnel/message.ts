@@ -6,6 +6,9 @@ const CMSG_HEADER = 16;
 const SOL_UDP = 17;
 const UDP_SEGMENT = 103;
 const UDP_GRO = 104;
+const [SOL_IP, IP_RECVERR] = [0, 11];
+const [SOL_IPV6, IPV6_RECVERR] = [41, 25];
+const EMSGSIZE = 90;
 /** sizeof(struct sockaddr_in6); an IPv4 socket's is 16. */
 export const SOCKADDR_BYTES = 28;
 const align = (size: number): number => Math.ceil(size / 8) * 8;
@@ -104,6 +107,23 @@ export class IncomingMessage {
   segment(): number {
     const at = this.#controlOf(SOL_UDP, UDP_GRO);
     return at < 0 ? 0 : this.#memory.view.getInt32(at, true);
+  }
+  /** Of a message from the error queue (struct sock_extended_err): the MTU that a router told, or 0. */
+  tooBig(): number {
+    const six = this.#controlOf(SOL_IPV6, IPV6_RECVERR);
+    const at = six < 0 ? this.#controlOf(SOL_IP, IP_RECVERR) : six;
+    if (at < 0 || this.#memory.view.getUint32(at, true) !== EMSGSIZE) return 0;
+    return this.#memory.view.getUint32(at + 8, true);
+  }
+  /** A copy of the sender's address. */
+  nameBytes(): Buffer {
+    return Buffer.from(this.#memory.bytes.subarray(this.name, this.name + this.#nameBytes));
+  }
+  /** Whether the sender's address is this. */
+  hasName(name: Uint8Array): boolean {
+    for (let at = 0; at < this.#nameBytes; at += 1)
+      if (name[at] !== this.#memory.bytes[this.name + at]) return false;
+    return true;
   }
   /** Where the data of this control message are, or −1. */
   #controlOf(level: number, type: number): number {

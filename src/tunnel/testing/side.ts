@@ -106,7 +106,14 @@ export class ReceivingSide {
         memory: this.#memory,
         counters: this.counters,
         sink: { write: (iovecs, count) => this.written.push(this.#memory.gather(iovecs, count)) },
-        events: { handshake: nothing, control: nothing, confirmed: nothing, heard: nothing, ...events },
+        events: {
+          handshake: nothing,
+          control: nothing,
+          confirmed: nothing,
+          heard: nothing,
+          unknown: nothing,
+          ...events,
+        },
       },
       ROUTES,
     );
@@ -136,6 +143,7 @@ export class ReceivingSide {
       const joined = Buffer.concat(datagrams.slice(from, to));
       joined.copy(this.#memory.bytes, this.#at);
       this.inbound.take(this.#at, joined.length, to - from > 1 ? size : 0);
+      this.inbound.flush();
       from = to;
     }
     return this.written.splice(0);

@@ -1,0 +1,151 @@
+/**
+ * How large a datagram the path to a peer carries: Datagram Packetization Layer Path MTU Discovery (RFC 8899), as a machine
+ * without clock or socket. Sizes are those of whole outer IP packets.
+ *
+ *            ┌────────── raise timer: the largest again ──────────┐
+ *   largest ─┴─ acknowledged ──────────────────────▶ complete ────┘
+ *      │ lost 3 ×                                       │ confirmation lost 3 ×, or a router says "too big"
+ *      ▼                                                ▼
+ *    base ── acknowledged ──▶ search (halving) ──▶ complete
+ *      │ lost 3 ×
+ *      ▼
+ *    unreachable: base again, slowly; the MTU stays, because nothing is known of it
+ *
+ * Differs from the RFC in one point: the largest size is tried, and used, first. Between nodes of a cluster it nearly always
+ * fits; to start from the base would make the kernel remember small routes (ICMP) for ten minutes.
+ */
+
+/** Section 5.1.2: BASE_PLPMTU; below 1280 there is no IPv6. IPv4 paths may be as small as 576 (section 5.1.2, MIN_PLPMTU). */
+export const BASE = { 4: 1200, 6: 1280 } as const;
+const SMALLEST = { 4: 576, 6: 1280 } as const;
+
+export type PathMtuTimes = {
+  /** PROBE_TIMER: then a probe counts as lost. */
+  readonly probeMs: number;
+  /** CONFIRMATION_TIMER. */
+  readonly confirmMs: number;
+  /** PMTU_RAISE_TIMER. */
+  readonly raiseMs: number;
+};
+export const PATH_MTU_TIMES: PathMtuTimes = { probeMs: 1000, confirmMs: 30_000, raiseMs: 600_000 };
+
+/** MAX_PROBES. */
+const TRIES = 3;
+
+type Phase = 'largest' | 'base' | 'search' | 'complete' | 'unreachable';
+type Probe = { readonly size: number; readonly id: number; readonly tries: number; readonly sentAt: number };
+
+export class PathMtu {
+  readonly #times: PathMtuTimes;
+  readonly #max: number;
+  readonly #base: number;
+  readonly #smallest: number;
+  #phase: Phase = 'largest';
+  #mtu: number;
+  /** Known to fit, and the largest that may. */
+  #low = 0;
+  #high: number;
+  #probe: Probe | undefined;
+  #nextAt = 0;
+  #raiseAt = Number.POSITIVE_INFINITY;
+  #serial: number;
+
+  /** `serial` starts the probes' numbers: a random 32-bit number, so that acknowledgements cannot be guessed. */
+  constructor(family: 4 | 6, max: number, options: { times?: PathMtuTimes; serial?: number } = {}) {
+    this.#times = options.times ?? PATH_MTU_TIMES;
+    this.#serial = options.serial ?? 0;
+    this.#max = this.#mtu = this.#high = max;
+    this.#smallest = Math.min(SMALLEST[family], max);
+    this.#base = Math.min(BASE[family], max);
+  }
+  get mtu(): number {
+    return this.#mtu;
+  }
+  get phase(): Phase {
+    return this.#phase;
+  }
+  /** The probe to send now, or undefined. */
+  tick(now: number): { readonly size: number; readonly id: number } | undefined {
+    if (this.#probe !== undefined && now - this.#probe.sentAt < this.#times.probeMs) return undefined;
+    if (this.#probe !== undefined && this.#probe.tries >= TRIES) this.#lost(this.#probe.size, now);
+    if (this.#probe === undefined && now < this.#nextAt) return undefined;
+    const { size, tries } = this.#probe ?? { size: this.#nextSize(now), tries: 0 };
+    this.#serial = (this.#serial + 1) >>> 0;
+    this.#probe = { size, id: this.#serial, tries: tries + 1, sentAt: now };
+    return { size, id: this.#serial };
+  }
+  #nextSize(now: number): number {
+    if (this.#phase === 'complete' && now >= this.#raiseAt) {
+      this.#phase = 'largest';
+      this.#high = this.#max;
+    }
+    if (this.#phase === 'largest') return this.#max;
+    if (this.#phase === 'search') return Math.ceil((this.#low + this.#high) / 2);
+    return this.#phase === 'complete' ? this.#mtu : this.#base;
+  }
+  /** The peer says that this probe came. Late answers to earlier tries do not count. */
+  acknowledge(id: number, now: number): void {
+    const probe = this.#probe;
+    if (probe?.id !== id) return;
+    this.#probe = undefined;
+    this.#low = Math.max(this.#low, probe.size);
+    if (this.#phase === 'largest' || probe.size >= this.#high) return this.#complete(now);
+    if (this.#phase === 'complete') {
+      this.#nextAt = now + this.#times.confirmMs;
+      return;
+    }
+    // What is proven is used while the search goes on.
+    this.#mtu = this.#low;
+    this.#phase = 'search';
+    this.#nextAt = now;
+  }
+  #complete(now: number): void {
+    this.#phase = 'complete';
+    this.#mtu = this.#low;
+    this.#nextAt = now + this.#times.confirmMs;
+    this.#raiseAt = this.#mtu < this.#max ? now + this.#times.raiseMs : Number.POSITIVE_INFINITY;
+  }
+  #lost(size: number, now: number): void {
+    this.#probe = undefined;
+    this.#nextAt = now;
+    if (this.#phase === 'search') {
+      this.#high = size - 1;
+      if (this.#low >= this.#high) this.#complete(now);
+      return;
+    }
+    if (size > this.#base) {
+      // A raise that failed leaves what was proven before; a confirmation that failed proves nothing any more.
+      if (this.#phase === 'largest' && this.#low >= this.#base) {
+        this.#high = size - 1;
+        return this.#low >= this.#high ? this.#complete(now) : this.#search();
+      }
+      this.#phase = 'base';
+      this.#low = 0;
+      this.#high = size - 1;
+      return;
+    }
+    this.#lostBase(now);
+  }
+  #search(): void {
+    this.#phase = 'search';
+  }
+  /** Either nobody is there, or the path is smaller than it may be: then the smallest fits. */
+  #lostBase(now: number): void {
+    this.#phase = 'unreachable';
+    this.#low = 0;
+    this.#high = this.#max;
+    this.#nextAt = now + 5 * this.#times.probeMs;
+  }
+  /** This machine’s kernel refused to send a probe of this size: no use in waiting for its answer. */
+  refused(size: number, now: number): void {
+    if (this.#probe?.size !== size) return;
+    this.#lost(size, now);
+  }
+  /** A router says what fits. It may lie: what is in use is tried at once, and lowered only when it does not come through. */
+  hint(mtu: number, now: number): void {
+    if (mtu >= this.#mtu || mtu < this.#smallest) return;
+    if (this.#phase !== 'complete') return;
+    this.#nextAt = Math.min(this.#nextAt, now);
+    this.#high = Math.max(this.#mtu, mtu);
+  }
+}
