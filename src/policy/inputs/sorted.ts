@@ -67,18 +67,27 @@ function amend<T>(
   { gone, come }: { readonly gone: readonly T[]; readonly come: readonly T[] },
   compare: Compare<T>,
 ): readonly T[] {
-  const dropped = new Set(gone.map((value) => placeOf(list, value, compare)));
-  const result: T[] = [];
+  const edit = (value: T, came: readonly T[]) => ({ at: placeOf(list, value, compare), came });
+  const edits = [
+    ...come.toSorted(compare).map((value) => edit(value, [value])),
+    ...gone.map((value) => edit(value, [])),
+  ].sort((a, b) => a.at - b.at || b.came.length - a.came.length);
   let next = 0;
-  const copyTo = (end: number): void => {
-    for (; next < end; next += 1) if (!dropped.has(next)) result.push(list[next] as T);
-  };
-  for (const value of come.toSorted(compare)) {
-    copyTo(placeOf(list, value, compare));
-    result.push(value);
-  }
-  copyTo(list.length);
-  return result;
+  const parts = edits.flatMap(({ at, came }) => {
+    const kept = list.slice(next, at);
+    next = came.length === 0 ? at + 1 : at;
+    return [kept, came];
+  });
+  return join([...parts, list.slice(next)]);
+}
+
+/** Arguments of a call are on the stack. */
+const AT_ONCE = 10_000;
+
+function join<T>(parts: readonly (readonly T[])[]): readonly T[] {
+  let joined: T[] = [];
+  for (let at = 0; at < parts.length; at += AT_ONCE) joined = joined.concat(...parts.slice(at, at + AT_ONCE));
+  return joined;
 }
 
 /** Of the value, or of the first that comes after it. */
