@@ -30,26 +30,25 @@ export type Reading = {
 
 export function readObject(manifest: Manifest, defaultNamespace: string): Reading {
   const { apiVersion, kind } = isFields(manifest.value) ? manifest.value : {};
-  const core = CORE_KINDS.find((each) => each.kind === kind && each.apiVersion === apiVersion);
-  if (core !== undefined) {
-    const { thing, problems, kept } = core.read(manifest, defaultNamespace);
-    return { things: thing === undefined ? [] : [thing], problems, warnings: [], kept };
-  }
-  if (typeof kind === 'string' && typeof apiVersion === 'string' && isStranger(apiVersion, kind)) {
-    const kept = manifestOf(manifest.source, { apiVersion, kind });
-    return { things: [], problems: [], warnings: [], stranger: `${kind} of ${apiVersion}`, kept };
+  if (typeof kind === 'string' && typeof apiVersion === 'string') {
+    const isThis = (each: Head): boolean =>
+      each.kind === kind && groupOf(each.apiVersion) === groupOf(apiVersion);
+    const core = CORE_KINDS.find(isThis);
+    if (core !== undefined) return readCore(core, manifest, defaultNamespace);
+    if (!FRONTENDS.some(isThis) && !kind.endsWith('NetworkPolicy')) {
+      const kept = manifestOf(manifest.source, { apiVersion, kind });
+      return { things: [], problems: [], warnings: [], stranger: `${kind} of ${apiVersion}`, kept };
+    }
   }
   const { problems, warnings, ...objects } = parseObject(manifest);
   return { things: thingsOf(objects), problems, warnings, kept: manifest };
 }
 
-/** Neither a kind that is read, in whatever version, nor one that would be a policy to somebody else. */
-function isStranger(apiVersion: string, kind: string): boolean {
-  const group = groupOf(apiVersion);
-  const isOurs = [...FRONTENDS, ...CORE_KINDS].some(
-    (each) => each.kind === kind && groupOf(each.apiVersion) === group,
-  );
-  return !isOurs && !kind.endsWith('NetworkPolicy');
+type Head = { readonly apiVersion: string; readonly kind: string };
+
+function readCore(core: CoreKind, manifest: Manifest, defaultNamespace: string): Reading {
+  const { thing, problems, kept } = core.read(manifest, defaultNamespace);
+  return { things: thing === undefined ? [] : [thing], problems, warnings: [], kept };
 }
 
 function groupOf(apiVersion: string): string {
