@@ -30,7 +30,13 @@ import {
  * that vanishes is believed after a moment, and not at all when everything beside it vanished too (a mount that went
  * away, a directory that was moved): that is a gap, which ends when there are files again.
  */
-export type ViewOptions = { readonly clock: Clock; readonly rescanMs: number; readonly rest: Rest };
+export type ViewOptions = {
+  readonly clock: Clock;
+  readonly rescanMs: number;
+  readonly rest: Rest;
+  /** What an operator's file held when it was last in order: asked of one that is not, and was not read before. */
+  readonly lastGood: (path: string) => readonly FileObject[];
+};
 
 type Listener = (kind: StoreKind | undefined, event: StoreEvent) => void;
 
@@ -232,27 +238,32 @@ export class DirectoryView {
     const digest = hash('sha1', text, 'base64');
     if (known?.digest === digest) return known.content;
     const content = parseState(text, this.#kindOf(path), basename(path));
-    this.#believe(path, { digest, content });
+    const steps = this.#believe(path, { digest, content });
+    while (steps.next().done !== true);
     return content;
   }
   #found(path: string): void {
     if (this.#vanished.delete(path)) this.#endGaps();
   }
-  #believe(path: string, believed: Believed): void {
-    const { content } = believed;
-    const before = this.index.objectsOf(path);
+  /** In steps, between which there may be other work. */
+  *#believe(path: string, believed: Believed): Generator<void> {
+    const { objects, problems } = believed.content;
+    const before = this.#before(path, believed.content);
     this.#known.set(path, believed);
-    this.index.set(
-      path,
-      content.problems.length === 0 ? content.objects : mergeObjects(before, content.objects),
-    );
-    for (const problem of content.problems) this.#tell(path, problem);
-    if (this.isManifest(path)) {
-      const known = new Set(before);
-      for (const object of content.objects.filter((each) => !known.has(each)))
-        for (const [other, problem] of this.#repetitions(object)) this.#tell(other, problem);
+    yield* this.index.replace(path, problems.length === 0 ? objects : mergeObjects(before, objects));
+    for (const problem of problems) this.#tell(path, problem);
+    const known = new Set(this.isManifest(path) ? before : objects);
+    for (const object of objects) {
+      if (known.has(object)) continue;
+      for (const [other, problem] of this.#repetitions(object)) this.#tell(other, problem);
+      yield;
     }
     this.#endGaps();
+  }
+  /** What the file held until now; of one that is not in order and was not read before, what is remembered of it. */
+  #before(path: string, { problems }: FileContent): readonly FileObject[] {
+    const isNew = !this.#known.has(path) && this.isManifest(path);
+    return isNew && problems.length > 0 ? this.#options.lastGood(path) : this.index.objectsOf(path);
   }
   #tell(path: string, problem: FileProblem): void {
     this.#emit(this.#aboutOf(path, problem), toEvent(path, problem));

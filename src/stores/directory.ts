@@ -2,9 +2,18 @@ import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSyn
 import { dirname, join } from 'node:path';
 import { type Clock, systemClock } from '#lib/clock.ts';
 import { Fault, toFault } from '#model/fault.ts';
+import type { Manifest } from '#model/manifest.ts';
 import { DirectoryView, type ViewOptions } from './directory-view.ts';
 import { createQueue, type EventQueue } from './event-queue.ts';
-import { type FileContent, formatObject, isObjectName, MAX_FILE_BYTES, parseObjects } from './object-file.ts';
+import {
+  type FileContent,
+  type FileObject,
+  formatObject,
+  isObjectName,
+  manifestObject,
+  MAX_FILE_BYTES,
+  parseObjects,
+} from './object-file.ts';
 import { REST, type Rest } from './manifest-files.ts';
 import type { PutOptions, StateKind, Store, Stored, StoreEvent, StoreKind } from './store.ts';
 import { expectVersion, refuseManifest } from './version.ts';
@@ -24,13 +33,17 @@ export type DirectoryStore = Store & { close(): void };
 export type DirectoryOptions = {
   readonly clock?: Clock;
   readonly rescanMs?: number;
+  /** Objects that were accepted before, asked of a file of manifests/ that cannot be read now, nor was before. */
+  readonly lastGood?: (path: string) => Iterable<readonly [name: string, manifest: Manifest]>;
   /** For how long a file of manifests/ has to rest until it is believed. */
   readonly rest?: Rest;
 };
 
 export function openDirectoryStore(path: string, options: DirectoryOptions = {}): DirectoryStore {
-  const { clock = systemClock, rescanMs = 30_000, rest = REST } = options;
-  return new Directory(path, { clock, rescanMs, rest });
+  const { clock = systemClock, rescanMs = 30_000, rest = REST, lastGood = () => [] } = options;
+  const objectsBefore = (file: string): FileObject[] =>
+    Array.from(lastGood(file), ([name, manifest]) => manifestObject(name, manifest));
+  return new Directory(path, { clock, rescanMs, rest, lastGood: objectsBefore });
 }
 
 type Watcher = { readonly kind: StoreKind; readonly queue: EventQueue<StoreEvent>; started: boolean };

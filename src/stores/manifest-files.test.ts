@@ -14,10 +14,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Manifest } from '#model/manifest.ts';
+import { type Manifest, readManifests } from '#model/manifest.ts';
 import { Follower } from './contract.ts';
-import type { Rest } from './manifest-files.ts';
-import { type DirectoryStore, openDirectoryStore } from './directory.ts';
+import { REST } from './manifest-files.ts';
+import { manifestName } from './object-file.ts';
+import { type DirectoryOptions, type DirectoryStore, openDirectoryStore } from './directory.ts';
 
 type SetUp = {
   readonly manifests: string;
@@ -27,11 +28,11 @@ type SetUp = {
   readonly seen: (follower: Follower) => string;
 };
 
-function setUp(t: TestContext, rest?: Rest): SetUp {
+function setUp(t: TestContext, rest = REST, lastGood: DirectoryOptions['lastGood'] = () => []): SetUp {
   const path = mkdtempSync(join(tmpdir(), 'tartan-manifests-'));
   const manifests = join(path, 'manifests');
   mkdirSync(manifests);
-  const store = openDirectoryStore(path, rest === undefined ? {} : { rest });
+  const store = openDirectoryStore(path, { rest, lastGood });
   const stop = new AbortController();
   t.after(() => {
     stop.abort();
@@ -128,6 +129,22 @@ test('a document cut short keeps its last good object; what is good beside it go
   await follower.until(() => seen(follower) === 'a=y b=x c=y');
   assert.ok(problems(follower).every((line) => Number(line.split(' ')[0]) > 8));
   await follower.until(() => problems(follower).length > 0);
+});
+
+test('a file that was broken while nobody looked holds what is remembered of it, until it is whole', async (t) => {
+  const { manifests, follow, seen } = setUp(t, REST, (path) => {
+    const { manifests: accepted } = readManifests(path, policy('a') + policy('b'));
+    return accepted.map((manifest) => [manifestName(manifest.value) ?? '', manifest]);
+  });
+  const file = join(manifests, 'a.yaml');
+  writeFileSync(join(manifests, 'b.yaml'), policy('c'));
+  writeFileSync(file, `${policy('a', 'y')}---\nkind: [\n`);
+  const follower = follow();
+  await follower.synced();
+  assert.equal(seen(follower), 'a=y b=x c=x');
+  assert.ok(problems(follower).length > 0);
+  writeFileSync(file, policy('b', 'z') + policy('d'));
+  await follower.until(() => seen(follower) === 'b=z c=x d=x');
 });
 
 test('a file that another takes the place of is believed at once; one removed and written anew is never gone', async (t) => {

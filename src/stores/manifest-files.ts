@@ -19,7 +19,8 @@ export type ManifestHooks = {
   /** The file is there. */
   readonly found: (path: string) => void;
   readonly vanished: (path: string) => void;
-  readonly believe: (path: string, believed: Believed) => void;
+  /** Does so in steps, between which there may be other work. */
+  readonly believe: (path: string, believed: Believed) => Iterable<void>;
   readonly believed: (path: string) => Believed | undefined;
   /** It has been touched all the time for so long that somebody should know. */
   readonly restless: (path: string) => void;
@@ -126,13 +127,16 @@ export class ManifestFiles {
     if (read === undefined) return void (moving.dueMs += this.#rest.quietMs);
     if (!this.#looksFinished(path, stamp, read) && !isResting(this.#rest.unfinishedMs)) return;
     this.#moving.delete(path);
-    this.#hooks.believe(path, { digest: stamp.text, stamp, content: read.content });
+    for (const _ of this.#hooks.believe(path, { digest: stamp.text, stamp, content: read.content })) {
+      await this.#breathe();
+    }
   }
   #looksFinished(path: string, { size }: Stamp, { content, isWhole }: Read): boolean {
     const believed = this.#hooks.believed(path);
     if (!isWhole || content.problems.length > 0 || size < (believed?.stamp?.size ?? 0)) return false;
+    if (believed === undefined) return true;
     const names = new Set(content.objects.map(keyOf));
-    return believed?.content.objects.every((object) => names.has(keyOf(object))) ?? true;
+    return believed.content.objects.every((object) => names.has(keyOf(object)));
   }
   async #read(path: string, stamp: Stamp): Promise<Read | undefined> {
     if (stamp.size > MAX_BYTES) return problem(`larger than ${MAX_BYTES} bytes`);

@@ -195,10 +195,20 @@ function versionOf(text: string): Version {
 function toManifest(source: string, { value, written }: ReadDocument): FileObject | FileProblem {
   const name = manifestName(value);
   if (name === undefined) return { kind: 'Manifest', line: written.line, message: NO_MANIFEST };
-  const manifest: Manifest = { source, value, written };
+  return manifestObject(name, { source, value, written });
+}
+
+export function manifestObject(name: string, manifest: Manifest): FileObject {
+  const { line, text } = manifest.written ?? { line: 1, text: JSON.stringify(manifest.value) };
   // Where it stands belongs to it: who cites a line is told when it moves.
-  const version = versionOf(`${written.line} ${written.text}`);
-  return { kind: 'Manifest', name, value: manifest, version, revision: 0, line: written.line };
+  return {
+    kind: 'Manifest',
+    name,
+    value: manifest,
+    version: versionOf(`${line} ${text}`),
+    revision: 0,
+    line,
+  };
 }
 
 const NO_MANIFEST =

@@ -29,10 +29,10 @@ export class ObjectIndex {
   objectsOf(path: string): readonly FileObject[] {
     return this.#files.get(path) ?? [];
   }
-  /** All that have the object, expired or not, the first by path first. */
+  /** All that have the object, the first by path first; expired ones too. */
   holdersOf(kind: StoreKind, name: string): (readonly [path: string, object: FileObject])[] {
-    const holders = this.#holders.get(`${kind}/${name}`);
-    return holders === undefined ? [] : [...holders].sort(([a], [b]) => (a < b ? -1 : 1));
+    const holders = [...(this.#holders.get(`${kind}/${name}`) ?? [])];
+    return holders.length < 2 ? holders : holders.sort(([a], [b]) => (a < b ? -1 : 1));
   }
   close(): void {
     clearTimeout(this.#timer);
@@ -41,20 +41,39 @@ export class ObjectIndex {
 
   /** These are the file's objects now. */
   set(path: string, objects: readonly FileObject[]): void {
+    const steps = this.replace(path, objects);
+    while (steps.next().done !== true);
+  }
+  /**
+   * The same in steps, between which there may be other work, and other changes; what comes is there before what goes is
+   * gone. An object that is the same in both is not looked at: of 10,000 in one file one changes at a time.
+   */
+  *replace(path: string, objects: readonly FileObject[]): Generator<void> {
     const before = new Set(this.objectsOf(path));
     const now = new Set(objects);
-    if (objects.length === 0) this.#files.delete(path);
-    else this.#files.set(path, objects);
-    // What is the same in both is the same for everyone: of 10,000 in one file one changes at a time.
-    const gone = [...before].filter((object) => !now.has(object));
-    const come = objects.filter((object) => !before.has(object));
-    for (const { kind, name } of gone) this.#holders.get(`${kind}/${name}`)?.delete(path);
-    for (const object of come) {
-      const key = `${object.kind}/${object.name}`;
-      if (!this.#holders.has(key)) this.#holders.set(key, new Map());
-      this.#holders.get(key)?.set(path, object);
+    this.#files.set(path, objects);
+    for (const object of [...now, ...before]) {
+      if (now.has(object) && before.has(object)) continue;
+      // Somebody else told other objects of the file meanwhile.
+      if (this.#files.get(path) !== objects) return;
+      if (now.has(object)) this.#hold(path, object);
+      else this.#release(path, object);
+      yield;
     }
-    for (const { kind, name } of [...gone, ...come]) this.#update(kind, name);
+    if (objects.length === 0) this.#files.delete(path);
+  }
+  #hold(path: string, object: FileObject): void {
+    const key = `${object.kind}/${object.name}`;
+    const holders = this.#holders.get(key) ?? new Map<string, FileObject>();
+    this.#holders.set(key, holders.set(path, object));
+    this.#update(object.kind, object.name);
+  }
+  #release(path: string, object: FileObject): void {
+    const holders = this.#holders.get(`${object.kind}/${object.name}`);
+    // It may have changed, and be there as another.
+    if (holders?.get(path) !== object) return;
+    holders.delete(path);
+    this.#update(object.kind, object.name);
   }
 
   #update(kind: StoreKind, name: string): void {
