@@ -33,7 +33,7 @@ export class Staged {
     this.#table = kernel.openPolicy({ table: 'staged', denial: { logPerSecond, audit: true } });
   }
 
-  /** Undefined: nothing is staged. A copy, made once per change. */
+  /** Undefined: nothing is staged. A copy, made at most once per load. */
   program(): PolicyProgram | undefined {
     this.#program ??= this.#compiler?.program();
     return this.#program;
@@ -56,7 +56,8 @@ export class Staged {
   #update(book: RuleBook, world: PolicyView['world']): void {
     this.#compiler ??= createCompiler(this.#options.node);
     const delta = this.#compiler.update(book, world);
-    if (delta !== undefined) this.#program = undefined;
+    // The same entries may have other reasons: lines of files move.
+    this.#program = undefined;
     if (this.#options.logPerSecond === 0 || !this.#table.canLog()) return;
     if (this.#isLoaded && delta === undefined) return;
     this.#mayBeThere = true;
