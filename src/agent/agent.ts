@@ -13,11 +13,12 @@ import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
 import { Host } from './host.ts';
-import type { Events, Logger, LogTail } from './log.ts';
+import type { Events, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
 import type { Policies } from './policy/policies.ts';
 import { startPolicies } from './policy/start.ts';
+import type { AgentParts } from './parts.ts';
 import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
@@ -25,7 +26,6 @@ import { Subnets } from './subnets.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
 import { API_SOCKET } from '#api/admin.ts';
 import { apiHandlers, textHandlers } from './answers.ts';
-import type { Clock } from '#lib/clock.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
@@ -35,26 +35,12 @@ import type { Underlay } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
 
-import type { Store, Stored } from '#stores/store.ts';
+import type { Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;
 const PLACE_RESYNC_MS = 15_000;
 /** In the ledger while the node is paused: a restart of the agent does not resume. */
 const PAUSED = 'paused';
-
-export type AgentParts = {
-  readonly settings: Settings;
-  readonly version: string;
-  readonly signal: AbortSignal;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly logTail: LogTail;
-  readonly events: Events;
-  readonly metrics: Metrics;
-  readonly kernel: Kernel;
-  readonly store: Store;
-  readonly ledger: Ledger;
-};
 
 export class Agent {
   readonly #parts: AgentParts;

@@ -1,5 +1,6 @@
 /** Starts and stops the agent of one node. */
 import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from './log.ts';
 import { openMetrics } from './metrics.ts';
@@ -8,7 +9,8 @@ import { openKernel } from '#kernel/linux.ts';
 import { ready as poolWarm } from '#kernel/netns.ts';
 import { Fault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
-import { openDirectoryStore } from '#stores/directory.ts';
+import { type DirectoryOptions, openDirectoryStore } from '#stores/directory.ts';
+import { type Keep, openKeep } from '#stores/last-good.ts';
 import { openLedger } from '#stores/ledger.ts';
 
 export type RunOptions = {
@@ -24,6 +26,7 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   await poolWarm;
   for (const path of [settings.paths.run, settings.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
+  const keep = settings.policy.enforce ? openKeep(join(settings.paths.state, 'policies.journal')) : undefined;
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const agent = new Agent({
@@ -36,8 +39,15 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     events: openEvents(log),
     metrics: openMetrics(settings.node.name),
     kernel: openKernel(),
-    store: openDirectoryStore(settings.store.path),
+    store: openDirectoryStore(settings.store.path, { lastGood: lastGoodOf(keep) }),
+    keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
   await agent.run();
+}
+
+/** By the file that they stood in when this agent's predecessor accepted them. */
+function lastGoodOf(keep: Keep | undefined): NonNullable<DirectoryOptions['lastGood']> {
+  const byFile = Map.groupBy(keep?.entries() ?? [], ([, { source }]) => source);
+  return (file) => byFile.get(file) ?? [];
 }

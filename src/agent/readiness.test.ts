@@ -92,6 +92,7 @@ network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
     kernel,
     store,
     ledger: openLedger(journal),
+    keep: undefined,
   });
   t.after(async () => {
     stop.abort();

@@ -19,6 +19,11 @@ storeContract('directory', async () => {
   return {
     store,
     other,
+    writeManifests(source, text) {
+      mkdirSync(join(path, 'manifests'), { recursive: true });
+      if (text === undefined) rmSync(join(path, 'manifests', source));
+      else writeFileSync(join(path, 'manifests', source), text);
+    },
     async interrupt() {
       renameSync(join(path, 'state'), join(path, 'away'));
       await sleep(300);
@@ -196,4 +201,38 @@ test('objects of other programs are handed on as they are, under their full name
   assert.equal((await store.list('Manifest')).length, 2);
   await assert.rejects(store.put('Manifest', stored.name, manifest), { code: 'store-conflict' });
   await assert.rejects(store.remove('Manifest', stored.name), { code: 'store-conflict' });
+});
+
+test('a file that cannot be read, nor was before, holds what it held when it was last in order', async (t) => {
+  const root = scratch();
+  t.after(() => rmSync(root, { recursive: true }));
+  const path = join(root, 'manifests', 'a.yaml');
+  mkdirSync(join(root, 'manifests'), { recursive: true });
+  const object = (name: string): string =>
+    `apiVersion: example.com/v1\nkind: Thing\nmetadata: { name: ${name} }\n`;
+  writeFileSync(path, `${object('one')}---\n${object('two')}---\n${object('three')}`);
+  const first = openDirectoryStore(root);
+  t.after(() => first.close());
+  const before = (await first.list('Manifest')).map(({ name, value }) => [name, value as Manifest] as const);
+  writeFileSync(path, `${object('one')}---\nbroken: [\n---\n${object('three')}label: new\n`);
+  writeFileSync(join(root, 'manifests', 'b.yaml'), 'broken: [\n');
+  const asked: string[] = [];
+  const later = openDirectoryStore(root, {
+    lastGood: (file) => (asked.push(file), file === path ? before : []),
+  });
+  t.after(() => later.close());
+  const listed = await later.list('Manifest');
+  assert.deepEqual(
+    new Set(listed.map(({ name }) => name.split('/').at(-1))),
+    new Set(['one', 'three', 'two']),
+  );
+  const three = listed.find(({ name }) => name.endsWith('three'))?.value as Manifest;
+  assert.deepEqual((three.value as { label?: string }).label, 'new');
+  assert.deepEqual(asked.sort(), [path, join(root, 'manifests', 'b.yaml')]);
+  // In order again: what it does not say is gone.
+  writeFileSync(path, object('two'));
+  const stop = new AbortController();
+  t.after(() => stop.abort());
+  const follower = new Follower(later, 'Manifest', stop.signal);
+  await follower.until(() => follower.objects.size === 1);
 });

@@ -1,6 +1,5 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
-import { join } from 'node:path';
-import type { AgentParts } from '../agent.ts';
+import type { AgentParts } from '../parts.ts';
 import { type Feed, startFeed } from '../feed.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
@@ -9,7 +8,6 @@ import type { Underlay } from '#model/underlay.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { prefixAddress } from '#net/prefix.ts';
-import { openKeep } from '#stores/last-good.ts';
 import type { Stored, StoreKind } from '#stores/store.ts';
 
 export type StartOptions = {
@@ -20,12 +18,16 @@ export type StartOptions = {
 
 /** Undefined: policy is off. */
 export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies | undefined {
-  const { settings, kernel, store, clock, signal, log, events } = parts;
-  if (!settings.policy.enforce) {
+  const { keep, kernel, store, clock, signal, log, events } = parts;
+  if (keep === undefined) {
     removeLeftover(parts);
     return undefined;
   }
-  const follow = (kind: StoreKind, set: (name: string, value: unknown) => void): Feed => {
+  const follow = (
+    kind: StoreKind,
+    set: (name: string, value: unknown) => void,
+    onSynced: (feed: Feed) => void = () => {},
+  ): Feed => {
     const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
     const feed: Feed = startFeed({
       store,
@@ -36,6 +38,7 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies 
       onChange,
       onSynced: () => {
         for (const [name, object] of feed.objects) onChange(name, object);
+        onSynced(feed);
       },
       onMalformed: (text) => events.add('error', `not read: ${text}`),
     });
@@ -43,13 +46,18 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies 
   };
   const policies: Policies = new Policies({
     ...parts,
-    keep: openKeep(join(settings.paths.state, 'policies.journal')),
+    keep,
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
     onOwnPods: (pods) => publisher.publish(pods),
   });
-  const manifests = follow('Manifest', (name, value) =>
-    policies.setManifest(name, value as Manifest | undefined),
+  const manifests = follow(
+    'Manifest',
+    (name, value) => policies.setManifest(name, value as Manifest | undefined),
+    // What was removed while no agent ran.
+    ({ objects }) => {
+      for (const [name] of keep.entries()) if (!objects.has(name)) keep.remove(name);
+    },
   );
   const workloads = follow('Workloads', (name, value) =>
     policies.setWorkloads(name, value as NodeWorkloads | undefined),

@@ -1,0 +1,25 @@
+/** What an agent is made of: opened by whoever starts it, so that tests can give it others. */
+import type { Ledger } from './attachments.ts';
+import type { Events, Logger, LogTail } from './log.ts';
+import type { Metrics } from './metrics.ts';
+import type { Clock } from '#lib/clock.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import type { Settings } from '#model/settings.ts';
+import type { Keep } from '#stores/last-good.ts';
+import type { Store } from '#stores/store.ts';
+
+export type AgentParts = {
+  readonly settings: Settings;
+  readonly version: string;
+  readonly signal: AbortSignal;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly logTail: LogTail;
+  readonly events: Events;
+  readonly metrics: Metrics;
+  readonly kernel: Kernel;
+  readonly store: Store;
+  readonly ledger: Ledger;
+  /** Objects of policy that were accepted before; absent: policy is off. */
+  readonly keep: Keep | undefined;
+};
