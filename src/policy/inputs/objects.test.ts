@@ -309,21 +309,26 @@ test('backends of a service come of its slices, of its Endpoints, or else of the
     core(
       'Endpoints',
       'x/s',
-      'subsets: [{addresses: [{ip: 10.0.0.7}], notReadyAddresses: [{ip: 10.0.0.8}], ports: [{port: 1}]}]',
+      'subsets: [{addresses: [{ip: 10.0.0.7}], notReadyAddresses: [{ip: 10.0.0.8}], ports: [{port: 1, protocol: UDP}, {port: 1}]}]',
     ),
   );
-  assert.deepEqual(backends(), ['6 10.0.0.7:1']);
+  assert.deepEqual(backends(), ['6 10.0.0.7:1', '17 10.0.0.7:1']);
   const [slice = ''] = put(
     inputs,
     object(
       'discovery.k8s.io/v1 EndpointSlice',
       'x/s-1',
-      'addressType: IPv4, ports: [{port: 2}], endpoints: [{addresses: [10.0.0.4]}, {addresses: [10.0.0.5], conditions: {ready: false, serving: true}}, {addresses: [10.0.0.6], conditions: {ready: false}}]',
+      'addressType: IPv4, ports: [{port: 2, protocol: SCTP}, {name: all}], endpoints: [{addresses: [10.0.0.4]}, {addresses: [10.0.0.5], conditions: {ready: false, serving: true}}, {addresses: [10.0.0.6], conditions: {ready: false}}]',
       'kubernetes.io/service-name: s',
     ),
   );
-  assert.deepEqual(backends(), ['6 10.0.0.4:2', '6 10.0.0.5:2']);
+  assert.deepEqual(backends(), ['132 10.0.0.4:2', '132 10.0.0.5:2']);
   inputs.setManifest(slice, undefined);
   inputs.setManifest('v1/Endpoints/x/s', undefined);
   assert.deepEqual(backends(), ['6 10.0.0.1:8080', '17 10.0.0.1:53']);
+  put(
+    inputs,
+    core('Service', 'x/s', 'spec: {type: ExternalName, selector: {app: web}, ports: [{port: 80}]}'),
+  );
+  assert.deepEqual(backends(), []);
 });
