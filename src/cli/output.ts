@@ -13,6 +13,8 @@ export type OutputFormat = 'text' | 'json';
 
 const EXIT_OF: Partial<Record<FaultCode, ExitCode>> = {
   'settings-invalid': EXIT.usage,
+  'policy-invalid': EXIT.usage,
+  'request-invalid': EXIT.usage,
   'agent-away': EXIT.agentAway,
   'no-root': EXIT.noRoot,
 };

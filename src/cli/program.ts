@@ -16,6 +16,7 @@ import { installCommand, uninstallCommand } from './install.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { planCommand } from './plan.ts';
+import { policyCommand } from './policy.ts';
 import { statusCommand } from './status.ts';
 import { supportCommand } from './support.ts';
 import { versionCommand } from './version.ts';
@@ -68,6 +69,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     doctorCommand(make, doors),
     getCommand(make),
     planCommand(make),
+    policyCommand(make),
     connectivityCommand(make),
     captureCommand(make),
     flowsCommand(make),
@@ -82,6 +84,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     versionCommand(make, doors),
   ]) {
     program.addCommand(command.copyInheritedSettings(program));
+    for (const sub of command.commands) sub.copyInheritedSettings(command);
   }
   return program;
 }

@@ -61,17 +61,18 @@ function endpointsOf(world: PolicyWorld): ReadonlyMap<string, Endpoint> {
   return found;
 }
 
-/** `NetworkPolicy shop/db, db.yaml:7 spec.ingress.0` */
+/** `decided by NetworkPolicy shop/db, db.yaml:7 spec.ingress.0`, `isolated by …`, `selected by no policy` */
 export function showDecider({ tier, policy, rule, origin, isolatedBy }: Decider): string {
-  if (tier === undefined) return 'no policy';
+  if (tier === undefined) return 'selected by no policy';
   if (policy !== undefined) {
     const named = rule === undefined ? policy : `${policy} rule ${JSON.stringify(rule)}`;
-    return origin === undefined ? named : `${named}, ${formatOrigin(origin)}`;
+    return `decided by ${origin === undefined ? named : `${named}, ${formatOrigin(origin)}`}`;
   }
-  if (tier === 'exempt') return 'an exemption';
+  if (tier === 'exempt') return 'exempt from policy';
   const [first, ...more] = isolatedBy ?? [];
-  if (first === undefined)
-    return tier === 'profiles' ? 'profiles, of which none allows' : `the default of tier ${tier}`;
-  const others = more.length === 0 ? '' : ` and ${more.length} more`;
-  return `isolation by ${first.policy}, ${formatOrigin(first.origin)}${others}`;
+  if (first !== undefined) {
+    const others = more.length === 0 ? '' : ` and ${more.length} more`;
+    return `isolated by ${first.policy}, ${formatOrigin(first.origin)}${others}`;
+  }
+  return tier === 'profiles' ? 'allowed by none of its profiles' : `decided by the default of tier ${tier}`;
 }

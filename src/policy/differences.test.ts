@@ -147,14 +147,16 @@ function show(found: readonly Difference[]): string[] {
 test('a policy that isolates, and its removal', () => {
   const none = { book: createBook({ policies: [] }), world };
   const some = { book: createBook({ policies: [db] }), world };
-  const closed = 'no policy; isolation by NetworkPolicy shop/db, db.yaml:2';
+  const closed = 'selected by no policy; isolated by NetworkPolicy shop/db, db.yaml:2';
   assert.deepEqual(show(findDifferences(none, some)).sort(), [
     `elsewhere,node:a,ops/probe,shop/cache → shop/db all traffic (4,6): allow → deny, ${closed}`,
     `shop/web → shop/db tcp/0-5431,5434-65535, all but tcp (4,6): allow → deny, ${closed}`,
   ]);
   const opened = show(findDifferences(some, none));
   assert.ok(
-    opened.every((line) => line.endsWith('isolation by NetworkPolicy shop/db, db.yaml:2; no policy')),
+    opened.every((line) =>
+      line.endsWith('isolated by NetworkPolicy shop/db, db.yaml:2; selected by no policy'),
+    ),
   );
   assert.deepEqual(findDifferences(some, { ...some, book: createBook({ policies: [{ ...db }] }) }), []);
 });
@@ -167,8 +169,8 @@ test('a rule that comes is named with its line', () => {
     world,
   };
   assert.deepEqual(show(findDifferences(closed, open)), [
-    'shop/web → shop/db tcp/5432-5433 (4,6): deny → allow, isolation by NetworkPolicy shop/db, db.yaml:2; ' +
-      'NetworkPolicy shop/db, db.yaml:9 spec.ingress.0',
+    'shop/web → shop/db tcp/5432-5433 (4,6): deny → allow, isolated by NetworkPolicy shop/db, db.yaml:2; ' +
+      'decided by NetworkPolicy shop/db, db.yaml:9 spec.ingress.0',
   ]);
 });
 
