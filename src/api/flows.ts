@@ -44,6 +44,7 @@ export const flowEventSchema = z.object({
   policy: z.string().optional(),
   rule: z.string().optional(),
   origin: z.string().optional(),
+  at: z.string().optional(),
   isolatedBy: z.array(z.string()).optional(),
   staged: z.enum(['allow', 'deny']).optional(),
 });

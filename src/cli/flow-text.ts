@@ -34,8 +34,12 @@ function asked({ before }: FlowEvent): string {
   return before === undefined ? '' : ` (asked for ${renderEnd({ kind: 'outside', ...before })})`;
 }
 
-function decision({ verdict, tier, policy, rule, origin, isolatedBy, staged }: FlowEvent): string {
-  const more = verdict !== 'staged' && staged !== undefined ? [`staged policies: ${staged}`] : [];
+function decision(event: FlowEvent): string {
+  const { verdict, tier, policy, rule, origin, isolatedBy, staged } = event;
+  const more = [
+    ...(event.at === undefined ? [] : [`at interface ${event.at}`]),
+    ...(verdict !== 'staged' && staged !== undefined ? [`staged policies: ${staged}`] : []),
+  ];
   const where = origin === undefined ? [] : [`(${origin})`];
   if (policy !== undefined)
     return [policy, ...(rule === undefined ? [] : [`"${rule}"`]), ...where, ...more].join(' ');

@@ -13,10 +13,15 @@ import { readPacket } from './packet.ts';
 import type { Scope } from './scope.ts';
 import { close, NETLINK_NETFILTER, netlinkSocket, setIntOption } from './sys.ts';
 
+/** enum nf_inet_hooks */
+const HOOKS = ['prerouting', 'input', 'forward', 'output', 'postrouting'] as const;
+
 export type LoggedPacket = {
   readonly prefix: string;
   /** First packets after DNAT; `before` where the connection says that they were for somebody else. */
   readonly flow: Flow;
+  /** Where it was when it was told of. */
+  readonly hook?: (typeof HOOKS)[number];
   /** Links by name, where there are any. */
   readonly input?: string;
   readonly output?: string;
@@ -43,6 +48,7 @@ const BIND = 1;
 const COPY_PACKET = 2;
 const FLAG = { sequence: 1, conntrack: 4 } as const;
 const PACKET = {
+  head: 1,
   timestamp: 3,
   input: 4,
   output: 5,
@@ -184,10 +190,13 @@ function readLogged(
   if (packet === undefined) return undefined;
   const [input, output] = [attributes.u32be(PACKET.input), attributes.u32be(PACKET.output)].map(nameOf);
   const timeMs = readTime(attributes.data(PACKET.timestamp));
+  // struct nfulnl_msg_packet_hdr: the protocol's two bytes, then the hook.
+  const hook = HOOKS[attributes.data(PACKET.head)?.[2] ?? -1];
   return {
     prefix: attributes.str(PACKET.prefix) ?? '',
     flow: { ...packet.flow, ...beforeDnat(packet.flow, attributes.nest(PACKET.conntrack)) },
     bytes: packet.bytes,
+    ...(hook === undefined ? {} : { hook }),
     ...(input === undefined ? {} : { input }),
     ...(output === undefined ? {} : { output }),
     ...(timeMs === undefined ? {} : { timeMs }),

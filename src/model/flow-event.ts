@@ -30,6 +30,8 @@ export type FlowDecision = {
   readonly rule?: string;
   /** Where the rule is written: `web.yaml:12 spec.ingress.0`. */
   readonly origin?: string;
+  /** Interface of the host endpoint whose policies they are; absent: they are a pod's. */
+  readonly at?: string;
   /** Policies that select the end, for which the tier's default denies what none of its rules allows. */
   readonly isolatedBy?: readonly string[];
 };

@@ -87,7 +87,7 @@ for (const family of [4, 6] as const) {
         const sentMs = Date.now();
         send(flow);
         const { timeMs, bytes, ...packet } = await one();
-        const about = { prefix: `tartan denied ${way}`, input: 'tt0', output: 'tt1' };
+        const about = { prefix: `tartan denied ${way}`, hook: 'forward', input: 'tt0', output: 'tt1' };
         assert.deepEqual(packet, { ...about, flow });
         assert.ok(bytes >= (family === 4 ? 28 : 48) && bytes < 100, `${bytes} bytes`);
         // Kernels that stamp no packet here say nothing.
@@ -116,6 +116,7 @@ test('to the node itself, from outside, and by a chain of a program', { skip }, 
     assert.equal(seen.prefix, flow === toNode ? 'tartan denied egress' : 'tartan denied');
     assert.equal(seen.input, flow === toNode ? 'tt0' : 'eth0');
     assert.equal(seen.output, flow === toNode ? undefined : 'tt1');
+    assert.equal(seen.hook, flow === toNode ? 'input' : 'forward');
   }
 });
 

@@ -72,6 +72,7 @@ before(async () => {
   const usage = new Usage({ counts, program: enforced, clock: systemClock, onError });
   const metrics = openFlowMetrics(registry, () => usage.refresh(metrics));
   flows = createFlowLog({
+    node: 'a',
     readLog: (options) => readLog(inNode, options),
     view: () => ({ book, world }),
     programs: { enforced, staged: () => staged.program() },

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Describer } from './describe.ts';
+import type { LoggedPacket } from '#kernel/nflog.ts';
+import type { FlowFacts } from '#model/flow-event.ts';
 import { formatDenial, parseLogPrefix } from '#model/policy-log.ts';
 import type { Policy, RuleBook } from '#model/policy.ts';
 import type { Flow } from '#model/verdict.ts';
@@ -9,7 +11,7 @@ import { createBook } from '#policy/book.ts';
 import { compile } from '#policy/compile/compiler.ts';
 import { EVERYTHING, type Selector } from '#model/policy.ts';
 import { makePolicy, makeRule } from '#policy/testing/rules.ts';
-import { makeFlow, makeWorld } from '#policy/testing/world.ts';
+import { hostEndpoint, makeFlow, makeWorld } from '#policy/testing/world.ts';
 
 const world = makeWorld({
   pods: [
@@ -18,6 +20,7 @@ const world = makeWorld({
     { name: 'bank/c', node: 'a' },
     { name: 'shop/hosted', node: 'b', hostNetwork: true },
   ],
+  others: [hostEndpoint('eth0-a', { interface: 'eth0' })],
 });
 const inNamespace = (namespace: string): Selector => ({
   op: 'in',
@@ -36,14 +39,25 @@ const from = (policies: readonly Policy[]): { describer: Describer; book: RuleBo
   const enforced = compile(book, world, { node: 'a' });
   const staged = book.pending && compile({ ...book, enforced: book.pending }, world, { node: 'a' });
   const view = (): { book: RuleBook; world: typeof world } => ({ book, world });
-  const describer = new Describer({ view, programs: { enforced: () => enforced, staged: () => staged } });
+  const describer = new Describer({
+    node: 'a',
+    view,
+    programs: { enforced: () => enforced, staged: () => staged },
+  });
   return { describer, book, log: [...enforced.logs.keys()][0] ?? '' };
 };
-const packetOf = (flow: Flow, prefix: string) => ({ flow, prefix, bytes: 60, input: 'tt0', output: 'tt1' });
-function describe({ describer }: ReturnType<typeof from>, flow: Flow, prefix: string) {
+type Place = Pick<LoggedPacket, 'hook' | 'input' | 'output'>;
+const FORWARDED: Place = { hook: 'forward', input: 'tt0', output: 'tt1' };
+// eslint-disable-next-line max-params
+function describe(
+  { describer }: ReturnType<typeof from>,
+  flow: Flow,
+  prefix: string,
+  place: Place = FORWARDED,
+): FlowFacts {
   const mark = parseLogPrefix(prefix);
   assert.ok(mark !== undefined);
-  return describer.describe(packetOf(flow, prefix), mark);
+  return describer.describe({ flow, prefix, bytes: 60, ...place }, mark);
 }
 const denied = (direction: 'ingress' | 'egress'): string => formatDenial({ kind: 'denied', direction });
 
@@ -159,4 +173,20 @@ test('policies of other namespaces and of everybody are asked by what they selec
   const flow = makeFlow(world, ['shop/a', 'bank/c'], 'tcp/80');
   const told = describe(from([closed, ...others]), flow, denied('egress'));
   assert.deepEqual(told.isolatedBy?.toSorted(), ['GlobalNetworkPolicy all', 'NetworkPolicy shop/closed']);
+});
+
+test('of the host itself: by which interface, and not by which policies of pods', () => {
+  const host = makePolicy({
+    ...closed,
+    kind: 'GlobalNetworkPolicy',
+    name: 'hosts',
+    subjects: { op: 'in', scope: 'fact', key: 'kind', values: ['host'] },
+    ingress: [makeRule('deny')],
+  });
+  const flow = makeFlow(world, ['203.0.113.7', 'node a'], 'tcp/8080');
+  const told = describe(from([closed, host]), flow, denied('ingress'), { hook: 'input', input: 'eth0' });
+  assert.deepEqual(
+    [told.at, told.policy, told.destination.kind, told.isolatedBy],
+    ['eth0', 'GlobalNetworkPolicy hosts', 'node', undefined],
+  );
 });

@@ -4,10 +4,11 @@
  */
 import type { LoggedPacket } from '#kernel/nflog.ts';
 import type { FlowDecision, FlowEnd, FlowFacts } from '#model/flow-event.ts';
+import { POD_LINK_PREFIX } from '#model/numbers.ts';
 import type { DenialMark, LogMark } from '#model/policy-log.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
 import type { Direction, OrderedTier, Policy } from '#model/policy.ts';
-import type { Flow, Step } from '#model/verdict.ts';
+import type { Crossing, Flow, Step } from '#model/verdict.ts';
 import type { Pod, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { formatOrigin, policyName } from '#policy/book.ts';
@@ -16,6 +17,7 @@ import type { PolicyView } from '#policy/inputs/inputs.ts';
 import { endpointLabels, matchesSelector } from '#policy/selector.ts';
 
 export type FlowSources = {
+  readonly node: string;
   readonly view: () => Pick<PolicyView, 'book' | 'world'>;
   /** As they are in the kernel. */
   readonly programs: {
@@ -38,7 +40,9 @@ export class Describer {
     this.#sources = sources;
   }
 
-  describe({ flow, input, output }: LoggedPacket, mark: LogMark): FlowFacts {
+  describe(packet: LoggedPacket, mark: LogMark): FlowFacts {
+    const { input, output } = packet;
+    const flow = { ...packet.flow, crossings: crossingsOf(packet, this.#sources.node) };
     const { source, destination, sourcePort, destinationPort, icmp, before } = flow;
     const staged = mark.kind === 'staged' ? 'deny' : this.#staged(flow);
     return {
@@ -59,7 +63,7 @@ export class Describer {
 
   #staged(flow: Flow): 'allow' | 'deny' | undefined {
     const program = this.#sources.programs.staged();
-    return program && simulate(program, flow).action;
+    return program && simulate(program, flow, this.#sources).action;
   }
 
   #logged(text: string): FlowDecision {
@@ -68,15 +72,23 @@ export class Describer {
   }
 
   /** Without a decision when the policies of now would allow it: they were others. */
-  #denied(flow: Flow, mark: DenialMark): FlowDecision & { readonly direction?: Direction } {
+  #denied(flow: Flow, mark: DenialMark): FlowDecision & Pick<FlowFacts, 'direction'> {
+    const opinion = this.#opinion(flow, mark);
+    const direction = mark.direction ?? opinion?.direction;
+    if (direction === undefined) return {};
+    const step = opinion?.reason?.step;
+    if (step === undefined) return { direction };
+    const place =
+      opinion?.at === undefined
+        ? this.#isolation(flow, mark, { step, direction })
+        : { at: opinion.at.interface };
+    return { direction, ...decisionOf(step), ...place };
+  }
+
+  #opinion(flow: Flow, mark: DenialMark): Opinion | undefined {
     const { enforced, staged } = this.#sources.programs;
     const program = mark.kind === 'staged' ? staged() : enforced();
-    const opinion = program && decidingOpinion(simulate(program, flow).opinions, mark);
-    const direction = mark.direction ?? opinion?.direction;
-    const about = direction === undefined ? {} : { direction };
-    const step = opinion?.reason?.step;
-    if (step === undefined || direction === undefined) return about;
-    return { ...about, ...decisionOf(step), ...this.#isolation(flow, mark, { step, direction }) };
+    return program && decidingOpinion(simulate(program, flow, this.#sources).opinions, mark);
   }
 
   #isolation(flow: Flow, { kind }: DenialMark, decided: Decided): Pick<FlowDecision, 'isolatedBy'> {
@@ -122,6 +134,18 @@ export class Describer {
 type Decided = { readonly step: Step; readonly direction: Direction };
 type Named = Pick<FlowEnd, 'kind' | 'name'> & { readonly pod?: Pod };
 const OUTSIDE: Named = { kind: 'outside' };
+
+/** What the packet passed on its way: whose host endpoints are asked as well. */
+function crossingsOf({ hook, input, output }: LoggedPacket, node: string): Crossing[] {
+  const cross = (link: string | undefined, direction: Direction, forwarded: boolean): Crossing[] => {
+    const toPod = link?.startsWith(POD_LINK_PREFIX) === true;
+    return link === undefined ? [] : [{ node, interface: link, direction, forwarded, toPod }];
+  };
+  if (hook === 'forward') return [...cross(input, 'ingress', true), ...cross(output, 'egress', true)];
+  return hook === 'output' || hook === 'postrouting'
+    ? cross(output, 'egress', false)
+    : cross(input, 'ingress', false);
+}
 
 /** Pods of the host's network are their node for everyone. */
 function podsByAddress({ endpoints }: PolicyWorld): Map<Address, Named> {

@@ -45,6 +45,7 @@ export function startFlows({ parts, policies }: FlowsOptions): Flows {
   });
   const metrics = openFlowMetrics(parts.metrics.registry, () => usage.refresh(metrics));
   const flowLog = createFlowLog({
+    node: settings.node.name,
     readLog: (options) => readLog(inPlace, options),
     view: () => policies.view(),
     programs: { enforced, staged: () => staged.program() },
