@@ -17,6 +17,7 @@ import type { Events, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
 import type { Policies } from './policy/policies.ts';
+import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
 import type { AgentParts } from './parts.ts';
 import { Pools } from './pools.ts';
@@ -53,6 +54,7 @@ export class Agent {
   readonly chores: Chores;
   /** Undefined: policy is off. */
   readonly policies: Policies | undefined;
+  readonly flows: Flows | undefined;
   readonly startedAt = new Date().toISOString();
   readonly #hostLoop: Reconciler;
   readonly #placeLoop: Reconciler;
@@ -102,7 +104,9 @@ export class Agent {
     void this.#settleOrphans();
     const { inFlight } = this.attachments;
     this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
-    this.policies = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced });
+    const policing = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced });
+    this.policies = policing?.policies;
+    this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
     this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
@@ -162,7 +166,9 @@ export class Agent {
     this.attachments.beforeFirstAdd = () => drainSpool(cni).then(() => undefined);
     const servers: (Server | SocketServer)[] = [
       await serveCni(cni),
-      await serveApi(`${settings.paths.run}/${API_SOCKET}`, apiHandlers(this), textHandlers(this)),
+      await serveApi(`${settings.paths.run}/${API_SOCKET}`, apiHandlers(this), textHandlers(this), {
+        flows: this.flows?.lines,
+      }),
     ];
     if (settings.listen !== undefined) servers.push(await serveText(settings.listen, textHandlers(this)));
     log.info({ profile: settings.profile, version: this.version }, 'the agent serves');

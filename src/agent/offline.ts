@@ -83,9 +83,11 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
 
 function removePolicy(kernel: Kernel): string[] {
   if (!kernel.hasPolicy()) return [];
-  const table = kernel.openPolicy();
-  table.removePolicy();
-  table.close();
+  for (const which of ['enforced', 'staged'] as const) {
+    const table = kernel.openPolicy({ table: which });
+    table.removePolicy();
+    table.close();
+  }
   return [`table inet ${POLICY_TABLE}`];
 }
 

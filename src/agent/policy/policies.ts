@@ -8,6 +8,7 @@
 import type { Ledger } from '../attachments.ts';
 import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
+import { denialOf } from '../policy-flows/start.ts';
 import { Loader } from './loader.ts';
 import { workloadsOf } from './workloads.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -44,6 +45,10 @@ export type PoliciesOptions = {
   readonly isSynced: () => boolean;
   /** This node's pods are others now. */
   readonly onOwnPods: (pods: NodeWorkloads) => void;
+  /** What is enforced is in the kernel. */
+  readonly onLoaded: (view: PolicyView) => void;
+  /** What else is in the kernel goes too. */
+  readonly onLeave: () => void;
 };
 
 export class Policies {
@@ -77,7 +82,10 @@ export class Policies {
         egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
       },
     });
-    this.table = kernel.openPolicy();
+    this.table = kernel.openPolicy({
+      denial: denialOf(settings.policy),
+      ...(settings.wiring.type === 'bridge' ? { bridge: settings.wiring.bridge.name } : {}),
+    });
     this.loader = new Loader({
       node,
       kernel,
@@ -157,6 +165,7 @@ export class Policies {
   leave(): string[] {
     this.paused = true;
     this.table.removePolicy();
+    this.#options.onLeave();
     return [`table inet ${POLICY_TABLE}`];
   }
 
@@ -233,8 +242,10 @@ export class Policies {
     const mayDeny = this.#mayDeny;
     this.#mayDeny = false;
     try {
-      const changed = this.loader.load(this.view());
+      const view = this.view();
+      const changed = this.loader.load(view);
       this.#noteLoaded();
+      if (changed) this.#options.onLoaded(view);
       if (changed && mayDeny) void this.loader.cut();
       return 'ok';
     } catch (error) {

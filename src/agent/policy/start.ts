@@ -1,6 +1,7 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
 import type { AgentParts } from '../parts.ts';
 import { type Feed, startFeed } from '../feed.ts';
+import { type Flows, startFlows } from '../policy-flows/start.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import type { Manifest } from '#model/manifest.ts';
@@ -16,18 +17,65 @@ export type StartOptions = {
   readonly areNodesKnown: () => boolean;
 };
 
+export type Started = { readonly policies: Policies; readonly flows: Flows };
+
 /** Undefined: policy is off. */
-export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies | undefined {
-  const { keep, kernel, store, clock, signal, log, events } = parts;
+export function startPolicies({ parts, areNodesKnown }: StartOptions): Started | undefined {
+  const { keep, kernel, store, clock, signal, log } = parts;
   if (keep === undefined) {
     removeLeftover(parts);
     return undefined;
   }
-  const follow = (
-    kind: StoreKind,
-    set: (name: string, value: unknown) => void,
-    onSynced: (feed: Feed) => void = () => {},
-  ): Feed => {
+  const follow = followerOf(parts);
+  const policies: Policies = new Policies({
+    ...parts,
+    keep,
+    linkOf: (address) => linkOf(kernel.underlay(), address),
+    isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
+    onOwnPods: (pods) => publisher.publish(pods),
+    onLoaded: (view) => flows.staged.load(view),
+    onLeave: () => flows.staged.remove(),
+  });
+  const flows = startFlows({ parts, policies });
+  const manifests = follow(
+    'Manifest',
+    (name, value) => policies.setManifest(name, value as Manifest | undefined),
+    // What was removed while no agent ran.
+    ({ objects }) => {
+      for (const [name] of keep.entries()) if (!objects.has(name)) keep.remove(name);
+    },
+  );
+  const workloads = follow('Workloads', (name, value) =>
+    policies.setWorkloads(name, value as NodeWorkloads | undefined),
+  );
+  const publisher = startPublisher({ store, clock, signal, log, published: workloads });
+  publisher.publish(policies.ownPods());
+  return { policies, flows };
+}
+
+function removeLeftover({ kernel, events }: AgentParts): void {
+  if (!kernel.hasPolicy()) return;
+  for (const which of ['enforced', 'staged'] as const) {
+    const table = kernel.openPolicy({ table: which });
+    table.removePolicy();
+    table.close();
+  }
+  events.add('info', 'policy is off: the table of policies is removed');
+}
+
+function linkOf({ links }: Underlay, address: Address): string | undefined {
+  return links.find((link) => link.addresses.some((one) => prefixAddress(one.address) === address))?.name;
+}
+
+type Follow = (
+  kind: StoreKind,
+  set: (name: string, value: unknown) => void,
+  /** All that the store has has been set. */
+  onSynced?: (feed: Feed) => void,
+) => Feed;
+
+function followerOf({ store, clock, log, signal, events }: AgentParts): Follow {
+  return (kind, set, onSynced = () => {}) => {
     const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
     const feed: Feed = startFeed({
       store,
@@ -44,37 +92,4 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Policies 
     });
     return feed;
   };
-  const policies: Policies = new Policies({
-    ...parts,
-    keep,
-    linkOf: (address) => linkOf(kernel.underlay(), address),
-    isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
-    onOwnPods: (pods) => publisher.publish(pods),
-  });
-  const manifests = follow(
-    'Manifest',
-    (name, value) => policies.setManifest(name, value as Manifest | undefined),
-    // What was removed while no agent ran.
-    ({ objects }) => {
-      for (const [name] of keep.entries()) if (!objects.has(name)) keep.remove(name);
-    },
-  );
-  const workloads = follow('Workloads', (name, value) =>
-    policies.setWorkloads(name, value as NodeWorkloads | undefined),
-  );
-  const publisher = startPublisher({ store, clock, signal, log, published: workloads });
-  publisher.publish(policies.ownPods());
-  return policies;
-}
-
-function removeLeftover({ kernel, events }: AgentParts): void {
-  if (!kernel.hasPolicy()) return;
-  const table = kernel.openPolicy();
-  table.removePolicy();
-  table.close();
-  events.add('info', 'policy is off: the table of policies is removed');
-}
-
-function linkOf({ links }: Underlay, address: Address): string | undefined {
-  return links.find((link) => link.addresses.some((one) => prefixAddress(one.address) === address))?.name;
 }
