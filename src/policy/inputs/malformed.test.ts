@@ -77,5 +77,5 @@ test('an object that becomes anything at all is taken, or refused with problems 
     }),
     { numRuns: 800 },
   );
-  for (const [what, count] of Object.entries(seen)) assert.ok(count > 100, `${what}: only ${count}`);
+  for (const [what, count] of Object.entries(seen)) assert.ok(count > 30, `${what}: only ${count}`);
 });
