@@ -156,10 +156,8 @@ function makeLab(record: LabRecord, readyMs = READY_MS): Lab {
       return run(inNetns(place.netns, words));
     },
     tartan: (where, ...words) => {
-      const [command = '', ...rest] = words;
-      return run(
-        inNetns(node(where).netns, [...tartan(), command, '--config', node(where).paths.settings, ...rest]),
-      );
+      const { netns, paths } = node(where);
+      return run(inNetns(netns, [...tartan(), ...words, '--config', paths.settings]));
     },
     apply: (file, manifests) => applyManifests(shape.name, file, manifests),
     matrix: () => probeAll(Object.values(record.pods)),
