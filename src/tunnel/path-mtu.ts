@@ -9,14 +9,16 @@
  *    base ── acknowledged ──▶ search (halving) ──▶ complete
  *      │ lost 3 ×
  *      ▼
- *    unreachable: base again, slowly; the MTU stays, because nothing is known of it
+ *    unreachable: base and smallest in turns, slowly, until one is acknowledged, then the largest again. The MTU stays:
+ *    nothing is known of it
  *
  * Differs from the RFC in one point: the largest size is tried, and used, first. Between nodes of a cluster it nearly always
  * fits; to start from the base would make the kernel remember small routes (ICMP) for ten minutes.
  */
 
-/** Section 5.1.2: BASE_PLPMTU; below 1280 there is no IPv6. IPv4 paths may be as small as 576 (section 5.1.2, MIN_PLPMTU). */
+/** Section 5.1.2: BASE_PLPMTU; below 1280 there is no IPv6. */
 export const BASE = { 4: 1200, 6: 1280 } as const;
+/** MIN_PLPMTU. */
 const SMALLEST = { 4: 576, 6: 1280 } as const;
 
 export type PathMtuTimes = {
@@ -49,6 +51,7 @@ export class PathMtu {
   #nextAt = 0;
   #raiseAt = Number.POSITIVE_INFINITY;
   #serial: number;
+  #turn = false;
 
   /** `serial` starts the probes' numbers: a random 32-bit number, so that acknowledgements cannot be guessed. */
   constructor(family: 4 | 6, max: number, options: { times?: PathMtuTimes; serial?: number } = {}) {
@@ -67,11 +70,12 @@ export class PathMtu {
   /** The probe to send now, or undefined. */
   tick(now: number): { readonly size: number; readonly id: number } | undefined {
     if (this.#probe !== undefined && now - this.#probe.sentAt < this.#times.probeMs) return undefined;
-    if (this.#probe !== undefined && this.#probe.tries >= TRIES) this.#lost(this.#probe.size, now);
+    const tries = this.#phase === 'unreachable' ? 1 : TRIES;
+    if (this.#probe !== undefined && this.#probe.tries >= tries) this.#lost(this.#probe.size, now);
     if (this.#probe === undefined && now < this.#nextAt) return undefined;
-    const { size, tries } = this.#probe ?? { size: this.#nextSize(now), tries: 0 };
+    const { size, tries: tried } = this.#probe ?? { size: this.#nextSize(now), tries: 0 };
     this.#serial = (this.#serial + 1) >>> 0;
-    this.#probe = { size, id: this.#serial, tries: tries + 1, sentAt: now };
+    this.#probe = { size, id: this.#serial, tries: tried + 1, sentAt: now };
     return { size, id: this.#serial };
   }
   #nextSize(now: number): number {
@@ -81,71 +85,57 @@ export class PathMtu {
     }
     if (this.#phase === 'largest') return this.#max;
     if (this.#phase === 'search') return Math.ceil((this.#low + this.#high) / 2);
-    return this.#phase === 'complete' ? this.#mtu : this.#base;
+    if (this.#phase === 'complete') return this.#mtu;
+    this.#turn = !this.#turn;
+    return this.#phase === 'unreachable' && this.#turn ? this.#smallest : this.#base;
   }
   /** The peer says that this probe came. Late answers to earlier tries do not count. */
   acknowledge(id: number, now: number): void {
     const probe = this.#probe;
     if (probe?.id !== id) return;
     this.#probe = undefined;
-    this.#low = Math.max(this.#low, probe.size);
-    if (this.#phase === 'largest' || probe.size >= this.#high) return this.#complete(now);
-    if (this.#phase === 'complete') {
-      this.#nextAt = now + this.#times.confirmMs;
-      return;
-    }
-    // What is proven is used while the search goes on.
-    this.#mtu = this.#low;
-    this.#phase = 'search';
     this.#nextAt = now;
+    this.#low = Math.max(this.#low, probe.size);
+    if (this.#phase === 'unreachable') {
+      // It is there again, and what fits is as open as at the start.
+      this.#phase = 'largest';
+    } else if (this.#low >= this.#high || this.#phase === 'complete') this.#complete(now);
+    else {
+      // What is proven is used while the search goes on.
+      this.#mtu = this.#low;
+      this.#phase = 'search';
+    }
   }
   #complete(now: number): void {
+    // A confirmation puts the raise off no further.
+    if (this.#phase !== 'complete') this.#raiseAt = now + this.#times.raiseMs;
+    if (this.#low === this.#max) this.#raiseAt = Number.POSITIVE_INFINITY;
     this.#phase = 'complete';
     this.#mtu = this.#low;
     this.#nextAt = now + this.#times.confirmMs;
-    this.#raiseAt = this.#mtu < this.#max ? now + this.#times.raiseMs : Number.POSITIVE_INFINITY;
   }
   #lost(size: number, now: number): void {
     this.#probe = undefined;
     this.#nextAt = now;
-    if (this.#phase === 'search') {
-      this.#high = size - 1;
-      if (this.#low >= this.#high) this.#complete(now);
+    if (this.#phase === 'base' || this.#phase === 'unreachable') {
+      this.#phase = 'unreachable';
+      this.#high = this.#max;
+      this.#nextAt = now + 5 * this.#times.probeMs;
       return;
     }
-    if (size > this.#base) {
-      // A raise that failed leaves what was proven before; a confirmation that failed proves nothing any more.
-      if (this.#phase === 'largest' && this.#low >= this.#base) {
-        this.#high = size - 1;
-        return this.#low >= this.#high ? this.#complete(now) : this.#search();
-      }
-      this.#phase = 'base';
-      this.#low = 0;
-      this.#high = size - 1;
-      return;
-    }
-    this.#lostBase(now);
-  }
-  #search(): void {
-    this.#phase = 'search';
-  }
-  /** Either nobody is there, or the path is smaller than it may be: then the smallest fits. */
-  #lostBase(now: number): void {
-    this.#phase = 'unreachable';
-    this.#low = 0;
-    this.#high = this.#max;
-    this.#nextAt = now + 5 * this.#times.probeMs;
+    // What was in use and no longer comes through proves nothing any more.
+    if (this.#phase === 'complete') this.#low = 0;
+    this.#high = size - 1;
+    this.#phase = this.#low > 0 ? 'search' : 'base';
+    if (this.#low > 0) this.#mtu = this.#low;
+    if (this.#low > 0 && this.#low >= this.#high) this.#complete(now);
   }
   /** This machine’s kernel refused to send a probe of this size: no use in waiting for its answer. */
   refused(size: number, now: number): void {
-    if (this.#probe?.size !== size) return;
-    this.#lost(size, now);
+    if (this.#probe?.size === size) this.#lost(size, now);
   }
   /** A router says what fits. It may lie: what is in use is tried at once, and lowered only when it does not come through. */
   hint(mtu: number, now: number): void {
-    if (mtu >= this.#mtu || mtu < this.#smallest) return;
-    if (this.#phase !== 'complete') return;
-    this.#nextAt = Math.min(this.#nextAt, now);
-    this.#high = Math.max(this.#mtu, mtu);
+    if (mtu < this.#mtu && this.#phase === 'complete') this.#nextAt = Math.min(this.#nextAt, now);
   }
 }
