@@ -38,7 +38,11 @@ export const NFT_TABLE = 'tartan';
  * Firewall mark bits. kube-proxy uses 0x4000 (masquerade) and 0x8000 (drop), Calico 0xffff0000 by default, Weave
  * 0x20000; ours is one bit below them.
  */
-export const MARK = { hostPortMasquerade: 0x0000_2000 } as const;
+export const MARK = {
+  hostPortMasquerade: 0x0000_2000,
+  /** Allowed by a host endpoint's untracked or pre-DNAT policy: the rest of its policies is not asked. */
+  hostAllowed: 0x0000_0800,
+} as const;
 /** Bits of connections' marks: `cut` is on those that policies allowed once and deny now. */
 export const CONNECTION_MARK = { cut: 0x0000_1000 } as const;
 /** kube-proxy's masquerade mark: such packets are left to kube-proxy. */

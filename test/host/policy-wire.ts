@@ -114,24 +114,13 @@ export type Station = {
   close(): void;
 };
 
-function openStation(namespace: Namespace): Station {
-  const netns = openNetns(namespace.path);
-  const ethPAll = Buffer.alloc(2);
-  ethPAll.writeUInt16BE(ETH_P_ALL);
-  const [sender4, sender6, tap] = inNetns(netns, () => [
+/** Sockets of the namespace that take whole packets, from their IP header on. */
+function openSender(netns: number): Pick<Station, 'send' | 'close'> {
+  const [sender4, sender6] = inNetns(netns, () => [
     socket(AF.inet, SOCK.raw, IPPROTO_RAW),
     socket(AF.inet6, SOCK.raw, IPPROTO_RAW),
-    socket(AF.packet, SOCK.dgram, ethPAll.readUInt16LE(0)),
-  ]) as [number, number, number];
-  const [{ ifindex } = { ifindex: 0 }] = namespace.list<{ ifindex: number }>('link show dev eth0');
-  const place = Buffer.alloc(20);
-  place.writeUInt16LE(AF.packet);
-  ethPAll.copy(place, 2);
-  place.writeInt32LE(ifindex, 4);
-  bind(tap, place, place.length);
-  const buffer = Buffer.alloc(4096);
+  ]) as [number, number];
   return {
-    namespace,
     send(packet) {
       const six = (packet[0] ?? 0) >> 4 === 6;
       const to = Buffer.alloc(six ? 28 : 16);
@@ -139,14 +128,65 @@ function openStation(namespace: Namespace): Station {
       packet.copy(to, six ? 8 : 4, six ? 24 : 16, six ? 40 : 20);
       sendto(six ? sender6 : sender4, packet, packet.length, 0, to, to.length);
     },
-    take() {
-      const packets: Buffer[] = [];
-      for (let size = recvNow(tap, buffer); size >= 0; size = recvNow(tap, buffer))
-        packets.push(Buffer.from(buffer.subarray(0, size)));
-      return packets;
-    },
     close() {
-      for (const fd of [sender4, sender6, tap]) close(fd);
+      close(sender4);
+      close(sender6);
+    },
+  };
+}
+
+function takeAll(sockets: readonly number[]): Buffer[] {
+  const packets: Buffer[] = [];
+  const buffer = Buffer.alloc(4096);
+  for (const each of sockets) {
+    for (let size = recvNow(each, buffer); size >= 0; size = recvNow(each, buffer))
+      packets.push(Buffer.from(buffer.subarray(0, size)));
+  }
+  return packets;
+}
+
+/**
+ * The node itself: sends what its processes would, and takes what has been let in to them (of IPv6 without the header):
+ * raw sockets come behind the input hook, whoever listens.
+ */
+export function openNode(namespace: Namespace): Station {
+  const netns = openNetns(namespace.path);
+  const sender = openSender(netns);
+  const taps = inNetns(netns, () => [
+    ...[1, 6, 17, 47, 132].map((protocol) => socket(AF.inet, SOCK.raw, protocol)),
+    ...[6, 17, 47, 58, 132].map((protocol) => socket(AF.inet6, SOCK.raw, protocol)),
+  ]);
+  return {
+    namespace,
+    send: (packet) => sender.send(packet),
+    take: () => takeAll(taps),
+    close() {
+      sender.close();
+      for (const fd of taps) close(fd);
+      closeSync(netns);
+    },
+  };
+}
+
+function openStation(namespace: Namespace): Station {
+  const netns = openNetns(namespace.path);
+  const ethPAll = Buffer.alloc(2);
+  ethPAll.writeUInt16BE(ETH_P_ALL);
+  const sender = openSender(netns);
+  const tap = inNetns(netns, () => socket(AF.packet, SOCK.dgram, ethPAll.readUInt16LE(0)));
+  const [{ ifindex } = { ifindex: 0 }] = namespace.list<{ ifindex: number }>('link show dev eth0');
+  const place = Buffer.alloc(20);
+  place.writeUInt16LE(AF.packet);
+  ethPAll.copy(place, 2);
+  place.writeInt32LE(ifindex, 4);
+  bind(tap, place, place.length);
+  return {
+    namespace,
+    send: (packet) => sender.send(packet),
+    take: () => takeAll([tap]),
+    close() {
+      sender.close();
+      close(tap);
       closeSync(netns);
     },
   };

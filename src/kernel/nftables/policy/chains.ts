@@ -56,7 +56,8 @@ function compileRule(rule: ChainRule, logs: boolean): NftRule[] {
 
 function judgement({ verdict: decision }: ChainRule): Expression[] {
   if (decision === undefined) return [];
-  return [verdict(decision === 'allow' ? 'return' : denied())];
+  if (decision === 'deny') return [verdict(denied())];
+  return [verdict(decision === 'allow' ? 'return' : { to: 'goto', chain: decision })];
 }
 
 function tests(rule: ChainRule): Expression[] {

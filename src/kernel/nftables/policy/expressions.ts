@@ -26,9 +26,10 @@ const VERDICT = { code: 1, chain: 2 } as const;
 /** enum nft_verdicts, and NF_DROP and NF_ACCEPT of linux/netfilter.h. */
 export const CODE = { drop: 0, accept: 1, continue: -1, jump: -3, goto: -4, return: -5 } as const;
 const PAYLOAD_BASE = { network: 1, transport: 2 } as const;
-const META = { nfproto: 15, l4proto: 16 } as const;
+/** enum nft_meta_keys; names of interfaces have 16 bytes. */
+const META = { mark: 3, iif: 4, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const;
 /** enum nft_ct_keys */
-const CT = { state: 0, mark: 3 } as const;
+const CT = { state: 0, status: 2, mark: 3 } as const;
 /** Of a packet, from its IP header on, told with a log: the longest IPv4 header, or IPv6 with options, and ports. */
 const SNAP_BYTES = 128;
 
@@ -62,6 +63,27 @@ export function meta(key: keyof typeof META, into: number): Expression {
   });
 }
 
+/** The mark of the packet, as the register has it. */
+export function setMark(from: number): Expression {
+  return expression('meta', (writer) => {
+    writer.u32be(2, META.mark);
+    writer.u32be(3, register(from));
+  });
+}
+
+/** The packet passes connection tracking by; only before that has seen it. */
+export function notrack(): Expression {
+  return expression('notrack', () => {});
+}
+
+/** Bits of what became of the connection (enum ip_conntrack_status); ends the rule where there is none. */
+export function connectionStatus(into: number): Expression {
+  return expression('ct', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, CT.status);
+  });
+}
+
 /** Bits of the connection's state: 2 established, 4 related, 8 new (NF_CT_STATE_BIT). */
 export function connectionState(into: number): Expression {
   return expression('ct', (writer) => {
@@ -77,16 +99,19 @@ export function connectionMark(into: number): Expression {
   });
 }
 
-/** The register and `mask`, both in the byte order of the host. */
-export function mask(at: number, mask: number): Expression {
-  const word = Buffer.alloc(4);
-  word.writeUInt32LE(mask);
+/** The register and `mask`, then with the bits of `flip` turned round; all in the byte order of the host. */
+export function mask(at: number, mask: number, flip = 0): Expression {
+  const [kept, turned] = [mask, flip].map((value) => {
+    const word = Buffer.alloc(4);
+    word.writeUInt32LE(value >>> 0);
+    return word;
+  }) as [Buffer, Buffer];
   return expression('bitwise', (writer) => {
     writer.u32be(1, register(at));
     writer.u32be(2, register(at));
     writer.u32be(3, 4);
-    writer.nest(4, () => writer.data(DATA.value, word));
-    writer.nest(5, () => writer.data(DATA.value, new Uint8Array(4)));
+    writer.nest(4, () => writer.data(DATA.value, kept));
+    writer.nest(5, () => writer.data(DATA.value, turned));
   });
 }
 

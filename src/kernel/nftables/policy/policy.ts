@@ -18,6 +18,7 @@ import { compileChain, parseChain } from './chains.ts';
 import { type Denial, deniedChains, DROP_SILENTLY } from './denied.ts';
 import { dumpComments, dumpMap } from './dump.ts';
 import { type Count, type Entry, joinEntries, writeEntries } from './entries.ts';
+import { earlyChains, hostChains, type HostStyle, isHook } from './structure-hosts.ts';
 import {
   FIXED_CHAINS,
   type NftChain,
@@ -56,6 +57,8 @@ export type PolicyOptions = {
   readonly table?: keyof typeof TABLES;
   /** How denied packets end; `audit` says nothing of the staged table. */
   readonly denial?: Denial;
+  /** The bridge that pods hang on, where they do: host endpoints for all interfaces are not asked there. */
+  readonly bridge?: string;
 };
 
 export type PolicyTable = {
@@ -88,14 +91,16 @@ class NftPolicyTable implements PolicyTable {
   readonly #socket = openNetlink(NETLINK_NETFILTER);
   readonly #table: Table;
   readonly #isStaged: boolean;
+  readonly #bridge: string | undefined;
   #denial: Denial;
   #owned: boolean;
   #canLog: boolean | undefined;
 
-  constructor({ own = true, table = 'enforced', denial = DROP_SILENTLY }: PolicyOptions) {
+  constructor({ own = true, table = 'enforced', denial = DROP_SILENTLY, bridge }: PolicyOptions) {
     setIntOption(this.#socket.fd, SOL_SOCKET, SO_SNDBUFFORCE, LARGEST_BYTES);
     this.#table = TABLES[table];
     this.#isStaged = table === 'staged';
+    this.#bridge = bridge;
     this.#denial = denial;
     this.#owned = own;
   }
@@ -129,7 +134,7 @@ class NftPolicyTable implements PolicyTable {
     commit(this.#socket, (writer) => {
       writeTable(writer, table, this.#owned);
       for (const chain of this.#fixedChains()) writeChain(writer, table, chain);
-      for (const [name, rules] of chains) writeChain(writer, table, compileChain(name, rules, this.#style()));
+      for (const chain of this.#compile(chains)) writeChain(writer, table, chain);
       writeEntries(writer, { table: table.name, command: 'add' }, [...entries]);
     });
   }
@@ -142,13 +147,27 @@ class NftPolicyTable implements PolicyTable {
         const value = change[which];
         return value === undefined ? [] : [[key, value]];
       });
+    const come = this.#compile(addChains);
+    const gone = this.#compile(new Map(removeChains.map((name) => [name, []])));
+    const stays = new Set(gone.map(({ name }) => name)).intersection(new Set(come.map(({ name }) => name)));
     commit(this.#socket, (writer) => {
-      for (const [name, rules] of addChains)
-        writeChain(writer, table, compileChain(name, rules, this.#style()));
+      for (const chain of come) if (!stays.has(chain.name)) writeChain(writer, table, chain);
       writeEntries(writer, { table: table.name, command: 'delete' }, pick('was'));
       writeEntries(writer, { table: table.name, command: 'add' }, pick('value'));
-      for (const name of removeChains) writeClearance(writer, table, name, 'chain');
+      for (const { name } of gone.toReversed())
+        if (!stays.has(name)) writeClearance(writer, table, name, 'chain');
     });
+  }
+
+  /** Chains of programs and those of hooks, every one behind those that it leads to. */
+  #compile(chains: ReadonlyMap<string, readonly ChainRule[]>): NftChain[] {
+    const plain = [...chains].filter(([name]) => !isHook(name));
+    const hooks = [...chains.keys()].filter(isHook);
+    return [
+      ...earlyChains(hooks, this.#hostStyle()),
+      ...plain.map(([name, rules]) => compileChain(name, rules, this.#style())),
+      ...hostChains(hooks, this.#hostStyle()),
+    ];
   }
 
   /** Whether or not the table is there. */
@@ -183,14 +202,16 @@ class NftPolicyTable implements PolicyTable {
     const [socket, { name: table }] = [this.#socket, this.#table];
     const seen = POLICY_MAP_NAMES.flatMap((map) => joinEntries(map, dumpMap(socket, table, map)));
     const comments = dumpComments(socket, table);
-    const fixed = new Map(this.#fixedChains().map(({ name, rules }) => [name, rules]));
+    const hooks = [...comments.keys()].filter(isHook);
+    const hooked = this.#compile(new Map(hooks.map((hook) => [hook, []])));
+    const fixed = new Map([...this.#fixedChains(), ...hooked].map(({ name, rules }) => [name, rules]));
     let intact = [...fixed].every(([name, rules]) =>
       isSame(
         comments.get(name) ?? [],
         rules.map(({ comment }) => comment),
       ),
     );
-    const chains = new Map<string, readonly ChainRule[]>();
+    const chains = new Map<string, readonly ChainRule[]>(hooks.map((hook) => [hook, []]));
     for (const [name, list] of comments) {
       if (fixed.has(name)) continue;
       const rules = parseChain(list, this.#style());
@@ -217,6 +238,13 @@ class NftPolicyTable implements PolicyTable {
     const { audit, logPerSecond } = this.#denial;
     const kind = this.#isStaged ? 'staged' : audit ? 'audit' : 'denied';
     return deniedChains(kind, this.canLog() ? logPerSecond : 0);
+  }
+
+  #hostStyle(): HostStyle {
+    return {
+      staged: this.#isStaged,
+      ...(this.#bridge === undefined ? {} : { bridge: this.#bridge }),
+    };
   }
 
   /** What rules with action `log` are asked to tell of has been told of by the enforced table. */

@@ -41,11 +41,13 @@ export type NftRule = { readonly comment: string; readonly expressions: readonly
 export type NftChain = {
   readonly name: string;
   readonly hook?: number;
+  /** Of the hook; absent: that of the table. */
+  readonly priority?: number;
   readonly rules: readonly NftRule[];
 };
 
 /** enum nf_inet_hooks */
-const HOOK = { input: 1, forward: 2 } as const;
+export const HOOK = { prerouting: 0, input: 1, forward: 2, output: 3, postrouting: 4 } as const;
 const NF_ACCEPT = 1;
 const ESTABLISHED_OR_RELATED = 0x6;
 const SET_FLAG = { interval: 0x4, map: 0x8, concat: 0x80, counted: 0x100 } as const;
@@ -68,18 +70,18 @@ const FIELDS: Readonly<Record<PolicyField, { readonly bytes: number; readonly ty
   interface: { bytes: 16, type: 41 },
 };
 
-const rule = (comment: string, ...expressions: Expression[]): NftRule => ({ comment, expressions });
-const goto = (chain: string): Verdict => ({ to: 'goto', chain });
-const jump = (chain: string): Verdict => ({ to: 'jump', chain });
+export const rule = (comment: string, ...expressions: Expression[]): NftRule => ({ comment, expressions });
+export const goto = (chain: string): Verdict => ({ to: 'goto', chain });
+export const jump = (chain: string): Verdict => ({ to: 'jump', chain });
 
 /**
  * Four registers of zeros, of which the first stays zero and leads every key that holds what a map answered. It is for
  * nft (1.0.6): that takes such an answer for 0 bits wide, and aborts while it lists a rule whose key begins with one.
  */
-const KEY = constant(0, new Uint8Array(16));
+export const KEY = constant(0, new Uint8Array(16));
 
 /** Asks for the verdict of the program whose number `program` puts into register 1. */
-function askProgram(way: Direction, program: readonly Expression[]): NftRule[] {
+export function askProgram(way: Direction, program: readonly Expression[]): NftRule[] {
   const protocol = meta('l4proto', 2);
   const port = payload('transport', PLACES.destinationPort, 3);
   const deny = verdict(denied(way));
@@ -118,7 +120,7 @@ function direction(way: Direction, family: 4 | 6): NftChain[] {
   ];
 }
 
-const ofFamily = (family: 4 | 6): Expression[] => [
+export const ofFamily = (family: 4 | 6): Expression[] => [
   meta('nfproto', 0),
   compare(0, 'equal', Uint8Array.of(family === 4 ? 2 : 10)),
 ];
@@ -145,7 +147,7 @@ const cut = rule(
   verdict('drop'),
 );
 
-const established = rule(
+export const established = rule(
   'established',
   connectionState(0),
   mask(0, ESTABLISHED_OR_RELATED),
@@ -261,14 +263,15 @@ function writeZero(writer: MessageWriter, table: Table, name: PolicyMapName, byt
   writer.end();
 }
 
-export function writeChain(writer: MessageWriter, table: Table, { name, hook, rules }: NftChain): void {
+export function writeChain(writer: MessageWriter, table: Table, chain: NftChain): void {
+  const { name, hook, priority = table.priority, rules } = chain;
   beginNft(writer, NFT_MSG.newChain, NLM_F_CREATE, 'inet');
   writer.str(1, table.name);
   writer.str(3, name);
   if (hook !== undefined) {
     writer.nest(4, () => {
       writer.u32be(1, hook);
-      writer.u32be(2, table.priority);
+      writer.u32be(2, priority);
     });
     writer.u32be(5, NF_ACCEPT);
     writer.str(7, 'filter');
