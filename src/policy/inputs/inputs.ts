@@ -12,7 +12,7 @@
 import type { Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { RuleBook } from '#model/policy.ts';
-import type { PolicySnapshot } from '#model/policy-snapshot.ts';
+import type { NamedManifest, PolicySnapshot } from '#model/policy-snapshot.ts';
 import type { NodeWorkloads, PolicyWorld, Workload } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { Claims } from './claims.ts';
@@ -56,6 +56,11 @@ export type PolicyInputs = {
   setNode(name: string, addresses: readonly Address[] | undefined): void;
   /** The same object while nothing has changed; its parts that have not changed are the objects that they were. */
   view(): PolicyView;
+  /**
+   * Tiers that are gone and stay because policies are in them. Whoever tells of them under these names, then of all that
+   * there is, and then that they are gone, has them again: after a restart too.
+   */
+  retained(): readonly NamedManifest[];
   /** All that counts of what was put in. */
   snapshot(): PolicySnapshot;
 };
@@ -162,15 +167,19 @@ class Inputs implements PolicyInputs {
     return this.#view ?? now;
   }
 
+  /** Under names that no object of a store has. */
+  retained(): NamedManifest[] {
+    return this.#rules
+      .retained()
+      .map((tier) => ({ name: `retained tier ${tier.name}`, manifest: writeTier(tier) }));
+  }
+
   snapshot(): PolicySnapshot {
     const { linkOf: _, ...options } = this.#options;
     return {
       ...options,
       links: this.#world.hosts.links(),
-      // Under names that no object of a store has.
-      retained: this.#rules
-        .retained()
-        .map((tier) => ({ name: `retained tier ${tier.name}`, manifest: writeTier(tier) })),
+      retained: this.retained(),
       manifests: this.#held.list(),
       workloads: [...this.#workloads.values()],
       nodes: [...this.#adverts].map(([name, addresses]) => ({ name, addresses })),
