@@ -204,7 +204,10 @@ const failsafe = (description: string) =>
 
 const policy = group(
   {
-    enforce: flag(false, 'Network policies are enforced, and a pod gets its network only when its own are.'),
+    enforce: flag(
+      false,
+      'Network policies are enforced, and a pod gets its network only when its own are. Pods of a bridge reach each other by way of the host then, without multicast.',
+    ),
     audit: flag(false, 'What policies deny passes, and is logged as it would be denied.'),
     logDeniedPerSecond: setting(
       whole(0, 10_000),

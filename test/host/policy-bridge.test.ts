@@ -142,6 +142,19 @@ describe('policy between pods of one bridge', { skip }, () => {
     }
   });
 
+  // As Linux (rp_filter) and firewalld (IPv6_rpfilter) look: would an answer leave by where this came in?
+  test('strict reverse path filters let it pass', async () => {
+    node.enforce(BOOKS.all);
+    await node.netns.must(['sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=1']);
+    await node.netns.must(['nft', '-f', '-'], { input: STRICT });
+    for (const family of FAMILIES) {
+      assert.ok(await pings('a', at(family, 'b')), `IPv${family}`);
+      assert.ok(await pings('a', at(family, 'bridge')), `IPv${family} to the bridge`);
+    }
+    await node.netns.must(['nft', 'delete', 'table', 'inet', 'strict']);
+    await node.netns.must(['sysctl', '-qw', 'net.ipv4.conf.all.rp_filter=0']);
+  });
+
   test('switched on while pods talk, nothing pauses; switched off neither', async () => {
     node.enforce(BOOKS.all);
     await node.converge({ enforce: false });
@@ -202,6 +215,13 @@ const SERVICES = `table inet services {
     type nat hook postrouting priority srcnat;
     ip saddr ${at(4, 'a')} ip daddr ${at(4, 'a')} masquerade
     ip6 saddr ${at(6, 'a')} ip6 daddr ${at(6, 'a')} masquerade
+  }
+}`;
+
+const STRICT = `table inet strict {
+  chain prerouting {
+    type filter hook prerouting priority raw;
+    fib saddr . iif oif missing drop
   }
 }`;
 
