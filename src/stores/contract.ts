@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { manifestContract } from './manifest-contract.ts';
 import type { Store, StoreEvent, Stored, StoreKind } from './store.ts';
 
 /** What every store must do, as tests. A store's own test file calls `storeContract` and adds what is its own. */
@@ -7,8 +8,10 @@ export type StoreHarness = {
   readonly store: Store;
   /** Another way to the same objects, as another process has; may be the same store. */
   readonly other: Store;
-  /** Makes the source go away and come back with the same objects. */
-  interrupt: () => Promise<void>;
+  /** What an operator does, from outside: this is the text of that source now; undefined, and it is gone. */
+  readonly writeManifests: (source: string, text: string | undefined) => void | Promise<void>;
+  /** Makes the source go away and, once that was noticed, come back with the same objects. */
+  readonly interrupt: (noticed: () => Promise<void>) => Promise<void>;
   close(): Promise<void>;
 };
 
@@ -66,15 +69,12 @@ export class Follower {
 const CONFLICT = { code: 'store-conflict' };
 
 export function storeContract(name: string, open: () => Promise<StoreHarness>): void {
-  const run = (
-    what: string,
-    body: (harness: StoreHarness, follow: () => Follower) => Promise<void>,
-  ): void => {
+  const run = (what: string, body: (harness: StoreHarness, follow: Follow) => Promise<void>): void => {
     void test(`${name}: ${what}`, async () => {
       const harness = await open();
       const stop = new AbortController();
       try {
-        await body(harness, () => new Follower(harness.store, 'Node', stop.signal));
+        await body(harness, (kind = 'Node') => new Follower(harness.store, kind, stop.signal));
       } finally {
         stop.abort();
         await harness.close();
@@ -85,9 +85,11 @@ export function storeContract(name: string, open: () => Promise<StoreHarness>): 
   swapContract(run);
   watchContract(run);
   gapContract(run);
+  manifestContract(run);
 }
 
-type Run = (what: string, body: (harness: StoreHarness, follow: () => Follower) => Promise<void>) => void;
+export type Follow = (kind?: StoreKind) => Follower;
+export type Run = (what: string, body: (harness: StoreHarness, follow: Follow) => Promise<void>) => void;
 
 function valueContract(run: Run): void {
   run('values come back as they were, kinds and names apart', async ({ store, other }) => {
@@ -102,11 +104,13 @@ function valueContract(run: Run): void {
     const written = await store.put('Node', 'a.b-c_1', value);
     await store.put('SubnetClaim', 'a.b-c_1', { other: 1 });
     await store.put('SubnetClaim', 'fd00:1::-64', { six: true });
+    await store.put('Workloads', 'a.b-c_1', { node: 'a.b-c_1', pods: [] });
     for (const reader of [store, other]) {
       const read = await reader.get('Node', 'a.b-c_1');
       assert.deepEqual(read?.value, value);
       assert.equal(read?.version, written.version);
       assert.deepEqual((await reader.get('SubnetClaim', 'fd00:1::-64'))?.value, { six: true });
+      assert.deepEqual((await reader.get('Workloads', 'a.b-c_1'))?.value, { node: 'a.b-c_1', pods: [] });
       assert.equal(await reader.get('Node', 'none'), undefined);
       const names = (await reader.list('SubnetClaim')).map((object) => object.name);
       assert.deepEqual(names.sort(), ['a.b-c_1', 'fd00:1::-64']);
@@ -232,7 +236,7 @@ function gapContract(run: Run): void {
     for (const name of ['a', 'b', 'c']) await store.put('Node', name, { name });
     const follower = follow();
     await follower.synced();
-    await interrupt();
+    await interrupt(() => follower.until(() => follower.types.includes('gap')));
     await follower.synced(2);
     assert.ok(!follower.types.includes('removed'), follower.types);
     assert.match(follower.types, /gap.*synced/);

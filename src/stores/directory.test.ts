@@ -3,7 +3,6 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type Manifest, originOf } from '#model/manifest.ts';
 import { Follower, storeContract } from './contract.ts';
 import { type DirectoryStore, openDirectoryStore } from './directory.ts';
@@ -24,9 +23,9 @@ storeContract('directory', async () => {
       if (text === undefined) rmSync(join(path, 'manifests', source));
       else writeFileSync(join(path, 'manifests', source), text);
     },
-    async interrupt() {
+    async interrupt(noticed) {
       renameSync(join(path, 'state'), join(path, 'away'));
-      await sleep(300);
+      await noticed();
       renameSync(join(path, 'away'), join(path, 'state'));
     },
     async close() {
