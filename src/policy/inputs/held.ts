@@ -12,6 +12,8 @@ export class HeldObjects {
   readonly #objects = new Map<string, Held>();
   /** Names of those that something has to be told of. */
   readonly #noted = new Set<string>();
+  /** These in order, once somebody has asked; there may be thousands. */
+  #notes: readonly (readonly [string, Held])[] | undefined;
 
   accept(name: string, { kept, warnings, stranger }: Reading): void {
     const about = stranger === undefined ? {} : { stranger };
@@ -24,17 +26,17 @@ export class HeldObjects {
 
   remove(name: string): void {
     this.#objects.delete(name);
-    this.#noted.delete(name);
+    if (this.#noted.delete(name)) this.#notes = undefined;
   }
 
   problems(): Problem[] {
-    return this.#notes().flatMap(([, { problems }]) => problems);
+    return this.#noteworthy().flatMap(([, { problems }]) => problems);
   }
 
   /** Of each kind that says nothing here there is one, for its first object. */
   warnings(): Problem[] {
     const told = new Set<string>();
-    return this.#notes().flatMap(([name, { warnings, stranger, good }]) => {
+    return this.#noteworthy().flatMap(([name, { warnings, stranger, good }]) => {
       if (stranger === undefined || told.has(stranger)) return warnings;
       told.add(stranger);
       return [
@@ -52,14 +54,16 @@ export class HeldObjects {
   #set(name: string, held: Held): void {
     this.#objects.set(name, held);
     const isNoted = held.problems.length > 0 || held.warnings.length > 0 || held.stranger !== undefined;
+    if (isNoted || this.#noted.has(name)) this.#notes = undefined;
     if (isNoted) this.#noted.add(name);
     else this.#noted.delete(name);
   }
 
-  #notes(): [string, Held][] {
-    return [...this.#noted].sort(compareTexts).flatMap((name) => {
+  #noteworthy(): readonly (readonly [string, Held])[] {
+    this.#notes ??= [...this.#noted].sort(compareTexts).flatMap((name) => {
       const held = this.#objects.get(name);
-      return held === undefined ? [] : [[name, held]];
+      return held === undefined ? [] : [[name, held] as const];
     });
+    return this.#notes;
   }
 }
