@@ -7,7 +7,7 @@ import { Events } from './log.ts';
 import { parseSettings } from '#config/parse.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import type { LinkItem, RouteItem } from '#model/host.ts';
-import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
+import { MAIN_TABLE, METRIC, PORT_RULE } from '#model/numbers.ts';
 import { mac } from '#net/mac.ts';
 import { prefix } from '#net/prefix.ts';
 
@@ -65,6 +65,19 @@ test('few removals pass the brake, and so does a small share', async () => {
   host.set('all', routes(16));
   await host.pass();
   assert.equal(inKernel(kernel), 16);
+});
+
+test('routes beside an isolated bridge go without the brake', async () => {
+  const { host, kernel } = start();
+  const beside = routes(20).map((each) => ({ ...each, table: PORT_RULE.table }));
+  host.set('pods', beside);
+  host.set('all', routes(1));
+  host.allowRemovals();
+  await host.pass();
+  host.set('pods', undefined);
+  await host.pass();
+  assert.equal(inKernel(kernel), 1);
+  assert.equal(host.braked, undefined);
 });
 
 test('a paused host does nothing until it is released', async () => {

@@ -9,6 +9,7 @@ import type { Logger } from './log.ts';
 import { diffKeys, type Step } from '#model/diff.ts';
 import { changedItem, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
 import type { Change, Failure, Interest, Kernel } from '#kernel/kernel.ts';
+import { PORT_RULE } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
 
 /** Steps applied between two turns of the event loop. */
@@ -211,11 +212,11 @@ export class Host {
   #brake(steps: Step[]): Step[] {
     const removals = steps.filter((step) => step.op === 'remove');
     if (!this.#removals) return steps.filter((step) => step.op !== 'remove');
-    const routes = removals.filter((step) => step.was.kind === 'route').length;
+    const routes = removals.filter((step) => isCounted(step.was)).length;
     const { share, minimum } = this.#options.brake;
     const few = this.#released || routes < minimum;
     let total = 0;
-    if (!few) for (const item of this.#seen.values()) if (item.kind === 'route') total += 1;
+    if (!few) for (const item of this.#seen.values()) if (isCounted(item)) total += 1;
     if (few || routes <= total * share) {
       this.braked = undefined;
       return steps;
@@ -273,4 +274,9 @@ function withoutDown(item: Item): Item {
   if (item.kind !== 'link' || item.down === undefined) return item;
   const { down: _down, ...rest } = item;
   return rest;
+}
+
+/** What the brake counts: routes, but for those beside an isolated bridge, which all go when policy is switched off. */
+function isCounted(item: Item): boolean {
+  return item.kind === 'route' && item.table !== PORT_RULE.table;
 }
