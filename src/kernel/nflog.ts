@@ -67,6 +67,10 @@ const TIMEOUT_CENTISECONDS = 10;
 const DATAGRAM_BYTES = 32 << 10;
 /** More in one second are counted, not read: what is told of must not take the whole processor. */
 const READ_PER_SECOND = 2_000;
+/** What waits to be read takes no more memory: some four thousand packets. */
+const BUFFER_BYTES = 1 << 20;
+const SOL_SOCKET = 1;
+const SO_RCVBUFFORCE = 33;
 const SOL_NETLINK = 270;
 /** Otherwise a full buffer would end the socket: sequence numbers tell exactly what is lost. */
 const NETLINK_NO_ENOBUFS = 5;
@@ -78,6 +82,7 @@ const NETLINK_NO_ENOBUFS = 5;
 export function readLog(run: Scope['run'], options: LogOptions): Disposable {
   const fd = run(() => netlinkSocket(NETLINK_NETFILTER));
   try {
+    setIntOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES);
     setIntOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
     bindGroup(new NetlinkSocket(fd), options.group);
   } catch (error) {

@@ -163,19 +163,21 @@ test('no more is told of than may be', { skip }, async () => {
   assert.ok(packets.length <= 5 + 5 * seconds + 1, `${packets.length} in ${seconds} s`);
 });
 
-test('what cannot be read in time is counted', { skip }, async () => {
+test('what cannot be read in time is counted to the last packet', { skip }, async () => {
   table.changeDenial({ logPerSecond: 1_000_000, audit: false });
   load(makePolicy(isolating('ingress')));
-  const sent = 60_000;
+  let sent = 40_000;
   // Nothing is read meanwhile: the socket's buffer runs over.
   flood(sent);
   await waitFor('all to be read or counted', () => {
+    // What was lost last is known by what comes after.
     flood(1);
-    return packets.length + lost >= sent;
+    sent += 1;
+    return packets.length + lost >= 40_000;
   });
-  assert.ok(lost > 0);
-  assert.ok(packets.length >= 1_000, `${packets.length} were read`);
-  assert.ok(packets.length <= 2_000 * 15, 'not all that came at once');
+  await waitFor('the last', () => packets.length + lost === sent);
+  assert.ok(packets.length >= 500, `${packets.length} were read`);
+  assert.ok(lost > 20_000, `${lost} were lost`);
 });
 
 test('a group has one reader', { skip }, () => {
