@@ -15,3 +15,9 @@ export const DEFAULT_FAILSAFE: PolicyWorld['failsafe'] = {
   ingress: [...open(PROTOCOL.tcp, 22), ...open(PROTOCOL.udp, 68), ...open(PROTOCOL.tcp, ...CONTROL)],
   egress: [...open(PROTOCOL.udp, 53, 67), ...open(PROTOCOL.tcp, ...CONTROL)],
 };
+
+/** With the UDP port of the tunnel between nodes: policies of hosts would cut off all pods of other nodes. */
+export function openTunnel(failsafe: PolicyWorld['failsafe'], port: number): PolicyWorld['failsafe'] {
+  const tunnel = open(PROTOCOL.udp, port);
+  return { ingress: [...failsafe.ingress, ...tunnel], egress: [...failsafe.egress, ...tunnel] };
+}

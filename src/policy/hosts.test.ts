@@ -115,6 +115,28 @@ test('untracked, then pre-DNAT, then the rest; the first two never deny by defau
   assert.equal(judge([ETH0], [both], out), 'allow forward', 'pre-DNAT is ingress only');
 });
 
+test('untracked policy is not asked of what leaves forwarded, nor of answers of failsafe ports', () => {
+  const both = makePolicy({ name: 'u', host: 'untracked', subjects: HOSTS, ingress: [deny], egress: [deny] });
+  assert.equal(judge([ETH0], [both], crossing({ direction: 'egress' })), 'allow forward');
+  assert.equal(judge([ETH0], [both], crossing()), 'deny untracked');
+  const answer = (sourcePort: number, to = '203.0.113.9'): Case => ({
+    from: 'node a',
+    to,
+    kind: 'tcp/40001',
+    more: { sourcePort },
+  });
+  assert.equal(judge([ETH0], [both], answer(22)), 'deny local', 'left to who knows connections');
+  assert.equal(judge([ETH0], [both], answer(22, '198.51.100.1')), 'deny untracked');
+  assert.equal(judge([ETH0], [both], answer(23)), 'deny untracked');
+});
+
+test('a failsafe port that DNAT leads to is open when earlier policy left the flow alone', () => {
+  const before = { destination: address('192.0.2.1'), destinationPort: 2022 };
+  const login: Case = { kind: 'tcp/22', more: { before } };
+  assert.equal(judge([ETH0], [], login), 'allow failsafe');
+  assert.equal(judge([ETH0], [policy('pre-dnat', deny)], login), 'deny pre-dnat');
+});
+
 test('pre-DNAT policy sees the destination before it is rewritten, the others after', () => {
   const to = (text: string): Rule =>
     makeRule('deny', { destination: [{ kind: 'prefixes', prefixes: [prefix(text)], except: [] }] });
@@ -133,10 +155,10 @@ test('a * endpoint is for interfaces without their own, has no untracked policy,
     judge([ALL], [policy('forward', deny)], crossing({ interface: 'cali1', toPod: true })),
     'deny forward',
   );
-  assert.equal(
-    judge([ALL], [], crossing({ interface: 'cali1', toPod: true, forwarded: false })),
-    'allow local',
-  );
+  for (const endpoint of [ALL, hostEndpoint('cali1-a', { interface: 'cali1' })]) {
+    const own = crossing({ interface: 'cali1', toPod: true, forwarded: false });
+    assert.equal(judge([endpoint], [], own), 'allow local');
+  }
   const second = hostEndpoint('zz', { labels: { x: 'y' } });
   const named = {
     ...policy('local', deny),

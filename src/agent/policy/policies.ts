@@ -20,9 +20,9 @@ import { Fault, toFault } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
 import type { Settings } from '#model/settings.ts';
-import type { NodeWorkloads } from '#model/workload.ts';
+import type { NodeWorkloads, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
-import { DEFAULT_FAILSAFE } from '#policy/failsafe.ts';
+import { DEFAULT_FAILSAFE, openTunnel } from '#policy/failsafe.ts';
 import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
 
@@ -72,15 +72,12 @@ export class Policies {
   constructor(options: PoliciesOptions) {
     this.#options = options;
     const { settings, kernel, log, clock, signal } = options;
-    const { failsafe, established, audit } = settings.policy;
+    const { established, audit } = settings.policy;
     const node = settings.node.name;
     this.#inputs = createInputs({
       node,
       linkOf: options.linkOf,
-      failsafe: {
-        ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
-        egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
-      },
+      failsafe: failsafeOf(settings),
     });
     this.table = kernel.openPolicy({
       denial: denialOf(settings.policy),
@@ -301,4 +298,13 @@ export class Policies {
     this.#inputs.setManifest(name, undefined);
     this.#options.keep.remove(name);
   }
+}
+
+/** The tunnel's port is open whatever was set. */
+function failsafeOf({ policy: { failsafe }, road }: Settings): PolicyWorld['failsafe'] {
+  const told = {
+    ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
+    egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
+  };
+  return road.type === 'vxlan' ? openTunnel(told, road.vxlan.port) : told;
 }

@@ -86,7 +86,8 @@ export function hostChains(hooks: readonly Hook[], style: HostStyle): NftChain[]
     ...made.map(({ name, hook, priority, rules }): NftChain => ({
       name,
       hook,
-      ...(priority === undefined ? {} : { priority }),
+      // Staged ones behind the enforced ones of the same hook, as everywhere.
+      ...(priority === undefined ? {} : { priority: style.staged ? priority + 1 : priority }),
       rules: rules(style),
     })),
   ];
