@@ -87,7 +87,7 @@ export function defineCore<S extends z.core.$ZodLooseShape>(
 type Metadata = z.output<typeof metadata>;
 
 function describe({ name, namespace, labels }: Metadata, defaultNamespace: string) {
-  const inside = namespace ?? defaultNamespace;
+  const inside = namespace || defaultNamespace;
   return { name, namespace: inside, place: `${inside}/${name}`, labels: labels ?? undefined };
 }
 

@@ -40,10 +40,6 @@ export class SortedValues<T extends object> {
     else this.#changed.set(key, value);
   }
 
-  get(key: string): T | undefined {
-    return this.#changed.has(key) ? this.#changed.get(key) : this.#listed.get(key);
-  }
-
   list(): readonly T[] {
     if (this.#changed.size === 0) return this.#list;
     const gone: T[] = [];
