@@ -27,7 +27,13 @@ const DENY = {
   spec: { podSelector: {}, policyTypes: ['Ingress'] },
 };
 
-type Pod = { readonly name: string; readonly netns: Namespace; readonly addresses: readonly string[] };
+type Pod = {
+  readonly name: string;
+  readonly netns: Namespace;
+  readonly addresses: readonly string[];
+  /** What ADD answered. */
+  readonly result: unknown;
+};
 
 describe('policy on a node with bridge pods', { skip }, () => {
   let node: Node;
@@ -40,22 +46,26 @@ describe('policy on a node with bridge pods', { skip }, () => {
     for (const { netns } of pods) netns.remove();
   });
 
-  async function cni(verb: 'ADD' | 'DEL', name: string, netns: Namespace): Promise<string> {
+  async function cni(
+    verb: 'ADD' | 'DEL' | 'CHECK',
+    { name, netns, result }: Pick<Pod, 'name' | 'netns'> & { readonly result?: unknown },
+  ): Promise<string> {
     const environment = {
       CNI_CONTAINERID: `pg-${name}`,
       CNI_NETNS: netns.path,
       CNI_IFNAME: 'eth0',
       CNI_ARGS: `IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${name}`,
     };
-    const config = { cniVersion: '1.1.0', name: 'tartan', type: 'tartan-cni' };
+    const config = { cniVersion: '1.1.0', name: 'tartan', type: 'tartan-cni', prevResult: result };
     const { code, stdout } = await node.cni(verb, environment, config);
     assert.equal(code, 0, `${verb}: ${stdout}\n${node.log().slice(-2000)}`);
     return stdout;
   }
   async function add(name: string): Promise<Pod> {
     const netns = makeNamespace(`pg-sw-${name}`);
-    const { ips } = JSON.parse(await cni('ADD', name, netns)) as { ips: { address: string }[] };
-    const pod = { name, netns, addresses: ips.map(({ address }) => address.split('/')[0] ?? '') };
+    const result = JSON.parse(await cni('ADD', { name, netns })) as { ips: { address: string }[] };
+    const addresses = result.ips.map(({ address }) => address.split('/')[0] ?? '');
+    const pod = { name, netns, addresses, result };
     pods.push(pod);
     return pod;
   }
@@ -118,6 +128,7 @@ describe('policy on a node with bridge pods', { skip }, () => {
       // The last of them may have been on its way.
       for (const each of lost) assert.ok(each <= 1, `${each} lost, enforce ${enforce}`);
       await awaitReach(a, b, true);
+      for (const pod of [a, b]) await cni('CHECK', pod);
     }
   });
 
@@ -163,7 +174,7 @@ describe('policy on a node with bridge pods', { skip }, () => {
   });
 
   test('the bridge goes with its last pod, and nothing is missed', async () => {
-    for (const { name, netns } of [a, b]) await cni('DEL', name, netns);
+    for (const pod of [a, b]) await cni('DEL', pod);
     await waitFor('the bridge to go', () => !node.netns.ip('link show').includes('cni0'), 40_000);
     await settled();
     const [routed] = pods.slice(-1);
