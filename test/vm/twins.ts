@@ -18,6 +18,11 @@ export const TWINS: readonly Twin[] = [
   { file: 'test/host/rules.test.ts', needs: [], only: [/^packets /] },
   { file: 'test/host/rules-bridge.test.ts', needs: ['bridge tables'] },
   {
+    file: 'test/host/policy-denied.test.ts',
+    needs: [],
+    only: [/^denied (egress|by a chain that)/, /^the staged/],
+  },
+  {
     file: 'test/host/nflog.test.ts',
     needs: ['packet log', 'logged connections'],
     only: [/^(tcp|icmp).*ingress/, /^to the node/, /^what an address was/, /^without nfnetlink_log/],

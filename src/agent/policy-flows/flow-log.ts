@@ -47,6 +47,7 @@ export function createFlowLog(options: FlowLogOptions): FlowLog {
   };
   const gatherer = new Gatherer({
     clock,
+    signal: options.signal,
     describe: (packet, mark) => describer.describe(packet, mark),
     onEvent: (event) => {
       metrics.onEvent(event);

@@ -9,6 +9,8 @@ const MAX_PENDING = 2_048;
 
 export type GatherOptions = {
   readonly clock: Clock;
+  /** Aborts: what has come is told at once. */
+  readonly signal: AbortSignal;
   /** Asked once for each event. */
   readonly describe: (packet: LoggedPacket, mark: LogMark) => FlowFacts;
   readonly onEvent: (event: FlowEvent) => void;
@@ -27,7 +29,7 @@ export class Gatherer {
   }
 
   add(packet: LoggedPacket, mark: LogMark): void {
-    const { clock, describe, onLost } = this.#options;
+    const { clock, signal, describe, onLost } = this.#options;
     const key = identityOf(packet, mark);
     const known = this.#pending.get(key);
     if (known !== undefined) {
@@ -35,7 +37,7 @@ export class Gatherer {
       return;
     }
     if (this.#pending.size >= MAX_PENDING) return onLost(1);
-    if (this.#pending.size === 0) void clock.sleep(WINDOW_MS).then(() => this.#flush());
+    if (this.#pending.size === 0) void clock.sleep(WINDOW_MS, signal).then(() => this.#flush());
     const timeMs = packet.timeMs ?? clock.nowMs();
     this.#pending.set(key, { facts: describe(packet, mark), timeMs, count: 1 });
   }

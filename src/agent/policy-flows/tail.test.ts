@@ -62,6 +62,7 @@ function gatherer(clock: ReturnType<typeof manualClock>) {
   let lost = 0;
   const gatherer = new Gatherer({
     clock,
+    signal: new AbortController().signal,
     describe: () => facts,
     onEvent: (event) => events.push(event),
     onLost: (packets) => (lost += packets),
