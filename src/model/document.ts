@@ -12,7 +12,6 @@ import {
   type Node,
   parseAllDocuments,
 } from 'yaml';
-
 import { readPlain } from './plain-yaml.ts';
 
 /** A document, or a part of one, as it is written, and the line of its file on which that begins. */
@@ -49,7 +48,7 @@ function nextMarker(text: Searchable, from: number, cut: (start: number, end: nu
   }
 }
 
-function countLines(text: string): number {
+export function countLines(text: string): number {
   let count = 0;
   for (let at = text.indexOf('\n'); at !== -1; at = text.indexOf('\n', at + 1)) count += 1;
   return count;
@@ -129,7 +128,8 @@ function readDocument(document: Document.Parsed, piece: Written, counter: LineCo
   }
 }
 
-function isList(value: unknown): boolean {
+export function isList(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return false;
   const { apiVersion, kind } = value as { readonly apiVersion?: unknown; readonly kind?: unknown };
   return apiVersion === 'v1' && kind === 'List';
 }

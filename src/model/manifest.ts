@@ -1,5 +1,6 @@
 /** Objects as they were written: YAML text or an API server's JSON, with the line of every field where lines exist. */
-import { readLines, readPiece, splitDocuments, type Written } from './document.ts';
+import { readLines, readPiece, type Written } from './document.ts';
+import { splitObjects } from './list-document.ts';
 import type { Problem } from './fault.ts';
 import type { Origin } from './policy.ts';
 
@@ -27,7 +28,7 @@ export function readManifests(
     return { manifests: [], problems: [problem] };
   }
   const pieces = Array.from(
-    splitDocuments(text, (start, end) => text.slice(start, end)),
+    splitObjects(text, (start, end) => text.slice(start, end)),
     readPiece,
   );
   return {

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import { setImmediate as breathe, setTimeout as sleep } from 'node:timers/promises';
 import { SharedRun } from '#lib/shared-run.ts';
-import { splitDocuments } from '#model/document.ts';
+import { splitObjects } from '#model/list-document.ts';
 import { readBytes, type Stamp, stampOf } from './files.ts';
 import { type FileContent, joinContents, keyOf, readOperators } from './object-file.ts';
 
@@ -147,7 +147,7 @@ export class ManifestFiles {
     const before = this.#pieces.get(path);
     const pieces = new Map<string, Piece>();
     const contents: FileContent[] = [];
-    for (const written of splitDocuments(bytes, (start, end) => bytes.toString('utf8', start, end))) {
+    for (const written of splitObjects(bytes, (start, end) => bytes.toString('utf8', start, end))) {
       const known = before?.get(written.text);
       const content = known?.line === written.line ? known.content : readOperators(path, written);
       pieces.set(written.text, { line: written.line, content });

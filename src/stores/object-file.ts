@@ -1,11 +1,6 @@
 import { hash } from 'node:crypto';
-import {
-  type ReadDocument,
-  type ReadPiece,
-  readPiece,
-  splitDocuments,
-  type Written,
-} from '#model/document.ts';
+import { type ReadDocument, type ReadPiece, readPiece, type Written } from '#model/document.ts';
+import { splitObjects } from '#model/list-document.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { STATE_KINDS, type StateKind, type StoreKind, type Version } from './store.ts';
 
@@ -89,7 +84,7 @@ export function keyOf({ kind, name }: Pick<FileObject, 'kind' | 'name'>): string
 }
 
 function splitText(text: string): Iterable<Written> {
-  return splitDocuments(text, (start, end) => text.slice(start, end));
+  return splitObjects(text, (start, end) => text.slice(start, end));
 }
 
 /** What agents write, of whom there may be thousands. What is not JSON is as YAML right, or wrong at a line. */
