@@ -48,7 +48,10 @@ const place = z.union(
   ],
   { error: PLACE },
 );
-const places = z.preprocess((given) => (Array.isArray(given) ? given : [given]), z.array(place).min(1));
+const places = z.preprocess(
+  (given) => (given === undefined || Array.isArray(given) ? given : [given]),
+  z.array(place).min(1, 'must name at least one place'),
+);
 
 const traffic = z
   .union([z.number(), z.string()], { error: 'must be a port: 80, 53/udp, a name, or icmp' })
@@ -65,10 +68,10 @@ const caseSchema = z.strictObject({
   to: places,
   ports: z.array(traffic).min(1, 'must name at least one port'),
   families: z
-    .array(z.literal([4, 6]))
+    .array(z.literal([4, 6], { error: 'must be 4 or 6' }))
     .min(1)
     .optional(),
-  expect: z.enum(['allow', 'deny']),
+  expect: z.enum(['allow', 'deny'], { error: 'must be allow or deny' }),
   staged: z.boolean().default(false),
 });
 const fileSchema = z.array(caseSchema, { error: 'must be a list of cases' });
