@@ -23,7 +23,7 @@ import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { DEFAULT_FAILSAFE, openTunnel } from '#policy/failsafe.ts';
-import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
+import { createInputs, isRetainedTier, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
 
 const RESYNC_MS = 600_000;
@@ -60,6 +60,8 @@ export class Policies {
   /** Objects in force, by name. */
   readonly #present = new Set<string>();
   readonly #vanished = new Set<string>();
+  /** Names of tiers that are kept though they are gone. */
+  #retained = new Set<string>();
   /** What the next load brings may deny what was allowed. */
   #mayDeny = true;
   #isReleased = false;
@@ -91,6 +93,11 @@ export class Policies {
       cuts: established === 'cut' && !audit,
     });
     this.#inputs.setOwn(this.ownPods().pods);
+    for (const [name, manifest] of options.keep.entries()) {
+      if (!isRetainedTier(name)) continue;
+      this.#retained.add(name);
+      this.#inputs.setManifest(name, manifest);
+    }
     this.#loop = startReconciler({
       clock,
       signal,
@@ -106,6 +113,14 @@ export class Policies {
 
   nudge(): void {
     this.#loop.nudge();
+  }
+
+  /** The store has told all its objects: what else was kept of them was removed while no agent ran. */
+  forgetOthers(told: { has(name: string): boolean }): void {
+    for (const name of this.#retained) this.#inputs.setManifest(name, undefined);
+    for (const [name] of this.#options.keep.entries())
+      if (!told.has(name) && !this.#retained.has(name)) this.#options.keep.remove(name);
+    this.#keepRetained();
   }
 
   setManifest(name: string, manifest: Manifest | undefined): void {
@@ -232,6 +247,15 @@ export class Policies {
     for (const { path, message } of problems) events.add('error', `${path}: ${message}; ${fate}`);
   }
 
+  /** Tiers that stay because policies are in them: over a restart too, until the store has told whether they still do. */
+  #keepRetained(): void {
+    const { keep } = this.#options;
+    const retained = new Map(this.#inputs.retained().map(({ name, manifest }) => [name, manifest]));
+    for (const [name, manifest] of retained) keep.put(name, manifest);
+    for (const name of this.#retained) if (!retained.has(name)) keep.remove(name);
+    this.#retained = new Set(retained.keys());
+  }
+
   async #pass(): Promise<'ok' | 'retry'> {
     if (!this.#options.isSynced() || this.paused) return 'ok';
     await this.#gather();
@@ -297,6 +321,7 @@ export class Policies {
     this.#present.delete(name);
     this.#inputs.setManifest(name, undefined);
     this.#options.keep.remove(name);
+    this.#keepRetained();
   }
 }
 

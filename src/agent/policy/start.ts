@@ -40,10 +40,7 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
   const manifests = follow(
     'Manifest',
     (name, value) => policies.setManifest(name, value as Manifest | undefined),
-    // What was removed while no agent ran.
-    ({ objects }) => {
-      for (const [name] of keep.entries()) if (!objects.has(name)) keep.remove(name);
-    },
+    ({ objects }) => policies.forgetOthers(objects),
   );
   const workloads = follow('Workloads', (name, value) =>
     policies.setWorkloads(name, value as NodeWorkloads | undefined),

@@ -90,9 +90,14 @@ export class Members {
 
   #updateEndpoints(before: readonly Endpoint[], now: readonly Endpoint[]): void {
     const same = new Set<Endpoint>();
-    // Mostly both are the same but for one: then only what differs at its place is looked at.
-    const gone = before.filter((endpoint, index) => endpoint !== now[index]);
-    const come = now.filter((endpoint, index) => endpoint !== before[index]);
+    // Mostly one has come, gone or changed, and others have moved: only what differs is looked at.
+    const least = Math.min(before.length, now.length);
+    let start = 0;
+    while (start < least && before[start] === now[start]) start += 1;
+    let end = 0;
+    while (end < least - start && before.at(-1 - end) === now.at(-1 - end)) end += 1;
+    const gone = before.slice(start, before.length - end);
+    const come = now.slice(start, now.length - end);
     const coming = new Set(come);
     for (const endpoint of gone) {
       if (coming.has(endpoint)) same.add(endpoint);

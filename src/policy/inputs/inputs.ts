@@ -65,6 +65,13 @@ export type PolicyInputs = {
   snapshot(): PolicySnapshot;
 };
 
+/** No object of a store has such a name. */
+const RETAINED = 'retained tier';
+
+export function isRetainedTier(name: string): boolean {
+  return name.startsWith(`${RETAINED} `);
+}
+
 export function createInputs(options: InputOptions): PolicyInputs {
   return new Inputs(options);
 }
@@ -171,7 +178,7 @@ class Inputs implements PolicyInputs {
   retained(): NamedManifest[] {
     return this.#rules
       .retained()
-      .map((tier) => ({ name: `retained tier ${tier.name}`, manifest: writeTier(tier) }));
+      .map((tier) => ({ name: `${RETAINED} ${tier.name}`, manifest: writeTier(tier) }));
   }
 
   snapshot(): PolicySnapshot {
