@@ -149,8 +149,9 @@ export class FakeKernel implements Kernel, Disposable {
   /** No connection is ever tracked here. */
   async flushConntrack(): Promise<void> {}
   readonly policy = new FakePolicyTable();
-  openPolicy(): FakePolicyTable {
-    return this.policy;
+  readonly stagedPolicy = new FakePolicyTable();
+  openPolicy({ table }: Parameters<Kernel['openPolicy']>[0] = {}): FakePolicyTable {
+    return table === 'staged' ? this.stagedPolicy : this.policy;
   }
   hasPolicy(): boolean {
     return this.policy.entries !== undefined;
