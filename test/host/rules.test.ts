@@ -4,17 +4,9 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
-import { globSync, readFileSync } from 'node:fs';
-import { basename } from 'node:path';
 import { execPath, getuid, pid } from 'node:process';
 import { after, before, test } from 'node:test';
-import type { Self } from '#backends/backend.ts';
-import { planNode } from '#backends/node-plan.ts';
-import { parseSettings } from '#config/parse.ts';
-import { showItem } from '#model/show.ts';
-import { address } from '#net/address.ts';
-import { mapFamilies } from '#net/per-family.ts';
-import { nthSubnet, prefix } from '#net/prefix.ts';
+import { tablesOf } from './tables.ts';
 
 const skip = getuid?.() === 0 ? false : 'needs root for network namespaces';
 const [HOST, POD, PEER] = ['host', 'pod', 'peer'].map((name) => `cf-rules-${pid}-${name}`) as [
@@ -34,31 +26,6 @@ function nft(netns: string, text: string, ...flags: string[]): void {
     encoding: 'utf8',
   });
   assert.equal(result.status, 0, `${result.stderr}\n${text}`);
-}
-
-function tablesOf(overrides: Readonly<Record<string, unknown>>): string {
-  const profiles = Object.fromEntries(
-    globSync('profiles/*.yaml').map((file) => [basename(file, '.yaml'), readFileSync(file, 'utf8')]),
-  );
-  const { settings } = parseSettings([], profiles, { ...overrides, 'node.name': 'node-1' });
-  const local = { 4: address('192.0.2.1'), 6: address('2001:db8::1') };
-  const self: Self = {
-    name: 'node-1',
-    subnets: mapFamilies(settings.network.subnets, ({ range, length }) => nthSubnet(range, length, 1n)),
-    underlay: {
-      link: 'eth0',
-      mtu: 1500,
-      local,
-      announced: local,
-      connected: [prefix('192.0.2.0/24')],
-      why: 'test',
-    },
-    settings,
-  };
-  return planNode(self)
-    .filter((item) => item.kind === 'nft-table')
-    .map((item) => showItem(item))
-    .join('\n');
 }
 
 before(() => {
