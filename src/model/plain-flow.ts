@@ -26,6 +26,7 @@ class FlowReader {
     this.#line = line;
   }
   read(path: string): unknown {
+    this.#skipSpace();
     const value = this.#value(path);
     END.lastIndex = this.#at;
     return END.test(this.#text) ? value : unsure();
