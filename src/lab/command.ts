@@ -1,12 +1,17 @@
 /** `tartan lab …`: the lab for people. Progress goes to standard error, answers to standard output. */
+import { readFileSync } from 'node:fs';
+import { basename, extname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError, Option } from 'commander';
 import { renderTable } from '#lib/table.ts';
+import { Fault } from '#model/fault.ts';
 import { labExists, listLabs } from './lab-file.ts';
 import { type Lab, openLab, removeLab, startLab } from './lab.ts';
 import { allReach, renderMatrix } from './matrix.ts';
+import type { Output } from './process.ts';
 
 type Options = { readonly name: string; readonly output: 'text' | 'json' };
+type RunOptions = Options & { port?: string[]; namespace: string; label?: string[] };
 type UpOptions = Options & { nodes: string; pods: string; subnets: string; profile: string; set: string[] };
 
 /** The words after `tartan lab`. Answers the exit code; throws Faults. */
@@ -16,7 +21,7 @@ export async function runLab(words: readonly string[]): Promise<number> {
     .description('a cluster of network namespaces on this host')
     .exitOverride();
   const done = (answer: number): void => void (code = answer);
-  for (const add of [addLifecycle, addPods, addFaults, addLooks]) add(program, done);
+  for (const add of [addLifecycle, addPods, addPolicies, addFaults, addLooks]) add(program, done);
   try {
     await program.parseAsync([...words], { from: 'user' });
     return code;
@@ -60,14 +65,20 @@ function addLifecycle(program: Command, done: Done): void {
 }
 
 function addPods(program: Command, done: Done): void {
-  const start = async (node: string, pod: string, options: Options & { port?: string[] }): Promise<void> => {
-    const portMappings = (options.port ?? []).map(parsePort);
-    const { addresses } = await openLab(options.name).addPod(node, pod, { runtimeConfig: { portMappings } });
+  const start = async (node: string, pod: string, options: RunOptions): Promise<void> => {
+    const { port = [], namespace, label = [] } = options;
+    const { addresses } = await openLab(options.name).addPod(node, pod, {
+      runtimeConfig: { portMappings: port.map(parsePort) },
+      namespace,
+      labels: Object.fromEntries(label.map(parseLabel)),
+    });
     console.log(`${pod} on ${node}: ${addresses.join(' ')}`);
   };
   for (const name of ['run', 'add-pod']) {
     command(program, `${name} <node> <pod>`, 'start a pod on a node')
       .option('--port <host:pod...>', 'host ports that lead to the pod, as 8080:80')
+      .option('--namespace <namespace>', 'Kubernetes’ namespace of the pod', 'default')
+      .option('--label <key=value...>', 'labels of the pod, which policies select it by')
       .action(start);
   }
   command(program, 'remove-pod <pod>', 'stop a pod').action(async (pod: string, { name }: Options) => {
@@ -78,11 +89,38 @@ function addPods(program: Command, done: Done): void {
     'exec <where> [words...]',
     'run a program in a pod or a node: exec node1-a -- ip route',
   ).action(async (where: string, words: string[], { name }: Options) => {
-    const { code, stdout, stderr } = await openLab(name).exec(where, words);
-    process.stdout.write(stdout);
-    process.stderr.write(stderr);
-    done(code);
+    done(print(await openLab(name).exec(where, words)));
   });
+}
+
+function addPolicies(program: Command, done: Done): void {
+  command(
+    program,
+    'apply <file...>',
+    'put manifests into the lab’s store: policies, and what they are about',
+  ).action((files: string[], { name }: Options) => {
+    for (const file of files) openLab(name).apply(manifestName(file), readFileSync(file, 'utf8'));
+  });
+  command(program, 'delete <file...>', 'take files that were applied out of the store again').action(
+    (files: string[], { name }: Options) => {
+      for (const file of files) openLab(name).apply(manifestName(file), '');
+    },
+  );
+  command(program, 'tartan <node> [words...]', 'tartan on a node: tartan node1 -- policy matrix').action(
+    async (node: string, words: string[], { name }: Options) =>
+      done(print(await openLab(name).tartan(node, ...words))),
+  );
+}
+
+/** Applied files keep their own names, without directories and endings. */
+function manifestName(file: string): string {
+  return basename(file, extname(file));
+}
+
+function print({ code, stdout, stderr }: Output): number {
+  process.stdout.write(stdout);
+  process.stderr.write(stderr);
+  return code;
 }
 
 function addFaults(program: Command, done: Done): void {
@@ -100,10 +138,7 @@ function addFaults(program: Command, done: Done): void {
     .option('--items', 'every planned item')
     .action(async (node: string, options: Options & { items?: true }) => {
       const words = ['status', '-o', options.output, ...(options.items === true ? ['--items'] : [])];
-      const { code, stdout, stderr } = await openLab(options.name).tartan(node, ...words);
-      process.stdout.write(stdout);
-      process.stderr.write(stderr);
-      done(code);
+      done(print(await openLab(options.name).tartan(node, ...words)));
     });
 }
 
@@ -196,6 +231,12 @@ function parseValue(text: string): unknown {
 function parsePort(text: string): object {
   const [hostPort, containerPort, protocol = 'tcp'] = text.split(/[:/]/);
   return { hostPort: Number(hostPort), containerPort: Number(containerPort), protocol };
+}
+
+function parseLabel(text: string): [key: string, value: string] {
+  const at = text.indexOf('=');
+  if (at > 0) return [text.slice(0, at), text.slice(at + 1)];
+  throw new Fault('request-invalid', `${JSON.stringify(text)} is no label: write key=value`);
 }
 
 function asValue(lab: Lab): object {
