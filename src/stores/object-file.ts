@@ -183,7 +183,8 @@ function toObject({ value: raw, written: { line } }: ReadDocument): FileObject |
 }
 
 function versionOf(text: string): Version {
-  return hash('sha256', text).slice(0, 16) as Version;
+  // Not a slice of the text: that would hold on to all of it, for every object.
+  return hash('sha256', text, 'buffer').toString('hex', 0, 8) as Version;
 }
 
 /** What its fields mean is not asked here, nor whether there is such a kind. */

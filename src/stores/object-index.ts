@@ -2,6 +2,8 @@ import type { Clock } from '#lib/clock.ts';
 import type { FileObject } from './object-file.ts';
 import { STORE_KINDS, type StoreEvent, type Stored, type StoreKind } from './store.ts';
 
+type Holder = readonly [path: string, object: FileObject];
+
 /**
  * Objects by kind and name out of the files that hold them: among several files the first by path counts, so the
  * operator's `manifests/` win over `state/`. Expired objects are not there. Says what changed, each change once.
@@ -10,8 +12,8 @@ export class ObjectIndex {
   readonly #clock: Clock;
   readonly #onChange: (kind: StoreKind, event: StoreEvent) => void;
   readonly #files = new Map<string, readonly FileObject[]>();
-  /** Path to object, by kind and name. */
-  readonly #holders = new Map<string, Map<string, FileObject>>();
+  /** By kind and name, sorted by path: nearly every object stands in one file. */
+  readonly #holders = new Map<string, readonly Holder[]>();
   readonly #present = new Map<StoreKind, Map<string, Stored>>(STORE_KINDS.map((kind) => [kind, new Map()]));
   #timer: NodeJS.Timeout | undefined;
   #timerAtMs = Infinity;
@@ -30,9 +32,8 @@ export class ObjectIndex {
     return this.#files.get(path) ?? [];
   }
   /** All that have the object, the first by path first; expired ones too. */
-  holdersOf(kind: StoreKind, name: string): (readonly [path: string, object: FileObject])[] {
-    const holders = [...(this.#holders.get(`${kind}/${name}`) ?? [])];
-    return holders.length < 2 ? holders : holders.sort(([a], [b]) => (a < b ? -1 : 1));
+  holdersOf(kind: StoreKind, name: string): readonly Holder[] {
+    return this.#holders.get(`${kind}/${name}`) ?? [];
   }
   close(): void {
     clearTimeout(this.#timer);
@@ -63,17 +64,20 @@ export class ObjectIndex {
     if (objects.length === 0) this.#files.delete(path);
   }
   #hold(path: string, object: FileObject): void {
-    const key = `${object.kind}/${object.name}`;
-    const holders = this.#holders.get(key) ?? new Map<string, FileObject>();
-    this.#holders.set(key, holders.set(path, object));
-    this.#update(object.kind, object.name);
+    const { kind, name } = object;
+    const others = this.holdersOf(kind, name).filter(([other]) => other !== path);
+    const holders = others.concat([[path, object]]).sort(([a], [b]) => (a < b ? -1 : 1));
+    this.#holders.set(`${kind}/${name}`, holders);
+    this.#update(kind, name);
   }
   #release(path: string, object: FileObject): void {
-    const holders = this.#holders.get(`${object.kind}/${object.name}`);
+    const { kind, name } = object;
+    const holders = this.holdersOf(kind, name);
+    const others = holders.filter((holder) => holder[1] !== object || holder[0] !== path);
     // It may have changed, and be there as another.
-    if (holders?.get(path) !== object) return;
-    holders.delete(path);
-    this.#update(object.kind, object.name);
+    if (others.length === holders.length) return;
+    this.#holders.set(`${kind}/${name}`, others);
+    this.#update(kind, name);
   }
 
   #update(kind: StoreKind, name: string): void {
