@@ -5,12 +5,11 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { z } from 'zod';
 import { Fault, type Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { PolicySnapshot } from '#model/policy-snapshot.ts';
-import type { NodeWorkloads } from '#model/workload.ts';
-import type { NodeAdvert } from '#model/world.ts';
-import { familyValues } from '#net/per-family.ts';
+import { type Address, parseAddress } from '#net/address.ts';
 import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import { manifestName } from '#policy/inputs/reading.ts';
 import { restore } from '#policy/inputs/snapshot.ts';
@@ -73,7 +72,9 @@ export function readFiles(paths: readonly string[]): ReadFiles {
     const read = readManifests(source, text);
     problems.push(...read.problems);
     for (const manifest of read.manifests) {
-      if (takeState(inputs, manifest)) continue;
+      const state = takeState(inputs, manifest);
+      problems.push(...(state ?? []));
+      if (state !== undefined) continue;
       const name = manifestName(manifest);
       const other = first.get(name);
       if (other === undefined) inputs.setManifest(name, manifest);
@@ -84,17 +85,40 @@ export function readFiles(paths: readonly string[]): ReadFiles {
   return { inputs, problems };
 }
 
-/** Whether it is an object of ours, which says nothing as a manifest. */
-function takeState(inputs: PolicyInputs, { value }: Manifest): boolean {
-  const { apiVersion, kind, metadata, spec } = (value ?? {}) as Readonly<Record<string, unknown>>;
-  if (typeof apiVersion !== 'string' || !apiVersion.startsWith('tartan.dev/')) return false;
-  const name = String((metadata as { readonly name?: unknown } | undefined)?.name);
-  if (kind === 'Workloads') inputs.setWorkloads(name, spec as NodeWorkloads);
-  if (kind === 'Node') {
-    const { addresses = {}, inside = {} } = spec as Partial<NodeAdvert>;
-    inputs.setNode(name, [...familyValues(addresses), ...familyValues(inside)]);
+const address = z.string().refine((text): text is Address => parseAddress(text) !== undefined);
+const perFamily = z.object({ 4: address.optional(), 6: address.optional() });
+const labels = z.record(z.string(), z.string());
+const pod = z.object({ namespace: z.string(), name: z.string(), addresses: z.array(address), labels });
+const metadata = z.object({ name: z.string() });
+/** Of what agents write, as much as matters here. */
+const stateSchema = z.discriminatedUnion('kind', [
+  z.object({
+    kind: z.literal('Workloads'),
+    metadata,
+    spec: z.object({ node: z.string(), pods: z.array(pod) }),
+  }),
+  z.object({
+    kind: z.literal('Node'),
+    metadata,
+    spec: z.object({ addresses: perFamily, inside: perFamily.default({}) }),
+  }),
+]);
+
+/** Objects of ours, which say nothing as manifests: undefined for others, else what is wrong. */
+function takeState(inputs: PolicyInputs, { source, value }: Manifest): readonly Problem[] | undefined {
+  const { apiVersion, kind } = (value ?? {}) as { readonly apiVersion?: unknown; readonly kind?: unknown };
+  if (typeof apiVersion !== 'string' || !apiVersion.startsWith('tartan.dev/')) return undefined;
+  if (kind !== 'Workloads' && kind !== 'Node') return [];
+  const read = stateSchema.safeParse(value);
+  if (!read.success) return [{ path: source, message: `is no ${kind} as agents write them` }];
+  const { name } = read.data.metadata;
+  if (read.data.kind === 'Workloads') inputs.setWorkloads(name, read.data.spec);
+  else {
+    const { addresses, inside } = read.data.spec;
+    const all = [addresses[4], addresses[6], inside[4], inside[6]].filter((each) => each !== undefined);
+    inputs.setNode(name, all);
   }
-  return true;
+  return [];
 }
 
 /** `-` is standard input; of directories all YAML and JSON files, those of a store among them. */
