@@ -78,7 +78,6 @@ class BlockReader {
     if ((this.#depth += 1) > MAX_DEPTH) unsure();
     const value = isEntry(line) ? this.#list(path, line.indent) : this.#map(path, line.indent);
     this.#depth -= 1;
-    if ((this.#line()?.indent ?? 0) > line.indent) unsure();
     return value;
   }
   #map(path: string, indent: number): object {

@@ -55,6 +55,7 @@ function setUp(t: TestContext, rest = REST, lastGood: DirectoryOptions['lastGood
 
 const policy = (name: string, app = 'x'): string =>
   `---\napiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata:\n  name: ${name}\nspec:\n  podSelector:\n    app: ${app}\n`;
+const KIND = 'networking.k8s.io/v1/NetworkPolicy';
 const problems = ({ events }: Follower): string[] =>
   events.flatMap((event) => (event.type === 'malformed' ? [`${event.line} ${event.message}`] : []));
 
@@ -102,6 +103,29 @@ test('slower than a file rests, but longer than it stays unfinished: not believe
     follower.events.slice(before).map(({ type }) => type),
     ['put', 'put'],
   );
+});
+
+test('a file that looks finished and is not: its end is missing, or an object in its middle', async (t) => {
+  const { manifests, follow, seen } = setUp(t, { quietMs: 1000, unfinishedMs: 3000 });
+  const file = join(manifests, 'a.yaml');
+  writeFileSync(file, policy('a') + policy('b'));
+  const follower = follow();
+  await follower.synced();
+  const before = follower.events.length;
+  // Longer than before and good at every line; the last line of all makes it another.
+  writeFileSync(file, `${policy('a')}${policy('b', 'half-of-it')}`);
+  await sleep(300);
+  appendFileSync(file, '    tier: more\n');
+  await follower.until(() => JSON.stringify(follower.objects.get(`${KIND}/b`)?.value).includes('tier'));
+  assert.deepEqual(
+    follower.events.slice(before).map(({ type }) => type),
+    ['put'],
+  );
+  assert.equal(seen(follower), 'a=x b=half-of-it');
+  writeFileSync(file, policy('a', 'longer'.repeat(90)));
+  await sleep(1500);
+  assert.equal(seen(follower), 'a=x b=half-of-it', 'neither is b gone, nor is anything believed beside it');
+  await follower.until(() => follower.objects.size === 1);
 });
 
 test('objects that are taken out of a file, or all of them, are gone after a moment', async (t) => {
@@ -186,16 +210,15 @@ test('of two objects with one name the first counts, and the other is told of', 
   const first = follow();
   await first.synced();
   assert.equal(seen(first), 'a=second b=x');
-  const name = 'networking.k8s.io/v1/NetworkPolicy';
-  assert.deepEqual(problems(first), [`18 ${name}/b is there already, on line 10`]);
+  assert.deepEqual(problems(first), [`18 ${KIND}/b is there already, on line 10`]);
   writeFileSync(join(manifests, 'a.yaml'), policy('a', 'first'));
   await first.until(() => problems(first).length === 2);
   assert.equal(seen(first), 'a=first b=x');
-  const told = `2 ${name}/a is there already, in ${join(manifests, 'a.yaml')}:2`;
+  const told = `2 ${KIND}/a is there already, in ${join(manifests, 'a.yaml')}:2`;
   assert.equal(problems(first).at(-1), told);
   const second = follow();
   await second.synced();
-  assert.deepEqual(problems(second), [`18 ${name}/b is there already, on line 10`, told]);
+  assert.deepEqual(problems(second), [`18 ${KIND}/b is there already, on line 10`, told]);
   rmSync(join(manifests, 'a.yaml'));
   await first.until(() => seen(first) === 'a=second b=x');
   assert.ok(!first.types.includes('removed'));
