@@ -201,7 +201,7 @@ export class Control {
   take(mail: FromWorker): void {
     if (mail.kind === 'handshake') return this.#takeHandshake(mail.message, mail.from);
     if (mail.kind === 'too-big') return this.#paths.hint(this.links, mail.to, mail.mtu);
-    if (mail.kind === 'ended') return;
+    if (mail.kind === 'ended' || mail.kind === 'ready') return;
     const link = this.#slots[mail.slot];
     if (link === undefined) return;
     if (mail.kind === 'wanted') this.#hurry(link);

@@ -42,6 +42,8 @@ export type ToReceiver =
   | { readonly kind: 'stop' };
 
 export type FromWorker =
+  /** The loop begins. */
+  | { readonly kind: 'ready' }
   | { readonly kind: 'wanted'; readonly slot: number }
   /** Control data of this size could not be sent at all. */
   | { readonly kind: 'refused'; readonly slot: number; readonly size: number; readonly errno: number }

@@ -4,16 +4,17 @@
  *
  *            ┌────────── raise timer: the largest again ──────────┐
  *   largest ─┴─ acknowledged ──────────────────────▶ complete ────┘
- *      │ lost 3 ×                                       │ confirmation lost 3 ×, or a router says "too big"
+ *      │ lost 3 ×, and something smaller                │ confirmation lost 3 × (tried at once when a router
+ *      │ was acknowledged: search by halving ─▶ complete│ says "too big")
  *      ▼                                                ▼
- *    base ── acknowledged ──▶ search (halving) ──▶ complete
+ *    base ── acknowledged ──▶ largest  ◀── base ◀───────┘
  *      │ lost 3 ×
  *      ▼
  *    unreachable: base and smallest in turns, slowly, until one is acknowledged, then the largest again. The MTU stays:
  *    nothing is known of it
  *
- * Differs from the RFC in one point: the largest size is tried, and used, first. Between nodes of a cluster it nearly always
- * fits; to start from the base would make the kernel remember small routes (ICMP) for ten minutes.
+ * Differs from the RFC in one point: the largest size is tried and used first, and until a search ends. Between nodes of a cluster it nearly always
+ * fits; and what is told to senders (ICMP) they remember for ten minutes, so that no size is used which is not the final one.
  */
 
 /** Section 5.1.2: BASE_PLPMTU; below 1280 there is no IPv6. */
@@ -30,6 +31,9 @@ export type PathMtuTimes = {
   readonly raiseMs: number;
 };
 export const PATH_MTU_TIMES: PathMtuTimes = { probeMs: 1000, confirmMs: 30_000, raiseMs: 600_000 };
+
+/** Of the time that a probe may take, what a search waits at least. */
+const LEAST_WAIT = 0.25;
 
 /** MAX_PROBES. */
 const TRIES = 3;
@@ -52,6 +56,10 @@ export class PathMtu {
   #raiseAt = Number.POSITIVE_INFINITY;
   #serial: number;
   #turn = false;
+  /** What a router said; 0 when none did. */
+  #told = 0;
+  /** The slowest acknowledgement, in milliseconds. */
+  #slowest: number | undefined;
 
   /** `serial` starts the probes' numbers: a random 32-bit number, so that acknowledgements cannot be guessed. */
   constructor(family: 4 | 6, max: number, options: { times?: PathMtuTimes; serial?: number } = {}) {
@@ -69,7 +77,7 @@ export class PathMtu {
   }
   /** The probe to send now, or undefined. */
   tick(now: number): { readonly size: number; readonly id: number } | undefined {
-    if (this.#probe !== undefined && now - this.#probe.sentAt < this.#times.probeMs) return undefined;
+    if (this.#probe !== undefined && now - this.#probe.sentAt < this.#timeoutMs) return undefined;
     const tries = this.#phase === 'unreachable' ? 1 : TRIES;
     if (this.#probe !== undefined && this.#probe.tries >= tries) this.#lost(this.#probe.size, now);
     if (this.#probe === undefined && now < this.#nextAt) return undefined;
@@ -78,16 +86,28 @@ export class PathMtu {
     this.#probe = { size, id: this.#serial, tries: tried + 1, sentAt: now };
     return { size, id: this.#serial };
   }
+  /** A search among many sizes waits as long as answers have taken, with room; where none came yet, the whole time. */
+  get #timeoutMs(): number {
+    const { probeMs } = this.#times;
+    return this.#slowest === undefined
+      ? probeMs
+      : Math.min(probeMs, Math.max(LEAST_WAIT * probeMs, 4 * this.#slowest));
+  }
   #nextSize(now: number): number {
     if (this.#phase === 'complete' && now >= this.#raiseAt) {
       this.#phase = 'largest';
       this.#high = this.#max;
     }
     if (this.#phase === 'largest') return this.#max;
-    if (this.#phase === 'search') return Math.ceil((this.#low + this.#high) / 2);
+    if (this.#phase === 'search') return this.#pivot();
     if (this.#phase === 'complete') return this.#mtu;
     this.#turn = !this.#turn;
     return this.#phase === 'unreachable' && this.#turn ? this.#smallest : this.#base;
+  }
+  /** A router's word divides best: what it says, and one byte more. */
+  #pivot(): number {
+    for (const size of [this.#told, this.#told + 1]) if (size > this.#low && size <= this.#high) return size;
+    return Math.ceil((this.#low + this.#high) / 2);
   }
   /** The peer says that this probe came. Late answers to earlier tries do not count. */
   acknowledge(id: number, now: number): void {
@@ -95,16 +115,14 @@ export class PathMtu {
     if (probe?.id !== id) return;
     this.#probe = undefined;
     this.#nextAt = now;
+    this.#slowest = Math.max(this.#slowest ?? 0, now - probe.sentAt);
     this.#low = Math.max(this.#low, probe.size);
-    if (this.#phase === 'unreachable') {
-      // It is there again, and what fits is as open as at the start.
+    if (this.#phase === 'base' || this.#phase === 'unreachable') {
+      // It is there, and was perhaps away when the largest was tried: once more, before anybody is told of less.
       this.#phase = 'largest';
-    } else if (this.#low >= this.#high || this.#phase === 'complete') this.#complete(now);
-    else {
-      // What is proven is used while the search goes on.
-      this.#mtu = this.#low;
-      this.#phase = 'search';
+      this.#high = this.#max;
     }
+    if (this.#low >= this.#high || this.#phase === 'complete') this.#complete(now);
   }
   #complete(now: number): void {
     // A confirmation puts the raise off no further.
@@ -112,6 +130,7 @@ export class PathMtu {
     if (this.#low === this.#max) this.#raiseAt = Number.POSITIVE_INFINITY;
     this.#phase = 'complete';
     this.#mtu = this.#low;
+    this.#told = 0;
     this.#nextAt = now + this.#times.confirmMs;
   }
   #lost(size: number, now: number): void {
@@ -120,14 +139,15 @@ export class PathMtu {
     if (this.#phase === 'base' || this.#phase === 'unreachable') {
       this.#phase = 'unreachable';
       this.#high = this.#max;
+      this.#slowest = undefined;
       this.#nextAt = now + 5 * this.#times.probeMs;
       return;
     }
+    const wasComplete = this.#phase === 'complete';
     // What was in use and no longer comes through proves nothing any more.
-    if (this.#phase === 'complete') this.#low = 0;
+    if (wasComplete) this.#low = 0;
     this.#high = size - 1;
-    this.#phase = this.#low > 0 ? 'search' : 'base';
-    if (this.#low > 0) this.#mtu = this.#low;
+    this.#phase = this.#low > 0 || (wasComplete && this.#told > 0) ? 'search' : 'base';
     if (this.#low > 0 && this.#low >= this.#high) this.#complete(now);
   }
   /** This machine’s kernel refused to send a probe of this size: no use in waiting for its answer. */
@@ -136,6 +156,8 @@ export class PathMtu {
   }
   /** A router says what fits. It may lie: what is in use is tried at once, and lowered only when it does not come through. */
   hint(mtu: number, now: number): void {
-    if (mtu < this.#mtu && this.#phase === 'complete') this.#nextAt = Math.min(this.#nextAt, now);
+    if (mtu >= this.#mtu || mtu < this.#smallest || this.#phase !== 'complete') return;
+    this.#told = mtu;
+    this.#nextAt = Math.min(this.#nextAt, now);
   }
 }

@@ -64,6 +64,7 @@ export class Receiver {
     if (start.cipher === undefined) this.#inbound.plainSession = () => this.#plainSession();
   }
   run(): void {
+    this.#tell({ kind: 'ready' });
     for (;;) {
       if (this.#mailbox.hasMail) this.#readMail();
       if (this.#stopped) return this.#tell({ kind: 'ended', errno: 0 });

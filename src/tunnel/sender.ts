@@ -79,6 +79,7 @@ export class Sender {
   }
   /** Until it is told to stop, or the device is gone. */
   run(): void {
+    this.#tell({ kind: 'ready' });
     for (;;) {
       if (this.#mailbox.hasMail && !this.#readMail()) return this.#tell({ kind: 'ended', errno: 0 });
       const result = this.#outbound.pump(BUDGET);

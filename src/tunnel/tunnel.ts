@@ -90,6 +90,8 @@ const CAPACITY = 5000;
 type Thread<Mail> = {
   readonly worker: Worker;
   readonly letters: Letterbox<Mail>;
+  /** Resolves when its loop begins; rejects when it never will. */
+  readonly ready: Promise<void>;
   readonly ended: Promise<void>;
   readonly release: () => void;
 };
@@ -124,6 +126,10 @@ function startThread<Mail>(role: WorkerStart['role'], ground: Ground): Thread<Ma
   worker.on('message', take);
   worker.unref();
   const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
+  const ready = new Promise<void>((resolve, reject) => {
+    worker.once('message', () => resolve());
+    worker.once('error', reject);
+  });
   worker.once('error', (error: Error) =>
     options.log?.({ event: 'failed', why: `${role}: ${error.message}` }),
   );
@@ -131,7 +137,7 @@ function startThread<Mail>(role: WorkerStart['role'], ground: Ground): Thread<Ma
     port1.close();
     close(wake);
   };
-  return { worker, letters: new Letterbox<Mail>(port1, flag, wake), ended, release };
+  return { worker, letters: new Letterbox<Mail>(port1, flag, wake), ready, ended, release };
 }
 
 const readRow = (counters: Counters, row: number): Record<Counter, number> =>
@@ -159,7 +165,9 @@ export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
   try {
     const udp = openUdp(options.port);
     const counters = new Counters(capacity + 1);
-    return new RunningTunnel(options, { tun, udp, counters });
+    const tunnel = new RunningTunnel(options, { tun, udp, counters });
+    await tunnel.ready;
+    return tunnel;
   } catch (error) {
     closeTun(tun, !keepDevice);
     throw error;
@@ -175,6 +183,7 @@ class RunningTunnel implements Tunnel {
   readonly #sender: Thread<ToSender>;
   readonly #receiver: Thread<ToReceiver>;
   readonly #timer: NodeJS.Timeout;
+  readonly ready: Promise<unknown>;
   #closing: Promise<void> | undefined;
 
   constructor(
@@ -188,6 +197,7 @@ class RunningTunnel implements Tunnel {
     const ground: Ground = { ...made, options, take: (mail) => this.#take(mail) };
     this.#sender = startThread<ToSender>('sender', ground);
     this.#receiver = startThread<ToReceiver>('receiver', ground);
+    this.ready = Promise.all([this.#sender.ready, this.#receiver.ready]);
     this.#control = new Control(this.#controlOptions());
     this.setPeers(options.peers);
     this.#timer = setInterval(() => this.#control.tick(), TICK_MS);
