@@ -63,9 +63,10 @@ export function addressBytes(address: Address): Uint8Array {
 /** From 4 or 16 bytes in network order; throws RangeError on any other length. */
 export function addressFromBytes(bytes: Uint8Array): Address {
   if (bytes.length !== 4 && bytes.length !== 16) throw new RangeError(`${bytes.length} bytes are no address`);
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Address;
   let value = 0n;
   for (const byte of bytes) value = (value << 8n) | BigInt(byte);
-  return addressFrom(bytes.length === 4 ? 4 : 6, value);
+  return addressFrom(6, value);
 }
 
 export function compareAddresses(a: Address, b: Address): number {

@@ -15,13 +15,27 @@ export function mac(text: string): Mac {
 }
 
 export function macBytes(mac: Mac): Uint8Array {
-  return Uint8Array.from(mac.split(':'), (octet) => Number.parseInt(octet, 16));
+  const bytes = new Uint8Array(6);
+  for (let octet = 0; octet < 6; octet += 1) {
+    bytes[octet] = nibble(mac, octet * 3) * 16 + nibble(mac, octet * 3 + 1);
+  }
+  return bytes;
 }
+
+/** The hexadecimal digit there: 0 to 9 are 0x30 and on, a to f 0x61 and on. */
+function nibble(mac: Mac, at: number): number {
+  const code = mac.charCodeAt(at);
+  return code > 0x39 ? code - 0x57 : code - 0x30;
+}
+
+const OCTETS = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 /** From six bytes; throws RangeError on any other length. */
 export function macFromBytes(bytes: Uint8Array): Mac {
   if (bytes.length !== 6) throw new RangeError(`${bytes.length} bytes are no MAC address`);
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':') as Mac;
+  let text = '';
+  for (const byte of bytes) text += text === '' ? OCTETS[byte] : `:${OCTETS[byte]}`;
+  return text as Mac;
 }
 
 /** Not a group address and not all zeros: may stand on an interface. */

@@ -4,7 +4,7 @@
  * host-endian (little, see #lib/bytes.ts) unless the method's name ends in `be`.
  */
 import { addressBytes, type Address } from '#net/address.ts';
-import type { Mac } from '#net/mac.ts';
+import { type Mac, macBytes } from '#net/mac.ts';
 
 export const NLM_F_REQUEST = 0x1;
 export const NLM_F_ACK = 0x4;
@@ -140,10 +140,7 @@ export class MessageWriter {
     this.bytes.set(value, at);
   }
   mac(type: number, mac: Mac): void {
-    const at = this.#attribute(type, 6);
-    for (let octet = 0; octet < 6; octet += 1) {
-      this.bytes[at + octet] = Number.parseInt(mac.slice(octet * 3, octet * 3 + 2), 16);
-    }
+    this.data(type, macBytes(mac));
   }
   /** 4 or 16 bytes in network order. */
   address(type: number, address: Address): void {
