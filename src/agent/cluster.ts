@@ -163,7 +163,8 @@ export class Cluster {
     try {
       const { items, legs, unreachable } = planPeer(self, advert);
       const lost = this.#lostBy(advert.name).map((why): Unreachable => ({ peer: advert.name, why }));
-      this.peers.set(advert.name, { legs, unreachable: [...unreachable, ...lost] });
+      // Copied to their size: what grew by pushing has room for 17, thousands of times.
+      this.peers.set(advert.name, { legs: legs.slice(), unreachable: [...unreachable, ...lost] });
       this.#options.host.set(`peer/${advert.name}`, items);
     } catch (error) {
       const why = `its advert cannot be planned: ${String(error)}`;
