@@ -65,10 +65,15 @@ const ofAll = {
   subjects: selectors,
   host: oneOf(['local', 'local', 'local', 'forward', 'untracked', 'pre-dnat'] as const),
 };
+const KIND_HOST = { op: 'in', scope: 'fact', key: 'kind', values: ['host'] } as const;
 const ofHosts = {
   /** Of everything, behind the other rules. */
   last: oneOf([undefined, 'allow', 'deny'] as const),
-  subjects: fc.constant({ op: 'in', scope: 'fact', key: 'kind', values: ['host'] } as const),
+  subjects: oneOf([
+    KIND_HOST,
+    KIND_HOST,
+    { op: 'and', of: [KIND_HOST, { op: 'has', scope: 'own', key: 'app' }] },
+  ] as const),
   host: oneOf(['untracked', 'untracked', 'pre-dnat', 'pre-dnat', 'forward', 'local'] as const),
 };
 
