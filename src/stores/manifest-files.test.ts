@@ -251,6 +251,20 @@ test('lists are the objects in them; what is no object is told at its line', asy
   assert.deepEqual(at.sort(), ['list.json:13', 'list.yaml:10', 'none.yaml:5', 'none.yaml:7']);
 });
 
+test('a file beyond measure, or of other bytes than text, is told of and keeps what it held', async (t) => {
+  const { manifests, follow, seen } = setUp(t);
+  const file = join(manifests, 'a.yaml');
+  writeFileSync(file, policy('a'));
+  const follower = follow();
+  await follower.synced();
+  truncateSync(file, (64 << 20) + 1);
+  await follower.until(() => problems(follower).length === 1);
+  writeFileSync(file, Buffer.concat([Buffer.from(policy('a', 'y')), Buffer.from([0xff, 0x0a])]));
+  await follower.until(() => problems(follower).length === 2);
+  assert.deepEqual(problems(follower), ['1 larger than 67108864 bytes', '1 not in UTF-8']);
+  assert.equal(seen(follower), 'a=x');
+});
+
 test('manifests that are all gone at once are a gap, and come back as they were', async (t) => {
   const { manifests, follow, seen } = setUp(t);
   for (const name of ['a', 'b']) writeFileSync(join(manifests, `${name}.yaml`), policy(name));

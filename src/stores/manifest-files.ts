@@ -99,7 +99,8 @@ export class ManifestFiles {
   }
   #schedule(): void {
     clearTimeout(this.#timer);
-    const dueMs = Math.min(...Array.from(this.#moving.values(), (moving) => moving.dueMs));
+    let dueMs = Infinity;
+    for (const moving of this.#moving.values()) dueMs = Math.min(dueMs, moving.dueMs);
     if (dueMs === Infinity || this.#isClosed) return;
     const lookAgain = (): void => {
       const now = performance.now();
