@@ -211,3 +211,18 @@ test('nodes and host endpoints', () => {
   // On node a are shop/web and shop/cache: what stays on the node passes none of its interfaces.
   assert.deepEqual(into?.sources, ['elsewhere', 'node:b', 'ops/probe', 'shop/db']);
 });
+
+test('a node reaches its own pods and not others’, though all are judged alike', () => {
+  const twins = makeWorld({ pods: ['x/1', 'x/2', 'x/3', 'x/4'].map((name) => ({ name })) });
+  const policy = makePolicy({ isolates: { ingress: true, egress: false }, name: 'shut' });
+  const found = findDifferences(
+    { book: createBook({ policies: [] }), world: twins },
+    { book: createBook({ policies: [policy] }), world: twins },
+  );
+  const toPods = found.map(({ sources, destinations }) => `${sources.join()} → ${destinations.join()}`);
+  assert.deepEqual(toPods.sort(), [
+    'elsewhere,x/1,x/2,x/3,x/4 → x/1,x/2,x/3,x/4',
+    'node:a → x/2,x/4',
+    'node:b → x/1,x/3',
+  ]);
+});
