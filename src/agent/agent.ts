@@ -109,6 +109,7 @@ export class Agent {
     this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
     this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    this.policies?.begin();
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
     this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
   }

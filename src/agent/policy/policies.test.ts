@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
+import { Complaints } from './complaints.ts';
 import { Policies } from './policies.ts';
 import { Events } from '../log.ts';
 import { parseSettings } from '#config/parse.ts';
@@ -50,6 +51,7 @@ function start(t: TestContext, before?: Bench): Bench {
     clock: systemClock,
     log,
     events,
+    complaints: new Complaints(events, systemClock, stop.signal),
     signal: stop.signal,
     linkOf: () => undefined,
     isSynced: () => bench.synced,
@@ -57,6 +59,7 @@ function start(t: TestContext, before?: Bench): Bench {
     onLoaded: () => {},
     onLeave: () => {},
   });
+  policies.begin();
   t.after(async () => {
     stop.abort();
     await policies.stopped;
@@ -196,4 +199,13 @@ test('too much that vanishes at once stays until the operator agrees', async (t)
   await until('the removal', () => !selected(bench, '10.244.0.2'));
   assert.ok(selected(bench, '10.244.0.6'));
   assert.equal(policies.braked, undefined);
+});
+
+test('ten thousand wrong objects are ten events and a number', async (t) => {
+  const bench = start(t);
+  for (let index = 0; index < 10_000; index += 1)
+    bench.policies.setManifest(...isolate(`w${index}`, { ingress: index }));
+  assert.equal(bench.texts().length, 10);
+  await until('the sum', () => bench.texts().length > 10);
+  assert.match(bench.texts().at(-1) ?? '', /^9990 more objects are wrong/);
 });

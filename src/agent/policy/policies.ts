@@ -9,6 +9,7 @@ import type { Ledger } from '../attachments.ts';
 import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
 import { denialOf } from '../policy-flows/start.ts';
+import type { Complaints } from './complaints.ts';
 import { Loader } from './loader.ts';
 import { workloadsOf } from './workloads.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -38,6 +39,7 @@ export type PoliciesOptions = {
   readonly clock: Clock;
   readonly log: Logger;
   readonly events: Events;
+  readonly complaints: Complaints;
   readonly signal: AbortSignal;
   /** Address of this host → the link that has it. */
   readonly linkOf: (address: Address) => string | undefined;
@@ -56,7 +58,7 @@ export class Policies {
   readonly #inputs: PolicyInputs;
   readonly table: PolicyTable;
   readonly loader: Loader;
-  readonly #loop: Reconciler;
+  #loop: Reconciler | undefined;
   /** Objects in force, by name. */
   readonly #present = new Set<string>();
   readonly #vanished = new Set<string>();
@@ -73,7 +75,7 @@ export class Policies {
 
   constructor(options: PoliciesOptions) {
     this.#options = options;
-    const { settings, kernel, log, clock, signal } = options;
+    const { settings, kernel, log } = options;
     const { established, audit } = settings.policy;
     const node = settings.node.name;
     this.#inputs = createInputs({
@@ -98,6 +100,11 @@ export class Policies {
       this.#retained.add(name);
       this.#inputs.setManifest(name, manifest);
     }
+  }
+
+  /** From here on there may be passes: whoever is asked whether all is known can answer. */
+  begin(): void {
+    const { clock, signal, log } = this.#options;
     this.#loop = startReconciler({
       clock,
       signal,
@@ -107,12 +114,12 @@ export class Policies {
     });
   }
 
-  get stopped(): Promise<void> {
-    return this.#loop.stopped;
+  get stopped(): Promise<void> | undefined {
+    return this.#loop?.stopped;
   }
 
   nudge(): void {
-    this.#loop.nudge();
+    this.#loop?.nudge();
   }
 
   /** The store has told all its objects: what else was kept of them was removed while no agent ran. */
@@ -146,14 +153,14 @@ export class Policies {
   /** Somebody else changed the table. */
   suspect(): void {
     this.loader.suspect();
-    this.#loop.nudge();
+    this.#loop?.nudge();
   }
 
   /** The operator agrees to what the brake holds back. */
   release(): void {
     this.#isReleased = true;
     this.paused = false;
-    this.#loop.nudge();
+    this.#loop?.nudge();
   }
 
   /** The ledger has another pod: its rules are in the kernel when this returns. Throws Fault `policy-load`. */
@@ -162,7 +169,7 @@ export class Policies {
     try {
       this.loader.load(this.view());
     } catch (error) {
-      this.#loop.nudge();
+      this.#loop?.nudge();
       throw new Fault('policy-load', `the pod’s policies cannot be loaded: ${toFault(error).message}`);
     }
   }
@@ -170,7 +177,7 @@ export class Policies {
   /** A pod of the ledger is gone: soon its address is nobody's. */
   dismiss(): void {
     this.#setOwn();
-    this.#loop.nudge();
+    this.#loop?.nudge();
   }
 
   /** Takes the table out of the kernel, and puts it there no more. Answers what is gone. */
@@ -230,12 +237,12 @@ export class Policies {
 
   #onInput(): void {
     this.#mayDeny = true;
-    this.#loop.nudge();
+    this.#loop?.nudge();
   }
 
   /** A wrong object that was right when it was seen last is that again, even if another agent saw it. */
   #accept(name: string, manifest: Manifest): void {
-    const { keep, events } = this.#options;
+    const { keep, complaints } = this.#options;
     const problems = this.#inputs.setManifest(name, manifest);
     if (problems.length === 0) return keep.put(name, manifest);
     const before = keep.get(name);
@@ -244,7 +251,7 @@ export class Policies {
       this.#inputs.refuseManifest(name, problems);
     }
     const fate = before === undefined ? 'it is not in force' : 'it stays in force as it was';
-    for (const { path, message } of problems) events.add('error', `${path}: ${message}; ${fate}`);
+    for (const { path, message } of problems) complaints.add(`${path}: ${message}; ${fate}`);
   }
 
   /** Tiers that stay because policies are in them: over a restart too, until the store has told whether they still do. */

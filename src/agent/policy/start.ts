@@ -2,6 +2,7 @@
 import type { AgentParts } from '../parts.ts';
 import { type Feed, startFeed } from '../feed.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
+import { Complaints } from './complaints.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import type { Manifest } from '#model/manifest.ts';
@@ -26,9 +27,11 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
     removeLeftover(parts);
     return undefined;
   }
-  const follow = followerOf(parts);
+  const complaints = new Complaints(parts.events, clock, signal);
+  const follow = followerOf(parts, complaints);
   const policies: Policies = new Policies({
     ...parts,
+    complaints,
     keep,
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
@@ -71,7 +74,7 @@ type Follow = (
   onSynced?: (feed: Feed) => void,
 ) => Feed;
 
-function followerOf({ store, clock, log, signal, events }: AgentParts): Follow {
+function followerOf({ store, clock, log, signal }: AgentParts, complaints: Complaints): Follow {
   return (kind, set, onSynced = () => {}) => {
     const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
     const feed: Feed = startFeed({
@@ -85,7 +88,7 @@ function followerOf({ store, clock, log, signal, events }: AgentParts): Follow {
         for (const [name, object] of feed.objects) onChange(name, object);
         onSynced(feed);
       },
-      onMalformed: (text) => events.add('error', `not read: ${text}`),
+      onMalformed: (text) => complaints.add(`not read: ${text}`),
     });
     return feed;
   };
