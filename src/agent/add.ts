@@ -28,7 +28,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   const existing = bench.ledger.get(key);
   if (existing?.phase === 'ready')
     return answerAgain(bench, existing, { inode, hash: configHash(request.raw) });
-  if (existing !== undefined) await awaitGone(bench, existing);
+  if (existing !== undefined) await awaitGone(bench, existing, call);
 
   // From here on everything that is done is undone unless the end is reached.
   await using rollback = new AsyncDisposableStack();
@@ -37,7 +37,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   refuseTakenPorts(bench, attachment);
   await bench.reaper.settled(attachment.hostLink);
   bench.ledger.put(attachment);
-  rollback.defer(() => undoAdd(bench, attachment));
+  rollback.defer(() => undoAdd(bench, attachment, call));
   bench.crash('add:planned');
   bench.admit();
   apply(bench, attachment, netns);
@@ -49,9 +49,9 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
 }
 
 /** The first error is the answer. What could not be undone stands in the ledger: the next start tries again. */
-async function undoAdd(bench: Bench, attachment: Attachment): Promise<void> {
+async function undoAdd(bench: Bench, attachment: Attachment, call: Call): Promise<void> {
   try {
-    await removeAttachment(bench, attachment);
+    await removeAttachment(bench, attachment, call);
   } catch (error) {
     bench.log.error(
       { attachment: attachmentId(attachment), error: String(error) },

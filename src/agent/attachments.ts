@@ -150,7 +150,7 @@ export class Attachments {
     await this.#exclusively(attachmentId(request.key), request.key.containerId, async () => {
       for (const key of [chainedKey(request.key), request.key]) {
         const attachment = this.#bench.ledger.get(key);
-        if (attachment !== undefined) await removeAttachment(this.#bench, attachment);
+        if (attachment !== undefined) await removeAttachment(this.#bench, attachment, call);
       }
       // Last: once its plugin has answered the address is others', and by then nothing leads to it.
       if (request.delegatedIpam !== undefined) await delegate(request.delegatedIpam, call);
@@ -167,7 +167,7 @@ export class Attachments {
           // A request that came before may have removed it, and even added it anew.
           if (this.#bench.ledger.get(attachment) !== attachment) return;
           events.add('warning', `GC removes ${id}: ${why}`);
-          await removeAttachment(this.#bench, attachment);
+          await removeAttachment(this.#bench, attachment, call);
         });
       } catch (error) {
         problems.push({ path: id, message: toFault(error).message });

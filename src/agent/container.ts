@@ -15,10 +15,18 @@ function inMountNamespaceOf(pid: number | undefined, path: string): string {
   return existsSync(seen) ? seen : path;
 }
 
+/** Whose view of the file system counts. */
+export type Caller = Pick<Call, 'pid'>;
+
+/** Opens a network namespace by its path as the caller means it; whoever asks closes it. Throws when it is not there. */
+export function openNetnsFor({ pid }: Caller, path: string): number {
+  return openNetns(inMountNamespaceOf(pid, path));
+}
+
 /** Opens the request's network namespace; the caller closes it. Throws Fault `unknown-container` when it is not there. */
 export function netnsOf(path: string, call: Call): number {
   try {
-    return openNetns(inMountNamespaceOf(call.pid, path));
+    return openNetnsFor(call, path);
   } catch (error) {
     throw new Fault(
       'unknown-container',

@@ -86,7 +86,7 @@ test('an address rests after its link is gone for as long as the quarantine last
     leaving: new Map(),
     rest: () => rest.promise,
   };
-  await removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}));
+  await removeAttachment({ ...bench, ...parts } as unknown as Bench, attach(bench, {}), {});
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(done, ['released', 'link gone', 'forgotten', 'dismissed']);
   rest.resolve();

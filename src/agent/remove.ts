@@ -6,23 +6,24 @@
 import { closeSync } from 'node:fs';
 import type { Bench } from './attachments.ts';
 import { sourceOf } from './attachments.ts';
-import type { ConntrackFilter, Kernel } from '#kernel/kernel.ts';
+import { type Caller, openNetnsFor } from './container.ts';
+import type { ConntrackFilter } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault } from '#model/fault.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
-import { netnsInode, openNetns } from '#kernel/netns.ts';
+import { netnsInode } from '#kernel/netns.ts';
 import { keyOf } from '#model/host.ts';
 import { prefixAddress } from '#net/prefix.ts';
 import { planRules } from '#wiring/pod.ts';
 
 /** Idempotent. Everything about the attachment is withdrawn when this returns; links and the ledger entry follow. */
-export async function removeAttachment(bench: Bench, attachment: Attachment): Promise<void> {
+export async function removeAttachment(bench: Bench, attachment: Attachment, caller: Caller): Promise<void> {
   const id = attachmentId(attachment);
   bench.crash('del:begun');
   bench.ledger.put({ ...attachment, phase: 'deleting' });
   bench.crash('del:deleting');
   bench.host.setNow(sourceOf(attachment), undefined);
-  withdrawRules(bench, attachment);
+  withdrawRules(bench, attachment, caller);
   bench.crash('del:withdrawn');
   await bench.kernel.flushConntrack(staleConnections(attachment));
   if (attachment.delegatedIpam === undefined) bench.pools.release(id);
@@ -31,26 +32,20 @@ export async function removeAttachment(bench: Bench, attachment: Attachment): Pr
 }
 
 /** All else in the pod goes with its link. A namespace that is gone, or another one by now, needs nothing. */
-function withdrawRules(bench: Bench, attachment: Attachment): void {
+function withdrawRules(bench: Bench, attachment: Attachment, caller: Caller): void {
   const rules = planRules(attachment);
   if (rules.length === 0) return;
   try {
-    withinNetns(bench, attachment, (inside) =>
-      inside.apply(rules.map((was) => ({ op: 'remove', key: keyOf(was), was }))),
-    );
+    const netns = openNetnsFor(caller, attachment.netns);
+    try {
+      if (Number(netnsInode(netns)) !== attachment.netnsInode) return;
+      using inside = bench.kernel.within(netns);
+      inside.apply(rules.map((was) => ({ op: 'remove', key: keyOf(was), was })));
+    } finally {
+      closeSync(netns);
+    }
   } catch {
     // It is gone, and its rules with it.
-  }
-}
-
-function withinNetns(bench: Bench, attachment: Attachment, work: (inside: Kernel) => void): void {
-  const netns = openNetns(attachment.netns);
-  try {
-    if (Number(netnsInode(netns)) !== attachment.netnsInode) return;
-    using inside = bench.kernel.within(netns);
-    work(inside);
-  } finally {
-    closeSync(netns);
   }
 }
 
@@ -60,10 +55,10 @@ function staleConnections(attachment: Attachment): ConntrackFilter[] {
 }
 
 /** Waits until an attachment that is no longer ready is gone, link and entry. Throws Fault `kernel` if it cannot go. */
-export async function awaitGone(bench: Bench, attachment: Attachment): Promise<void> {
+export async function awaitGone(bench: Bench, attachment: Attachment, caller: Caller): Promise<void> {
   const id = attachmentId(attachment);
   try {
-    if (!bench.leaving.has(id)) await removeAttachment(bench, attachment);
+    if (!bench.leaving.has(id)) await removeAttachment(bench, attachment, caller);
     await bench.leaving.get(id);
   } catch (error) {
     throw new Fault('kernel', `what was left of ${id} cannot be removed`, { cause: error });

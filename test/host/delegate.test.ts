@@ -19,6 +19,7 @@ const SCRIPT = `
 set -e
 mount -t tmpfs none ${PLACE}
 mkdir ${PLACE}/plugins ${PLACE}/netns
+touch ${PLACE}/calls
 ln -s ${PLACE}/plugins ${PLACE}/bin
 ln -s ${PLACE}/netns ${PLACE}/run
 touch ${PLACE}/netns/pod
@@ -59,6 +60,20 @@ describe(
       assert.match(ips[0]?.address ?? '', /^10\.88\.0\.205\//);
       assert.match(added.stderr, /^ADD$/m, 'the plugin wrote into the runtime’s own file');
       assert.match(JSON.stringify(pod.list('addr show dev eth0')), /10\.88\.0\.205/);
+    });
+
+    test('the rules of a second interface are taken from the pod that the runtime sees', async () => {
+      const words = prefix.with(3, `POD=${pod.path}`);
+      const second = { ...environment, CNI_CONTAINERID: 'cfsecond', CNI_IFNAME: 'eth1' };
+      const plain = { cniVersion: '1.0.0', name: 'bxnet', type: 'tartan-cni' };
+      const added = await subject.host.cni('ADD', second, plain, { prefix: words });
+      assert.equal(added.code, 0, `${added.stdout}${added.stderr}`);
+      const { ips } = JSON.parse(added.stdout) as { ips: { address: string }[] };
+      const rule = `from ${ips[0]?.address.split('/')[0]} `;
+      assert.ok(pod.ip('rule show').includes(rule), pod.ip('rule show'));
+      const removed = await subject.host.cni('DEL', second, plain, { prefix: words });
+      assert.equal(removed.code, 0, `${removed.stdout}${removed.stderr}`);
+      assert.ok(!pod.ip('rule show').includes(rule), pod.ip('rule show'));
     });
 
     test('without that view the plugin is not found', async () => {
