@@ -6,6 +6,7 @@ import type { Command } from 'commander';
 import { Fault, type Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { PolicySnapshot } from '#model/policy-snapshot.ts';
+import type { PolicyWorld } from '#model/workload.ts';
 import { showDecider } from '#policy/deciders.ts';
 import { type Change, type Difference, findDifferences, type Side } from '#policy/differences.ts';
 import { manifestName } from '#policy/inputs/reading.ts';
@@ -13,7 +14,7 @@ import { restore } from '#policy/inputs/snapshot.ts';
 import { showTraffic } from '#policy/reach/traffic-spans.ts';
 import { formatOf, withOutput } from './options.ts';
 import { EXIT, print } from './output.ts';
-import { namesOfPods, shortenNames } from './policy-names.ts';
+import { isDual, namesOfPods, shortenNames } from './policy-names.ts';
 import { listOption, type Options, readSource, readTexts, viewOf, withSource } from './policy-source.ts';
 import type { Make } from './program.ts';
 
@@ -23,8 +24,7 @@ export function diffCommand(make: Make): Command {
     const before = viewOf(source);
     const after = options['staged'] === true ? stagedSide(before) : changedSide(source.snapshot, options);
     const found = findDifferences(before, after);
-    const all = namesOfPods(after.world);
-    print(formatOf(options), found, (differences) => render(differences, all));
+    print(formatOf(options), found, (differences) => render(differences, after.world));
     return found.length > 0 && options['exitCode'] === true ? EXIT.found : EXIT.ok;
   });
   return withOutput(withSource(command))
@@ -96,17 +96,16 @@ function namesToRemove({ manifests }: PolicySnapshot, wanted: readonly string[])
   return found;
 }
 
-type Names = readonly string[];
-
-function render(differences: readonly Difference[], all: Names): string {
+function render(differences: readonly Difference[], world: PolicyWorld): string {
+  const [all, dual] = [namesOfPods(world), isDual(world)];
   const lines = differences.flatMap(({ sources, destinations, changes }) => {
     const ends = `${shortenNames(sources, all)} → ${shortenNames(destinations, all)}`;
-    return changes.map((change) => `${ends} ${renderChange(change)}`);
+    return changes.map((change) => `${ends} ${renderChange(change, dual)}`);
   });
   return lines.length === 0 ? 'no flow would be judged otherwise' : lines.join('\n');
 }
 
-function renderChange({ families, traffic, before, after, now }: Change): string {
-  const only = families.length === 1 ? ` (IPv${families.join()})` : '';
+function renderChange({ families, traffic, before, after, now }: Change, dual: boolean): string {
+  const only = dual && families.length === 1 ? ` (IPv${families.join()})` : '';
   return `${showTraffic(traffic)}${only}: ${before} → ${after} (now ${showDecider(now)})`;
 }

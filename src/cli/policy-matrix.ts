@@ -8,7 +8,7 @@ import { buildMatrix, type Matrix, type Reach } from '#policy/matrix.ts';
 import { showTraffic } from '#policy/reach/traffic-spans.ts';
 import { formatOf, textOption, withOutput } from './options.ts';
 import { EXIT, print } from './output.ts';
-import { namesOfPods, shortenNames } from './policy-names.ts';
+import { isDual, namesOfPods, shortenNames } from './policy-names.ts';
 import { listOption, readSource, viewOf, withSource } from './policy-source.ts';
 import type { Make } from './program.ts';
 
@@ -22,7 +22,7 @@ export function matrixCommand(make: Make): Command {
     const pods = podsOf(view.world, listOption(options, 'namespace'));
     const grouped = options['group'] === true || (pods.length > MANY && options['group'] !== false);
     const matrix = buildMatrix(view, pods, { ...(traffic === undefined ? {} : { traffic }), grouped });
-    print(formatOf(options), matrix, (value) => render(value, namesOfPods(view.world)));
+    print(formatOf(options), matrix, (value) => render(value, view.world));
     return EXIT.ok;
   });
   return withOutput(withSource(command))
@@ -50,15 +50,17 @@ function podsOf(world: PolicyWorld, namespaces: readonly string[]): Pod[] {
     .sort((a, b) => (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1));
 }
 
-function render({ groups, reach }: Matrix, all: readonly string[]): string {
+function render({ groups, reach }: Matrix, world: PolicyWorld): string {
   if (groups.length === 0) return 'no pods';
+  const [all, dual] = [namesOfPods(world), isDual(world)];
   const names = groups.map((own) => shortenNames(own, all));
   const notes: string[] = [];
   const rows = reach.map((cells, row) => [
     names[row] ?? '',
     ...cells.map((cell, column) => {
       if (row === column && groups[row]?.length === 1) return '·';
-      if (cell.verdict === 'some') notes.push(`${names[row]} → ${names[column]}: ${renderAllowed(cell)}`);
+      if (cell.verdict === 'some')
+        notes.push(`${names[row]} → ${names[column]}: ${renderAllowed(cell, dual)}`);
       return CELLS[cell.verdict];
     }),
   ]);
@@ -70,10 +72,10 @@ function render({ groups, reach }: Matrix, all: readonly string[]): string {
 
 const CELLS: Readonly<Record<Reach['verdict'], string>> = { allow: 'ok', deny: '-', some: 'some', none: '·' };
 
-function renderAllowed({ allowed = [] }: Reach): string {
+function renderAllowed({ allowed = [] }: Reach, dual: boolean): string {
   const texts = allowed.map(({ family, traffic }) => ({ family, text: showTraffic(traffic) }));
   const [first] = texts;
-  const isSame = texts.length > 1 && texts.every(({ text }) => text === first?.text);
+  const isSame = (texts.length > 1 || !dual) && texts.every(({ text }) => text === first?.text);
   if (isSame) return first?.text ?? '';
   return texts.map(({ family, text }) => `${text || 'nothing'} over IPv${family}`).join('; ');
 }

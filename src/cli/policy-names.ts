@@ -1,11 +1,18 @@
 /** Lists of pods as short as they can be read. */
 import type { PolicyWorld } from '#model/workload.ts';
+import { addressFamily } from '#net/address.ts';
 
 /** `namespace/name` of all that are not their node. */
 export function namesOfPods(world: PolicyWorld): string[] {
   return world.endpoints.flatMap((each) =>
     each.kind === 'pod' && !each.hostNetwork ? [`${each.namespace}/${each.name}`] : [],
   );
+}
+
+/** Pods have addresses of both families: then it matters which one is meant. */
+export function isDual(world: PolicyWorld): boolean {
+  const addresses = world.endpoints.flatMap((each) => (each.kind === 'pod' ? each.addresses : []));
+  return new Set(addresses.map(addressFamily)).size > 1;
 }
 
 /** Names of a list that are shown, of each namespace. */
