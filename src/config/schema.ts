@@ -212,7 +212,7 @@ const policy = group(
     logDeniedPerSecond: setting(
       whole(0, 10_000),
       'packets per second',
-      'So many denied first packets are told of at most (`tartan flows`); 0: none.',
+      'So many denied first packets are told of at most in each direction (`tartan flows`); 0: none.',
     ).default(100),
     established: setting(
       z.enum(['cut', 'keep']),

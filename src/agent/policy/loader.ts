@@ -52,7 +52,8 @@ export class Loader {
   load({ book, world }: PolicyView): boolean {
     const { table } = this.#options;
     const delta = this.#compiler.update(book, world);
-    if (delta !== undefined) this.#program = undefined;
+    // The same entries may have other reasons: lines of files move.
+    this.#program = undefined;
     if (this.#isLoaded && this.#isSuspect && !table.isOwned()) this.#compare();
     else if (this.#isLoaded && delta === undefined) return false;
     else if (delta === undefined || !this.#isLoaded) this.#replace();
