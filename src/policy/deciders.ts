@@ -41,7 +41,21 @@ export function deciderOf(step: Step | undefined, asked: Asked): Decider {
 }
 
 /** The policies of the tier that select the endpoint and isolate it in the direction. */
-export function isolatorsOf({ book, world, endpoint, direction }: Asked, tier: string): readonly Policy[] {
+export function isolatorsOf(asked: Asked, tier: string): readonly Policy[] {
+  const { book, world, endpoint, direction } = asked;
+  const ofWorld = isolators.get(world) ?? new WeakMap<RuleBook, Map<string, readonly Policy[]>>();
+  isolators.set(world, ofWorld);
+  const known = ofWorld.get(book) ?? new Map<string, readonly Policy[]>();
+  ofWorld.set(book, known);
+  const key = `${direction} ${tier} ${endpoint}`;
+  const found = known.get(key) ?? findIsolators(asked, tier);
+  known.set(key, found);
+  return found;
+}
+
+const isolators = new WeakMap<PolicyWorld, WeakMap<RuleBook, Map<string, readonly Policy[]>>>();
+
+function findIsolators({ book, world, endpoint, direction }: Asked, tier: string): readonly Policy[] {
   const found = endpointsOf(world).get(endpoint);
   if (found === undefined) return [];
   const lookup = endpointLabels(world, found);

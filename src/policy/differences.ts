@@ -42,14 +42,16 @@ export function findDifferences(before: Side, after: Side): Difference[] {
   const found = FAMILIES.flatMap((family) => {
     const own = places.filter(({ address }) => addressFamily(address) === family);
     const groups = groupPlaces(own, judges);
-    return groups
-      .flatMap((sources) => groups.flatMap((destinations) => blocksOf(sources, destinations, judges)))
-      .map((block) => ({ ...block, family, changes: compare(block.pair, family) }));
+    const foundIn = ({ pair, sources, destinations }: Block): Difference[] => {
+      const changes = compare(pair, family);
+      if (changes.length === 0) return [];
+      return [{ sources: namesOf(sources), destinations: namesOf(destinations), changes }];
+    };
+    return groups.flatMap((sources) =>
+      groups.flatMap((destinations) => blocksOf(sources, destinations, judges).flatMap(foundIn)),
+    );
   });
-  return mergeBlocks(
-    found.filter(({ changes }) => changes.length > 0),
-    library,
-  );
+  return mergeDifferences(found, library);
 }
 
 /** Judged alike on both sides. `single`: relations have to be looked at, place by place. */
@@ -79,23 +81,23 @@ function moves({ address }: Place, judges: readonly Judge[]): boolean {
 /** All pairs of these places that are judged as `pair` is. */
 type Block = {
   readonly pair: Pair;
-  readonly sources: readonly string[];
-  readonly destinations: readonly string[];
+  readonly sources: readonly Place[];
+  readonly destinations: readonly Place[];
 };
 
 function blocksOf(sources: Group, destinations: Group, judges: readonly Judge[]): Block[] {
   if (!sources.single && !destinations.single) {
     const pair = firstPair(sources.places, destinations.places);
     if (pair === undefined) return [];
-    return [{ pair, sources: namesOf(sources.places), destinations: namesOf(destinations.places) }];
+    return [{ pair, sources: sources.places, destinations: destinations.places }];
   }
   return sources.places.flatMap((source) => {
     const relation = (to: Place): string =>
       judges.map((judge) => judge.relationOf([source.address, to.address])).join();
     return [...Map.groupBy(destinations.places, relation).values()].map((own): Block => ({
       pair: [source.address, (own[0] as Place).address],
-      sources: [source.name],
-      destinations: namesOf(own),
+      sources: [source],
+      destinations: own,
     }));
   });
 }
@@ -189,27 +191,24 @@ function stepOf(decision: Decision | undefined) {
   return by !== undefined && 'step' in by ? by.step : by;
 }
 
-type Found = Block & { readonly family: Family; readonly changes: readonly Change[] };
-type Draft = { sources: readonly string[]; destinations: readonly string[]; changes: readonly Change[] };
-
 /** Families with the same changes become one, then sources with the same destinations, then the other way round. */
-function mergeBlocks(found: readonly Found[], library: Library): Difference[] {
+function mergeDifferences(found: readonly Difference[], library: Library): Difference[] {
   const idOf = (names: readonly string[]): number => library.id(names.join('\n'));
   const pairs = Map.groupBy(found, ({ sources, destinations }) => `${idOf(sources)} ${idOf(destinations)}`);
-  const drafts = [...pairs.values()].map((own): Draft => {
-    const { sources, destinations } = own[0] as Found;
+  const drafts = [...pairs.values()].map((own): Difference => {
+    const { sources, destinations } = own[0] as Difference;
     return { sources, destinations, changes: joinFamilies(own.flatMap(({ changes }) => changes)) };
   });
-  const textOf = ({ changes }: Draft): number => library.id(JSON.stringify(changes));
+  const textOf = ({ changes }: Difference): number => library.id(JSON.stringify(changes));
   const bySource = [...Map.groupBy(drafts, (each) => `${textOf(each)} ${idOf(each.sources)}`).values()].map(
-    (own): Draft => ({
-      ...(own[0] as Draft),
+    (own): Difference => ({
+      ...(own[0] as Difference),
       destinations: unite(own.map(({ destinations }) => destinations)),
     }),
   );
   const both = Map.groupBy(bySource, (each) => `${textOf(each)} ${idOf(each.destinations)}`);
   return [...both.values()].map((own) => ({
-    ...(own[0] as Draft),
+    ...(own[0] as Difference),
     sources: unite(own.map(({ sources }) => sources)),
   }));
 }

@@ -4,7 +4,6 @@ import type { HostEndpoint, Pod, PolicyWorld } from '#model/workload.ts';
 import { type Address, addressFamily, addressValue, type Family } from '#net/address.ts';
 import { type Atom, OWN_NODE, type SetKey, setKey } from '../compile/condition.ts';
 import { Members } from '../compile/members.ts';
-import { addTo } from '../compile/multimap.ts';
 import { intervalAt, intervalsOf } from '../compile/nets.ts';
 import type { Library } from './library.ts';
 
@@ -16,9 +15,9 @@ export const OWN_NODE_ATOM: Atom = { id: 0, set: setKey(OWN_NODE) };
 export class Atlas {
   readonly world: PolicyWorld;
   readonly #library: Library;
-  readonly #pods = new Map<Address, Set<Pod>>();
-  readonly #nodes = new Map<Address, Set<string>>();
-  readonly #hosts = new Map<string, Set<HostEndpoint>>();
+  readonly #pods = new Map<Address, Pod[]>();
+  readonly #nodes = new Map<Address, string[]>();
+  readonly #hosts = new Map<string, HostEndpoint[]>();
   readonly #members = new Members('');
   readonly #classes = new Map<Address, PeerClass>();
   #nets: Record<Family, ReturnType<typeof netsOf>> = { 4: [], 6: [] };
@@ -27,12 +26,12 @@ export class Atlas {
     this.world = world;
     this.#library = library;
     for (const each of world.endpoints) {
-      if (each.kind === 'host') addTo(this.#hosts, each.node, each);
+      if (each.kind === 'host') append(this.#hosts, each.node, each);
       if (each.kind !== 'pod' || each.hostNetwork) continue;
-      for (const address of each.addresses) addTo(this.#pods, address, each);
+      for (const address of each.addresses) append(this.#pods, address, each);
     }
     for (const [name, { addresses }] of world.nodes)
-      for (const address of addresses) addTo(this.#nodes, address, name);
+      for (const address of addresses) append(this.#nodes, address, name);
   }
 
   /** The sets that classes tell apart. */
@@ -43,15 +42,15 @@ export class Atlas {
   }
 
   podsAt(address: Address): readonly Pod[] {
-    return [...(this.#pods.get(address) ?? [])];
+    return this.#pods.get(address) ?? NOBODY;
   }
 
   nodesAt(address: Address): readonly string[] {
-    return [...(this.#nodes.get(address) ?? [])];
+    return this.#nodes.get(address) ?? NOBODY;
   }
 
   hostsOf(node: string): readonly HostEndpoint[] {
-    return [...(this.#hosts.get(node) ?? [])];
+    return this.#hosts.get(node) ?? NOBODY;
   }
 
   /** A node that has host endpoints has the address. */
@@ -78,4 +77,13 @@ export class Atlas {
 
 function netsOf(members: Members, family: Family) {
   return intervalsOf(members.prefixes(), family).map((interval) => ({ interval }));
+}
+
+const NOBODY: readonly never[] = [];
+
+/** Each value once. */
+function append<K, V>(map: Map<K, V[]>, key: K, value: V): void {
+  const values = map.get(key);
+  if (values === undefined) map.set(key, [value]);
+  else if (!values.includes(value)) values.push(value);
 }
