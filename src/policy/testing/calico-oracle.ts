@@ -119,7 +119,12 @@ function scopeOf(o: object): string {
 
 function byOrder(a: object, b: object): number {
   const [left, right] = [a, b].map((o) => number(o, 'spec', 'order') ?? 1e99) as [number, number];
-  return left - right || (text(a, 'metadata', 'name') < text(b, 'metadata', 'name') ? -1 : 1);
+  return left - right || (fullName(a) < fullName(b) ? -1 : 1);
+}
+
+/** Names first, then namespaces, of which none is the least: a blank sorts before whatever names are made of. */
+function fullName(o: object): string {
+  return `${text(o, 'metadata', 'name')} ${text(o, 'metadata', 'namespace')}`;
 }
 
 function selects(o: object, who: Thing): boolean {
