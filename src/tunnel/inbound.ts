@@ -5,7 +5,6 @@
  */
 import type { Counters } from './counters.ts';
 import {
-  GSO,
   HEADER_BYTES,
   KIND,
   PACKET_AT,
@@ -15,11 +14,12 @@ import {
   VNET_BYTES,
   VNET_NEEDS_CSUM,
 } from './frame.ts';
-import { checksumOffset, familyAt, IP4_HEADER, IP6_HEADER, mendHeaders } from './inner.ts';
+import { familyAt, udpToJoin } from './inner.ts';
 import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { Opener } from './packet-cipher.ts';
 import type { ReplayWindow } from './replay.ts';
 import type { Routes } from './routes.ts';
+import { isSound, Run, RUN_BYTES, type RunSize } from './run.ts';
 
 /** Writes `count` iovecs as one packet with virtio's header; −errno. */
 export type PacketSink = { write(iovecs: number, count: number): number };
@@ -55,30 +55,20 @@ export type InboundOptions = {
   readonly sink: PacketSink;
   readonly counters: Counters;
   readonly events: InboundEvents;
+  /** Whether the device takes super-packets of UDP (Linux 6.2). */
+  readonly joinsUdp: boolean;
 };
 
-/** Segments of one super-packet whose first stands whole at `at` (of its inner packet). */
-type Run = {
-  readonly session: InSession;
-  readonly at: number;
-  /** The counter that segment 0 has. */
-  readonly base: number;
-  readonly first: number;
-  next: number;
-  payload: number;
-  parts: number;
-  closed: boolean;
-};
-
-export const INBOUND_PARTS = 256;
-export const INBOUND_BYTES = INBOUND_PARTS * IOVEC_BYTES;
+export const INBOUND_BYTES = RUN_BYTES + IOVEC_BYTES;
 
 export class Inbound {
   readonly #options: InboundOptions;
   readonly #memory: Memory;
-  readonly #iovecs: number;
-  #run: Run | undefined;
+  readonly #iovec: number;
+  readonly #run: Run;
   #heard: InSession | undefined;
+  /** Of the sender of the datagrams that are being taken. */
+  #plain: InSession | undefined;
   routes: Routes;
   /** By this side's number of the session. */
   readonly sessions = new Map<number, InSession>();
@@ -88,7 +78,8 @@ export class Inbound {
   constructor(options: InboundOptions, routes: Routes) {
     this.#options = options;
     this.#memory = options.memory;
-    this.#iovecs = options.memory.reserve(INBOUND_BYTES);
+    this.#iovec = options.memory.reserve(IOVEC_BYTES);
+    this.#run = new Run(options.memory, (session, iovecs, size) => this.#write(session, iovecs, size));
     this.routes = routes;
   }
   /**
@@ -97,14 +88,21 @@ export class Inbound {
    */
   take(at: number, size: number, segment: number): void {
     this.#heard = undefined;
+    this.#plain = this.plainSession?.();
     const each = segment === 0 ? size : segment;
-    for (let from = 0; from < size; from += each) this.#takeDatagram(at + from, Math.min(each, size - from));
+    for (let from = 0; from < size; from += each) {
+      const part = Math.min(each, size - from);
+      if (this.#plain === undefined || !this.#run.goesOn(this.#plain, at + from, part))
+        this.#takeDatagram(at + from, part);
+    }
   }
   /** Before the area is read into again: what still stands there goes to the device. */
   releaseArea(at: number, size: number): void {
-    const run = this.#run;
-    if (run === undefined) return;
-    if (run.parts > INBOUND_PARTS / 2 || (run.at >= at && run.at < at + size)) this.flush();
+    this.#run.releaseArea(at, size);
+  }
+  /** Nothing more comes for now: what waits for its continuation goes to the device. */
+  flush(): void {
+    this.#run.flush();
   }
   #takeDatagram(at: number, size: number): void {
     const { counters, events } = this.#options;
@@ -113,7 +111,7 @@ export class Inbound {
     const type = view.getUint32(at, true);
     if (type === TYPE.sealed && this.plainSession === undefined) this.#takeSealed(at, size);
     else if (type === TYPE.plain && this.plainSession !== undefined) {
-      const session = this.plainSession();
+      const session = this.#plain;
       if (session === undefined) return counters.add(0, 'unknownPeer');
       this.#takeBody(session, [readCounter(view, at), at + HEADER_BYTES, size - HEADER_BYTES]);
     } else if (type === TYPE.initiation || type === TYPE.response)
@@ -174,8 +172,11 @@ export class Inbound {
     return false;
   }
   #takePacket(session: InSession, at: number, size: number): void {
+    const transport = this.#options.joinsUdp ? udpToJoin(this.#memory, at, size) : 0;
+    if (transport > 0 && this.#run.takeUdp(session, at, size)) return;
     this.flush();
     if (!this.#isFrom(session, at, size)) return;
+    if (transport > 0) return this.#run.beginUdp(session, [at, size, transport]);
     const { view, bytes } = this.#memory;
     const [flags, start, offset] = [
       view.getUint8(at - 7) & VNET_NEEDS_CSUM,
@@ -189,13 +190,13 @@ export class Inbound {
       view.setUint16(vnet + 6, start, true);
       view.setUint16(vnet + 8, offset, true);
     }
-    this.#memory.setPart(this.#iovecs, vnet, VNET_BYTES + size);
-    this.#write(session, 1, [1, size]);
+    this.#memory.setPart(this.#iovec, vnet, VNET_BYTES + size);
+    this.#write(session, this.#iovec, { parts: 1, bytes: size });
   }
-  #write(session: InSession, parts: number, [packets, bytes]: readonly [number, number]): void {
+  #write(session: InSession, iovecs: number, { parts, bytes }: RunSize): void {
     const { sink, counters } = this.#options;
-    if (sink.write(this.#iovecs, parts) < 0) return counters.add(session.row, 'refusedByTun');
-    counters.add(session.row, 'receivedPackets', packets);
+    if (sink.write(iovecs, parts) < 0) return counters.add(session.row, 'refusedByTun');
+    counters.add(session.row, 'receivedPackets', parts);
     counters.add(session.row, 'receivedBytes', bytes);
   }
   #takeSegment(session: InSession, counter: number, at: number, size: number): void {
@@ -207,72 +208,10 @@ export class Inbound {
     const payload = size - headers;
     if (payload <= 0 || payload > segment || (payload < segment && !isLast))
       return this.#options.counters.add(session.row, 'malformed');
-    const run = this.#run;
-    if (run !== undefined && this.#continues(run, session, [counter, index, at])) {
-      this.#memory.setPart(this.#iovecs + run.parts * IOVEC_BYTES, at + headers, payload);
-      run.parts += 1;
-      run.next += 1;
-      run.payload += payload;
-      run.closed = isLast;
-      return;
-    }
+    if (this.#run.takeSegment(session, [counter, at, size])) return;
     this.flush();
     if (!this.#isFrom(session, at, size)) return;
-    if (!isSound(this.#memory, at, headers)) return this.#options.counters.add(session.row, 'malformed');
-    const base = counter - index;
-    this.#run = { session, at, base, first: index, next: index + 1, payload, parts: 1, closed: isLast };
+    if (isSound(this.#memory, at, headers)) this.#run.begin(session, [counter - index, at, size], false);
+    else this.#options.counters.add(session.row, 'malformed');
   }
-  #continues(run: Run, session: InSession, [counter, index, at]: readonly [number, number, number]): boolean {
-    const { view } = this.#memory;
-    return (
-      run.session === session &&
-      !run.closed &&
-      run.next === index &&
-      run.base === counter - index &&
-      view.getUint32(at - 8) === view.getUint32(run.at - 8) &&
-      view.getUint16(at - 2) === view.getUint16(run.at - 2)
-    );
-  }
-  /** The run, if there is one, becomes a packet. */
-  flush(): void {
-    const run = this.#run;
-    if (run === undefined) return;
-    this.#run = undefined;
-    const { view } = this.#memory;
-    const { at, first, payload, parts } = run;
-    const [gso, transport, headers] = [view.getUint8(at - 7), view.getUint8(at - 6), view.getUint8(at - 5)];
-    const segment = view.getUint16(at - 2, true);
-    const udp = (gso & ~GSO.ecn) === GSO.udp;
-    mendHeaders(this.#memory, at, {
-      udp,
-      transport,
-      headers,
-      segment,
-      first,
-      holdsLast: run.closed,
-      payload,
-    });
-    const vnet = at - VNET_BYTES;
-    const single = payload <= segment;
-    view.setUint8(vnet, VNET_NEEDS_CSUM);
-    view.setUint8(vnet + 1, single ? GSO.none : gso);
-    view.setUint16(vnet + 2, single ? 0 : headers, true);
-    view.setUint16(vnet + 4, single ? 0 : segment, true);
-    view.setUint16(vnet + 6, transport, true);
-    view.setUint16(vnet + 8, checksumOffset(udp), true);
-    this.#memory.setPart(this.#iovecs, vnet, VNET_BYTES + headers + Math.min(segment, payload));
-    this.#write(run.session, parts, [parts, headers + payload]);
-  }
-}
-
-/** Whether the headers of a super-packet are as long and of the kind that the hint says. */
-function isSound({ view }: Memory, at: number, headers: number): boolean {
-  const [gso, transport] = [view.getUint8(at - 7) & ~GSO.ecn, view.getUint8(at - 6)];
-  const four = view.getUint8(at) >> 4 === 4;
-  if (gso !== GSO.udp && gso !== (four ? GSO.tcp4 : GSO.tcp6)) return false;
-  if (four ? (view.getUint8(at) & 0xf) * 4 !== transport : transport < IP6_HEADER) return false;
-  if (transport < IP4_HEADER) return false;
-  if (gso === GSO.udp) return headers === transport + 8;
-  const tcp = headers - transport;
-  return tcp >= 20 && tcp === (view.getUint8(at + transport + 12) >> 4) * 4;
 }

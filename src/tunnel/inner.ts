@@ -6,6 +6,9 @@ import type { Memory } from './memory.ts';
 
 export const IP4_HEADER = 20;
 export const IP6_HEADER = 40;
+export const UDP_HEADER = 8;
+const UDP = 17;
+const DF = 0x4000;
 
 const TCP_CHECKSUM = 16;
 const UDP_CHECKSUM = 6;
@@ -85,3 +88,42 @@ function mendTcp(view: DataView, tcp: number, run: Run): void {
 }
 
 export const checksumOffset = (udp: boolean): number => (udp ? UDP_CHECKSUM : TCP_CHECKSUM);
+
+/**
+ * Where the UDP header is of a packet that may be joined with others of its flow: whole, without IP options, with an
+ * unfinished checksum (which is then one of the whole), and some payload. 0 for any other. The hint stands before it.
+ */
+export function udpToJoin({ view }: Memory, at: number, size: number): number {
+  if ((view.getUint8(at - 7) & 1) === 0 || size <= IP6_HEADER + UDP_HEADER) return 0;
+  const transport = view.getUint8(at) >> 4 === 6 ? IP6_HEADER : IP4_HEADER;
+  const isUdp = transport === IP6_HEADER ? isUdp6(view, at, size) : isUdp4(view, at, size);
+  if (!isUdp || view.getUint16(at + transport + 4) !== size - transport) return 0;
+  const isPartial =
+    view.getUint16(at - 6, true) === transport && view.getUint16(at - 4, true) === UDP_CHECKSUM;
+  return isPartial ? transport : 0;
+}
+
+function isUdp6(view: DataView, at: number, size: number): boolean {
+  return view.getUint8(at + 6) === UDP && view.getUint16(at + 4) === size - IP6_HEADER;
+}
+
+/** Without options, and no fragment. */
+function isUdp4(view: DataView, at: number, size: number): boolean {
+  if (view.getUint8(at) !== 0x45 || (view.getUint16(at + 6) & ~DF) !== 0) return false;
+  return view.getUint8(at + 9) === UDP && view.getUint16(at + 2) === size;
+}
+
+/** Whether two packets that `udpToJoin` gave a header differ in lengths, identification and checksums only. */
+export function isSameFlow({ view }: Memory, a: number, b: number): boolean {
+  const six = view.getUint8(a) >> 4 === 6;
+  // Class and flow label, or version and type of service; next header and hop limit, or flags, lifetime and protocol.
+  if (six && (view.getUint32(a) !== view.getUint32(b) || view.getUint16(a + 6) !== view.getUint16(b + 6)))
+    return false;
+  if (!six && (view.getUint16(a) !== view.getUint16(b) || view.getUint32(a + 6) !== view.getUint32(b + 6)))
+    return false;
+  // Addresses and ports.
+  const [from, to] = six ? [8, IP6_HEADER + 4] : [12, IP4_HEADER + 4];
+  for (let place = from; place < to; place += 4)
+    if (view.getUint32(a + place) !== view.getUint32(b + place)) return false;
+  return true;
+}

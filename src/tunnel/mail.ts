@@ -67,6 +67,8 @@ export type WorkerStart = {
   readonly counters: SharedArrayBuffer;
   /** Undefined: plain. */
   readonly cipher: CipherName | undefined;
+  /** Of the device: it takes super-packets of UDP. */
+  readonly udpOffload: boolean;
   /** Bytes of a socket address of `udp`. */
   readonly sockaddrSize: number;
 };

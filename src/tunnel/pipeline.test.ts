@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isPartialRight, makePacket, type PacketShape, wirePackets } from './testing/packets.ts';
+import { checksum, isPartialRight, makePacket, type PacketShape, wirePackets } from './testing/packets.ts';
 import { datagramsOf, type Protection, ReceivingSide, SendingSide } from './testing/side.ts';
 
 const MTU = 1432;
@@ -41,6 +41,19 @@ const packetsOf = (given: readonly Omit<PacketShape, 'serial'>[]): Buffer[] =>
     return makePacket({ ...shape, segment, serial: index + 1 });
   });
 
+/**
+ * Datagrams of a flow that go on as one packet are numbered anew where IPv4 gives their identification no meaning (atomic
+ * ones: RFC 6864).
+ */
+function withoutIdentification(packet: Buffer): Buffer {
+  if ((packet[0] ?? 0) >> 4 !== 4 || packet[9] !== 17 || packet.readUInt16BE(6) !== 0x4000) return packet;
+  assert.equal(checksum(packet.subarray(0, 20)) % 0xffff, 0, 'the header’s checksum is right');
+  packet.fill(0, 4, 6).fill(0, 10, 12);
+  return packet;
+}
+const onWire = (packets: readonly Buffer[]): Buffer[] =>
+  packets.flatMap(wirePackets).map(withoutIdentification);
+
 const sorted = (packets: readonly Buffer[]): string[] =>
   packets.map((packet) => packet.toString('base64')).toSorted();
 
@@ -53,7 +66,7 @@ for (const [name, protection] of Object.entries(PROTECTIONS)) {
         const packets = packetsOf(given);
         const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
         const out = receiver.take(sender.take(packets).flatMap(datagramsOf));
-        assert.deepEqual(out.flatMap(wirePackets), packets.flatMap(wirePackets));
+        assert.deepEqual(onWire(out), onWire(packets));
         // 65,000 bytes fit in no single datagram with 50 headers: two packets at most come of one.
         assert.ok(out.length <= 3 * packets.length);
         for (const packet of out.filter((packet) => packet[0] === 1)) assert.ok(isPartialRight(packet));
@@ -72,7 +85,7 @@ for (const [name, protection] of Object.entries(PROTECTIONS)) {
         const packets = packetsOf(given);
         const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
         const datagrams = sender.take(packets).flatMap(datagramsOf);
-        const wire = packets.flatMap(wirePackets);
+        const wire = onWire(packets);
         assert.equal(datagrams.length, wire.length, 'a datagram is a packet of the wire');
         const arriving: Buffer[] = [];
         const expected: Buffer[] = [];
@@ -94,7 +107,7 @@ for (const [name, protection] of Object.entries(PROTECTIONS)) {
           if (fate === 'repeat' && protection !== 'plain') arriving.push(Buffer.from(datagram));
         }
         const out = receiver.take(arriving);
-        assert.deepEqual(sorted(out.flatMap(wirePackets)), sorted(expected));
+        assert.deepEqual(sorted(onWire(out)), sorted(expected));
         for (const packet of out.filter((packet) => packet[0] === 1)) assert.ok(isPartialRight(packet));
       }),
       { numRuns: runs },
@@ -143,6 +156,33 @@ test('packets of one size leave together, and a whole super-packet in two calls 
   assert.ok(large.length <= 2, `${large.length} calls`);
 });
 
+test('small packets of one UDP flow reach the device together; those of two flows in turns do not', () => {
+  const udp = { ...base, protocol: 'udp', payload: 64 } as const;
+  const [sender, receiver] = [new SendingSide(GCM, MTU), new ReceivingSide(GCM, 1)];
+  const through = (packets: Buffer[]): Buffer[] => {
+    const out = receiver.take(sender.take(packets).flatMap(datagramsOf));
+    assert.deepEqual(onWire(out), onWire(packets));
+    return out;
+  };
+  assert.equal(through(packetsOf(Array.from({ length: 128 }, () => udp))).length, 2);
+  const turns = Array.from({ length: 10 }, (_, index) => ({ ...udp, to: 1 + (index % 2) }));
+  assert.equal(through(packetsOf(turns)).length, 10);
+  const shorter = [udp, udp, { ...udp, payload: 50 }, { ...udp, payload: 50 }, udp];
+  assert.equal(through(packetsOf(shorter)).length, 3);
+  assert.equal(through(packetsOf(Array.from({ length: 60 }, () => ({ ...udp, payload: 1300 })))).length, 2);
+});
+
+test('the tail of one super-packet and the head of the next are lost: nothing is sewn together', () => {
+  for (const protection of [GCM, 'plain'] as const) {
+    const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
+    const packets = packetsOf([6000, 6000].map((payload) => ({ ...base, payload })));
+    const wire = onWire(packets);
+    const kept = (_: unknown, index: number): boolean => index < 2 || index > 6;
+    const out = receiver.take(sender.take(packets).flatMap(datagramsOf).filter(kept));
+    assert.deepEqual(onWire(out), wire.filter(kept));
+  }
+});
+
 test('an address that the sender does not stand for is refused', () => {
   const [sender, receiver] = [new SendingSide(GCM, MTU), new ReceivingSide(GCM, 0)];
   for (const payload of [100, 5000])
@@ -176,7 +216,7 @@ test('packets without a session wait for it, the newest of them, and go when it 
   peer.session = session;
   sender.outbound.release(peer);
   const out = receiver.take(sender.sent.splice(0).flatMap(datagramsOf));
-  assert.deepEqual(out.flatMap(wirePackets), packets.slice(6).flatMap(wirePackets));
+  assert.deepEqual(onWire(out), onWire(packets.slice(6)));
 });
 
 test('a packet to nobody is answered with “no road”', () => {

@@ -60,7 +60,10 @@ export class Receiver {
       heard: ({ peer }: InSession) => this.#hear(peer),
       unknown: () => this.#readMail(),
     };
-    this.#inbound = new Inbound({ memory, sink, counters, events }, new Routes([]));
+    this.#inbound = new Inbound(
+      { memory, sink, counters, events, joinsUdp: start.udpOffload },
+      new Routes([]),
+    );
     if (start.cipher === undefined) this.#inbound.plainSession = () => this.#plainSession();
   }
   run(): void {

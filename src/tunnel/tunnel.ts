@@ -118,6 +118,7 @@ function startThread<Mail>(role: WorkerStart['role'], ground: Ground): Thread<Ma
     flag,
     counters: counters.shared,
     cipher: options.protection === 'plain' ? undefined : options.protection.cipher,
+    udpOffload: tun.udpOffload,
     sockaddrSize: sockaddrSize(udp.family),
   };
   const file = options.worker ?? new URL('./worker.ts', import.meta.url);

@@ -96,8 +96,9 @@ export class ReceivingSide {
   readonly counters = new Counters(3);
   readonly inbound: Inbound;
   readonly session: InSession;
-  readonly #memory = new Memory(INBOUND_BYTES + RECEIVE + 4096);
-  readonly #at = this.#memory.reserve(RECEIVE);
+  readonly #memory = new Memory(INBOUND_BYTES + 2 * RECEIVE + 4096);
+  readonly #areas = [this.#memory.reserve(RECEIVE), this.#memory.reserve(RECEIVE)] as const;
+  #turn: 0 | 1 = 0;
 
   constructor(protection: Protection, from: number, events: Partial<InboundEvents> = {}) {
     const nothing = (): void => {};
@@ -105,6 +106,7 @@ export class ReceivingSide {
       {
         memory: this.#memory,
         counters: this.counters,
+        joinsUdp: true,
         sink: { write: (iovecs, count) => this.written.push(this.#memory.gather(iovecs, count)) },
         events: {
           handshake: nothing,
@@ -141,11 +143,14 @@ export class ReceivingSide {
       while (to < end && sizeAt(datagrams, to) === size) to += 1;
       if (to < end && sizeAt(datagrams, to) < size) to += 1;
       const joined = Buffer.concat(datagrams.slice(from, to));
-      joined.copy(this.#memory.bytes, this.#at);
-      this.inbound.take(this.#at, joined.length, to - from > 1 ? size : 0);
-      this.inbound.flush();
+      const at = this.#areas[this.#turn];
+      this.#turn = this.#turn === 0 ? 1 : 0;
+      this.inbound.releaseArea(at, RECEIVE);
+      joined.copy(this.#memory.bytes, at);
+      this.inbound.take(at, joined.length, to - from > 1 ? size : 0);
       from = to;
     }
+    this.inbound.flush();
     return this.written.splice(0);
   }
 }
