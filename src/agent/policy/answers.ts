@@ -25,11 +25,13 @@ export function policyOpinion(
   if (policies === undefined) return { ...about, intact: false, loadedProgramAgrees: false, opinions: [] };
   const { program, counts, intact } = policies.table.dumpPolicy();
   const delta = diffProgram(program, policies.program());
-  const opinions = simulate(program, flow).opinions.map(({ direction, action, entry, rule }) => {
+  const opinions = simulate(program, flow, { node: node.name }).opinions.map((opinion) => {
+    const { direction, action, at, entry, rule } = opinion;
     const count = entry === undefined ? undefined : counts.get(entry);
     return {
       direction,
       action,
+      ...(at === undefined ? {} : { at }),
       ...(entry === undefined ? {} : { entry }),
       ...(rule === undefined ? {} : { rule }),
       ...(count === undefined ? {} : { packets: Number(count.packets), bytes: Number(count.bytes) }),
