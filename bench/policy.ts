@@ -9,13 +9,15 @@ import { pid } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inNetns, openNetns, ready } from '#kernel/netns.ts';
 import { openPolicy, type PolicyTable } from '#kernel/nftables/policy/policy.ts';
-import { PROTOCOL, type Policy } from '#model/policy.ts';
+import { type HostScope, PROTOCOL, type Policy } from '#model/policy.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
 import type { Labels, Node, Pod, PolicyWorld } from '#model/workload.ts';
 import { address } from '#net/address.ts';
 import { createBook } from '#policy/book.ts';
 import { compile, createCompiler } from '#policy/compile/compiler.ts';
 import { parsePolicy } from '#policy/frontends/index.ts';
+import { makePolicy, makeRule } from '#policy/testing/rules.ts';
+import { hostEndpoint } from '#policy/testing/world.ts';
 import { manifestOf } from '#model/manifest.ts';
 import { makeWire, type Wire } from '../test/host/policy-wire.ts';
 import { processMb } from './memory.ts';
@@ -129,6 +131,17 @@ function onPod(count: number): Policy[] {
   }).flat();
 }
 
+const ALL_INTERFACES = hostEndpoint('all', { node: 'n0', interface: '*' });
+const ofHosts = (host: HostScope): Policy =>
+  makePolicy({
+    name: host,
+    host,
+    isolates: { ingress: true, egress: host === 'forward' },
+    subjects: { op: 'in', scope: 'fact', key: 'kind', values: ['host'] },
+    ingress: [makeRule('allow')],
+    egress: [makeRule('allow')],
+  });
+
 function timed<T>(work: () => T): [T, number] {
   const began = performance.now();
   const made = work();
@@ -214,6 +227,10 @@ async function benchConnections(wire: Wire, table: PolicyTable): Promise<Row[]> 
   const program = (policies: readonly Policy[]): Setting => ({
     program: compile(createBook({ policies }), world, { node: 'n0' }),
   });
+  const hosted = { ...world, endpoints: [...world.endpoints, ALL_INTERFACES] };
+  const withHost = (policies: readonly Policy[]): Setting => ({
+    program: compile(createBook({ policies }), hosted, { node: 'n0' }),
+  });
   const settings: Readonly<Record<string, Setting>> = {
     tracked: {
       peer: 'table inet peer { chain f { type filter hook forward priority 0; ct state new accept; }; }',
@@ -226,6 +243,9 @@ async function benchConnections(wire: Wire, table: PolicyTable): Promise<Row[]> 
     own100: program(onPod(100)),
     own1000: program(onPod(1_000)),
     walk1000: { peer: chainWalk(1_000) },
+    host: withHost([]),
+    hostForward: withHost([ofHosts('forward')]),
+    hostEarly: withHost([ofHosts('forward'), ofHosts('pre-dnat')]),
   };
   const rates = await measure(wire, table, settings);
   const row = (what: string, [ours, peer]: readonly [string, string], ratio?: number): Row => ({
@@ -245,6 +265,9 @@ async function benchConnections(wire: Wire, table: PolicyTable): Promise<Row[]> 
     row('100 on the pod / 1', ['own100', 'own1']),
     row('1,000 on the pod / 1', ['own1000', 'own1'], 0.9),
     row('1,000 on the pod / a walk through 1,000 chains', ['own1000', 'walk1000']),
+    row('host endpoint for all interfaces / none', ['host', 'none']),
+    row('with a policy for forwarded traffic / none', ['hostForward', 'none']),
+    row('with a policy before DNAT as well / none', ['hostEarly', 'none']),
   ];
 }
 

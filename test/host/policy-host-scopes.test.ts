@@ -66,9 +66,10 @@ const hooks = async (): Promise<string[]> =>
 
 for (const family of [4, 6] as const) {
   const out = OUT[family];
+  const named = (title: string): string => `IPv${family}: ${title}`;
 
   test(
-    `IPv${family}: a host endpoint without policies: only failsafe ports, and what they answer`,
+    named('a host endpoint without policies: only failsafe ports, and what they answer'),
     { skip },
     async () => {
       for (const endpoint of [ETH0, ALL]) {
@@ -97,7 +98,7 @@ for (const family of [4, 6] as const) {
     },
   );
 
-  test(`IPv${family}: doNotTrack: no entry in conntrack, and nobody asks again`, { skip }, async () => {
+  test(named('doNotTrack: no entry in conntrack, and nobody asks again'), { skip }, async () => {
     const allow = about('untracked', { ingress: [to('allow', 80)], egress: [to('allow', 81)] });
     load(worldWith(ETH0), [allow]);
     const entries = async (): Promise<string> =>
@@ -132,7 +133,7 @@ for (const family of [4, 6] as const) {
     assert.ok(await hosts.arrives(answer), 'the answer of a failsafe port');
   });
 
-  test(`IPv${family}: preDNAT sees the host port, the rest what became of it`, { skip }, async (t) => {
+  test(named('preDNAT sees the host port, the rest what became of it'), { skip }, async (t) => {
     const pod = family === 4 ? '10.244.0.1' : 'fd00::1';
     const settings = {
       profile: 'flannel',
@@ -170,7 +171,7 @@ for (const family of [4, 6] as const) {
     assert.ok(await hosts.begins(flow(out, 'node a', 'tcp/22', family), 'allow'), 'failsafe');
   });
 
-  test(`IPv${family}: applyOnForward: by interface, in and out, for pods as for all`, { skip }, async () => {
+  test(named('applyOnForward: by interface, in and out, for pods as for all'), { skip }, async () => {
     const policy = about('forward', {
       isolates: both,
       ingress: [to('allow', 80)],
@@ -191,7 +192,7 @@ for (const family of [4, 6] as const) {
   });
 
   test(
-    `IPv${family}: what the node sends and DNAT sends elsewhere is judged where it leaves`,
+    named('what the node sends and DNAT sends elsewhere is judged where it leaves'),
     { skip },
     async (t) => {
       const [service, away] =
