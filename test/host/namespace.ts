@@ -62,6 +62,14 @@ export function execute(
 
 export function makeNamespace(label: string): Namespace {
   const name = `bx-${pid.toString(36)}-${label}`;
+  execFileSync('ip', ['netns', 'add', name]);
+  const made = namespaceAt(name);
+  made.ip('link set lo up');
+  return made;
+}
+
+/** One that is there already. */
+export function namespaceAt(name: string): Namespace {
   const path = `/run/netns/${name}`;
   const ip = (command: string): string =>
     execFileSync('ip', ['-n', name, ...words(command)], {
@@ -70,8 +78,6 @@ export function makeNamespace(label: string): Namespace {
     });
   const enter = (argv: readonly string[]): string[] => ['nsenter', `--net=${path}`, ...argv];
   const run: Namespace['run'] = (argv, options) => execute(enter(argv), options);
-  execFileSync('ip', ['netns', 'add', name]);
-  ip('link set lo up');
   return {
     name,
     path,

@@ -168,13 +168,14 @@ export function openNode(namespace: Namespace): Station {
   };
 }
 
-function openStation(namespace: Namespace): Station {
+/** What leaves and arrives by a link of the namespace, as its kernel sees it. */
+export function openStation(namespace: Namespace, link = 'eth0'): Station {
   const netns = openNetns(namespace.path);
   const ethPAll = Buffer.alloc(2);
   ethPAll.writeUInt16BE(ETH_P_ALL);
   const sender = openSender(netns);
   const tap = inNetns(netns, () => socket(AF.packet, SOCK.dgram, ethPAll.readUInt16LE(0)));
-  const [{ ifindex } = { ifindex: 0 }] = namespace.list<{ ifindex: number }>('link show dev eth0');
+  const [{ ifindex } = { ifindex: 0 }] = namespace.list<{ ifindex: number }>(`link show dev ${link}`);
   const place = Buffer.alloc(20);
   place.writeUInt16LE(AF.packet);
   ethPAll.copy(place, 2);
@@ -251,7 +252,7 @@ export async function makeWire(label: string): Promise<Wire> {
       node.ip(`neighbor replace ${own} lladdr ${mac} dev ${link} nud permanent`);
     }
   }
-  const stations = [outside, ...pods].map(openStation);
+  const stations = [outside, ...pods].map((each) => openStation(each));
   const [first, ...rest] = stations as [Station, ...Station[]];
   return {
     node,

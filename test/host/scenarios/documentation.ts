@@ -1,0 +1,5 @@
+/** All documentation that scenarios are of. */
+import { KUBERNETES } from './kubernetes-network-policy.ts';
+import type { Documentation } from './scenario.ts';
+
+export const DOCUMENTATION: readonly Documentation[] = [KUBERNETES];
