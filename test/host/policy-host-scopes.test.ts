@@ -1,5 +1,7 @@
 /** Host endpoints in a node's kernel: each scope by itself, with what it is for, by real packets of both families. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { execPath } from 'node:process';
 import { after, before, test } from 'node:test';
 import { MARK } from '#model/numbers.ts';
 import type { HostScope, Policy, Rule } from '#model/policy.ts';
@@ -223,7 +225,62 @@ for (const family of [4, 6] as const) {
       assert.ok(!(await through(82, hosts.wire.outside, 'deny')), 'not the one before');
     },
   );
+
+  test(named('connections to a service that is not tracked work, both ways'), { skip }, async (t) => {
+    const answers: Rule = {
+      ...makeRule('allow', {
+        traffic: [{ kind: 'ports', end: 'source', ranges: [{ from: 80, to: 80 }] }],
+      }),
+    };
+    load(worldWith(ETH0), [about('untracked', { ingress: [to('allow', 80)], egress: [answers] })]);
+    await hosts.wire.node.run(['conntrack', '-F']);
+    const own = NODE[family === 4 ? 0 : 1] ?? '';
+    const serve = `require('net').createServer((s) => s.end('served')).listen(80, '${own}', () => console.log('ready'))`;
+    const server = hosts.wire.node.start([execPath, '-e', serve], { stdio: ['ignore', 'pipe', 'ignore'] });
+    t.after(() => server.kill());
+    assert.ok(server.stdout !== null);
+    await once(server.stdout, 'data');
+    const ask = `require('net').connect(80, '${own}').pipe(process.stdout)`;
+    assert.equal(await hosts.wire.outside.namespace.must([execPath, '-e', ask]), 'served');
+    assert.ok(!(await hosts.wire.node.must(['conntrack', '-L'])).includes('port=80'));
+  });
 }
+
+test(
+  'staged and audited policies of hosts drop nothing, and track what they would not',
+  { skip },
+  async (t) => {
+    const policies = [
+      about('untracked', { ingress: [to('allow', 80), to('deny', 81)] }),
+      about('pre-dnat', { ingress: [makeRule('deny')] }),
+      about('forward', { isolates: both }),
+    ];
+    const staged = createCompiler('a');
+    staged.update(createBook({ policies }), worldWith(ETH0));
+    const second = hosts.open({ table: 'staged' });
+    t.after(() => {
+      second.removePolicy();
+      second.close();
+    });
+    second.replacePolicy(staged.program());
+    assert.ok(second.dumpPolicy().intact);
+    const pass = async (): Promise<void> => {
+      for (const port of [80, 81, 82])
+        for (const to of ['node a', 'shop/a'])
+          assert.ok(await hosts.begins(flow('203.0.113.9', to, `udp/${port}`, 4), 'allow'), `${to} ${port}`);
+      assert.ok(await hosts.begins(flow('node a', '203.0.113.9', 'udp/80', 4), 'allow'));
+    };
+    load(worldWith(), []);
+    await pass();
+    await hosts.begins(flow('203.0.113.9', 'node a', 'udp/80', 4), 'allow');
+    assert.ok((await hosts.wire.node.must(['conntrack', '-L'])).includes('dport=80'));
+    second.removePolicy();
+    hosts.table.changeDenial({ logPerSecond: 0, audit: true });
+    t.after(() => hosts.table.changeDenial({ logPerSecond: 0, audit: false }));
+    load(worldWith(ETH0), policies);
+    await pass();
+  },
+);
 
 test('hooks stand only while a gate is open, and nft lists them', { skip }, async () => {
   load(worldWith(), [about('untracked', { ingress: [makeRule('allow')] })]);

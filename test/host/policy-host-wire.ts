@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { closeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { inNetns, openNetns, ready } from '#kernel/netns.ts';
-import { openPolicy, type PolicyTable } from '#kernel/nftables/policy/policy.ts';
+import { openPolicy, type PolicyOptions, type PolicyTable } from '#kernel/nftables/policy/policy.ts';
 import type { Flow } from '#model/verdict.ts';
 import { type Address, address } from '#net/address.ts';
 import type { PolicyCompiler } from '#policy/compile/compiler.ts';
@@ -32,9 +32,17 @@ export class HostWire {
   constructor(wire: Wire) {
     this.wire = wire;
     this.#host = openNode(wire.node);
-    const netns = openNetns(wire.node.path);
-    this.table = inNetns(netns, openPolicy);
-    closeSync(netns);
+    this.table = this.open();
+  }
+
+  /** A table of the node. */
+  open(options?: PolicyOptions): PolicyTable {
+    const netns = openNetns(this.wire.node.path);
+    try {
+      return inNetns(netns, () => openPolicy(options));
+    } finally {
+      closeSync(netns);
+    }
   }
 
   close(): void {
