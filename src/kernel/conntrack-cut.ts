@@ -4,7 +4,6 @@
  * instead, the policy table drops what has it, and it can be taken away again.
  */
 import { CONNECTION_MARK } from '#model/numbers.ts';
-import { PROTOCOL } from '#model/policy.ts';
 import type { Flow } from '#model/verdict.ts';
 import { begin, type Connection, CTA, dumpMatching, type Entry, name } from './conntrack.ts';
 import type { Cut } from './kernel.ts';
@@ -14,29 +13,18 @@ import type { Scope } from './scope.ts';
 import { NETLINK_NETFILTER } from './sys.ts';
 
 const IPCTNL_MSG_CT_NEW = 0;
-const WITH_PORTS: ReadonlySet<number> = new Set([
-  PROTOCOL.tcp,
-  PROTOCOL.udp,
-  PROTOCOL.sctp,
-  PROTOCOL.udplite,
-]);
-const NONE = { sourcePort: undefined, port: undefined };
 
 /** The first packet of the connection as policies judge it: after DNAT, before SNAT. Undefined: it has no addresses. */
 export function flowOf({ original, reply }: Connection): Flow | undefined {
-  const { protocol, source, destination, icmp } = original;
-  // Of GRE, keys stand where others have ports.
-  const [{ sourcePort, port }, behind] = WITH_PORTS.has(protocol)
-    ? [original, reply.sourcePort]
-    : [NONE, undefined];
+  const { protocol, source, destination, sourcePort, port, icmp } = original;
   if (source === undefined || destination === undefined || reply.source === undefined) return undefined;
-  const isSame = destination === reply.source && port === behind;
+  const isSame = destination === reply.source && port === reply.sourcePort;
   return {
     protocol,
     source,
     destination: reply.source,
     ...(sourcePort === undefined ? {} : { sourcePort }),
-    ...(behind === undefined ? {} : { destinationPort: behind }),
+    ...(reply.sourcePort === undefined ? {} : { destinationPort: reply.sourcePort }),
     ...(icmp === undefined ? {} : { icmp }),
     ...(isSame ? {} : { before: { destination, ...(port === undefined ? {} : { destinationPort: port }) } }),
   };

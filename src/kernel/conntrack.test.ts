@@ -39,14 +39,4 @@ test('policies judge a connection by its first source and its last destination',
   const plain = { original: { ...original, destination: pod, port: 5353 }, reply: seen.reply };
   assert.equal(flowOf(plain)?.before, undefined);
   assert.equal(flowOf({ original: { ...original, source: undefined }, reply }), undefined);
-  const gre = {
-    original: { ...original, protocol: 47, sourcePort: 7 },
-    reply: { ...seen.reply, protocol: 47 },
-  };
-  assert.deepEqual(flowOf(gre), {
-    protocol: 47,
-    source: client,
-    destination: pod,
-    before: { destination: host },
-  });
 });

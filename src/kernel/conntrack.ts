@@ -6,6 +6,7 @@
 import { SharedRun } from '#lib/shared-run.ts';
 import { type Address, addressBytes, addressFromBytes } from '#net/address.ts';
 import type { Protocol } from '#model/attachment.ts';
+import { PROTOCOL } from '#model/policy.ts';
 import type { ConntrackFilter } from './kernel.ts';
 import { Attributes, type Message, MessageWriter, NLM_F_ACK, NLM_F_DUMP } from './netlink/message.ts';
 import { NetlinkError, type NetlinkSocket, openNetlink } from './netlink/socket.ts';
@@ -29,6 +30,13 @@ const PROTO = {
   code6: 9,
 } as const;
 const PROTOCOLS: Readonly<Record<Protocol, number>> = { tcp: 6, udp: 17, sctp: 132 };
+
+const WITH_PORTS: ReadonlySet<number> = new Set([
+  PROTOCOL.tcp,
+  PROTOCOL.udp,
+  PROTOCOL.sctp,
+  PROTOCOL.udplite,
+]);
 
 /** One direction of a connection. `port` is the destination's; absent where the protocol has none. */
 export type Tuple = {
@@ -175,16 +183,19 @@ function keep(entry: Entry): Entry {
 export function readTuple(tuple: Attributes): Tuple {
   const ip = tuple.nest(TUPLE.ip);
   const protocol = tuple.nest(TUPLE.protocol);
+  const number = protocol?.u8(PROTO.number) ?? 0;
+  // Of GRE, keys stand where others have ports.
+  const hasPorts = WITH_PORTS.has(number);
   const at = (four: number, six: number): Address | undefined => {
     const bytes = ip?.data(four) ?? ip?.data(six);
     return bytes === undefined ? undefined : addressFromBytes(bytes);
   };
   return {
-    protocol: protocol?.u8(PROTO.number) ?? 0,
+    protocol: number,
     source: at(IP.source4, IP.source6),
     destination: at(IP.destination4, IP.destination6),
-    port: protocol?.u16be(PROTO.destinationPort),
-    sourcePort: protocol?.u16be(PROTO.sourcePort),
+    port: hasPorts ? protocol?.u16be(PROTO.destinationPort) : undefined,
+    sourcePort: hasPorts ? protocol?.u16be(PROTO.sourcePort) : undefined,
     icmp: readIcmp(protocol),
   };
 }
