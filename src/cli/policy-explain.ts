@@ -7,7 +7,7 @@ import type { KernelOpinions } from '#api/policy.ts';
 import { Fault, type Problem } from '#model/fault.ts';
 import type { Flow } from '#model/verdict.ts';
 import { renderTable } from '#lib/table.ts';
-import { formatOrigin } from '#policy/book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { showDecider } from '#policy/deciders.ts';
 import {
   compareKernel,

@@ -54,6 +54,11 @@ export function originOf({ source, written }: Manifest, path: Path): Origin {
   return { source, path: path.join('.') };
 }
 
+/** `file.yaml:3 spec.egress.0`, as Problem paths are. */
+export function formatOrigin({ source, line, path }: Origin): string {
+  return `${source}${line === undefined ? '' : `:${line}`}${path === '' ? '' : ` ${path}`}`;
+}
+
 /** Many are asked for at once, then none for long: kept only while memory is plenty. */
 const known = new WeakMap<Written, WeakRef<ReadonlyMap<string, number>>>();
 

@@ -1,6 +1,7 @@
 /** Policies in the order in which they are asked. A RuleBook made here is sorted and whole: no policy lacks its tier. */
 import { Fault, type Problem } from '#model/fault.ts';
-import type { OrderedTier, Origin, Policy, Profile, Rule, RuleBook, Tier } from '#model/policy.ts';
+import { formatOrigin } from '#model/manifest.ts';
+import type { OrderedTier, Policy, Profile, Rule, RuleBook, Tier } from '#model/policy.ts';
 
 /**
  * There without being written. Names and orders are Calico's, so that its tiers can be put between them: Kubernetes'
@@ -51,11 +52,6 @@ export function createBook({ policies, tiers = [], profiles = [] }: BookParts): 
 /** `NetworkPolicy shop/web`. */
 export function policyName({ kind, name }: Policy): string {
   return `${kind} ${name}`;
-}
-
-/** `file.yaml:3 spec.egress.0`, as Problem paths are. */
-export function formatOrigin({ source, line, path }: Origin): string {
-  return `${source}${line === undefined ? '' : `:${line}`}${path === '' ? '' : ` ${path}`}`;
 }
 
 function putInForce(enforced: readonly Policy[], staged: readonly Policy[]): Policy[] {

@@ -2,8 +2,10 @@
 import type { Direction, Origin, Policy, RuleBook } from '#model/policy.ts';
 import type { Step } from '#model/verdict.ts';
 import { type Endpoint, endpointName, type PolicyWorld } from '#model/workload.ts';
-import { formatOrigin, policyName } from './book.ts';
-import { endpointLabels, matchesSelector } from './selector.ts';
+import { policyName } from './book.ts';
+import { formatOrigin } from '#model/manifest.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels } from './selector.ts';
 
 /** Absent fields: no policy selects the endpoint in this direction, which allows. */
 export type Decider = {

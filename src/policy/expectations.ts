@@ -14,7 +14,7 @@ import { type Manifest, originOf, readManifests } from '#model/manifest.ts';
 import type { Origin } from '#model/policy.ts';
 import type { Labels, Pod, PolicyWorld } from '#model/workload.ts';
 import { type Family, parseAddress } from '#net/address.ts';
-import { formatOrigin } from './book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { findEnd, type End, parseTraffic, type Traffic } from './flow-text.ts';
 
 /** A place as findEnd has it, with `*` for any text; or pods by namespace and labels; or an address. */

@@ -4,7 +4,8 @@ import type { Endpoint, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { contains } from '#net/prefix.ts';
 import type { View } from './match.ts';
-import { endpointLabels, matchesSelector, nodeLabels } from './selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels, nodeLabels } from './selector.ts';
 
 type Meaning = {
   readonly [K in PeerSet['kind']]: (set: Extract<PeerSet, { kind: K }>, end: End, view: View) => boolean;

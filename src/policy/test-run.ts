@@ -3,7 +3,7 @@ import type { RuleBook } from '#model/policy.ts';
 import type { Flow } from '#model/verdict.ts';
 import type { PolicyWorld } from '#model/workload.ts';
 import { addressFamily, FAMILIES, type Family } from '#net/address.ts';
-import { formatOrigin } from './book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { showDecider } from './deciders.ts';
 import { type Expectation, findEnds } from './expectations.ts';
 import { explainFlow, type View } from './explain.ts';

@@ -4,7 +4,8 @@ import type { Step } from '#model/verdict.ts';
 import type { Endpoint } from '#model/workload.ts';
 import { policyName } from './book.ts';
 import { matchesRule, type View } from './match.ts';
-import { endpointLabels, matchesSelector } from './selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels } from './selector.ts';
 
 export type Question = {
   readonly view: View;

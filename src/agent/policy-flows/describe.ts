@@ -11,10 +11,12 @@ import type { Direction, OrderedTier, Policy } from '#model/policy.ts';
 import type { Crossing, Flow, Step } from '#model/verdict.ts';
 import type { Pod, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
-import { formatOrigin, policyName } from '#policy/book.ts';
+import { policyName } from '#policy/book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { type Opinion, simulate } from '#policy/compile/simulate.ts';
 import type { PolicyView } from '#policy/inputs/inputs.ts';
-import { endpointLabels, matchesSelector } from '#policy/selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels } from '#policy/selector.ts';
 
 export type FlowSources = {
   readonly node: string;

@@ -2,7 +2,8 @@
 import type { PeerSet } from '#model/policy.ts';
 import type { Node, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
-import { matchesSelector, nodeLabels } from '../selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { nodeLabels } from '../selector.ts';
 import type { Atom } from './condition.ts';
 
 type Listed = Exclude<PeerSet, { kind: 'endpoints' | 'prefixes' }>;

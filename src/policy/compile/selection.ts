@@ -8,7 +8,8 @@ import {
   type Tier,
 } from '#model/policy.ts';
 import type { HostEndpoint, Pod, PolicyWorld } from '#model/workload.ts';
-import { endpointLabels, matchesSelector } from '../selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels } from '../selector.ts';
 import type { Selected } from './lines.ts';
 import { addTo, type Multimap, removeFrom } from './multimap.ts';
 

@@ -1,6 +1,6 @@
 /** Selectors of which a part is known: what is true of a whole namespace is asked once, not of each of its pods. */
 import type { Selector } from '#model/policy.ts';
-import { type LabelLookup, matchesSelector } from '../selector.ts';
+import { type LabelLookup, matchesSelector } from '#model/selector-match.ts';
 
 type Test = Exclude<Selector, { op: 'and' | 'or' | 'not' }>;
 

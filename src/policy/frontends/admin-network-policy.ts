@@ -20,7 +20,7 @@ import {
 } from './cluster-policy.ts';
 import { defineFrontend } from './frontend.ts';
 import { PROTOCOLS, type PortLine } from './ports.ts';
-import { across, isFields, listOf, objectOf, oneOf, portName, portNumber } from './shapes.ts';
+import { across, isFields, listOf, objectOf, oneOf, portName, portNumber } from '#model/manifest-shapes.ts';
 
 const protocol = z.enum(['TCP', 'UDP', 'SCTP']).nullish();
 const port = oneOf({

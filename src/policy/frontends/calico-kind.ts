@@ -5,7 +5,7 @@
 import type { z } from 'zod';
 import type { Labels } from '#model/workload.ts';
 import { type Context, defineFrontend, type Frontend, type Objects } from './frontend.ts';
-import { across, type Fields, isFields, isThere, objectOf, texts } from './shapes.ts';
+import { across, type Fields, isFields, isThere, objectOf, texts } from '#model/manifest-shapes.ts';
 
 export const CALICO_GROUPS = ['projectcalico.org/v3', 'crd.projectcalico.org/v1'] as const;
 

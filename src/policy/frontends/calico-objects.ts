@@ -13,7 +13,7 @@ import { inspectGlobal } from './calico-policy.ts';
 import { objectName, rulesOf } from './calico-rule.ts';
 import { net, portName, protocol, readProtocol, WITH_PORTS } from './calico-shapes.ts';
 import type { Context, Frontend } from './frontend.ts';
-import { across, dnsLabel, type Fields, isFields, isThere, portNumber } from './shapes.ts';
+import { across, dnsLabel, type Fields, isFields, isThere, portNumber } from '#model/manifest-shapes.ts';
 
 const tierSpec = z
   .strictObject({

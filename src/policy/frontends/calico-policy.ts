@@ -14,7 +14,7 @@ import type { Context, Frontend } from './frontend.ts';
 import type { Path } from '#model/manifest.ts';
 import { specFields as kubernetesFields, translatePolicy } from './network-policy.ts';
 import { factIs } from './selectors.ts';
-import { across, dnsLabel, type Fields, isFields, isThere, type Say } from './shapes.ts';
+import { across, dnsLabel, type Fields, isFields, isThere, type Say } from '#model/manifest-shapes.ts';
 
 const common = {
   tier: dnsLabel.nullish(),

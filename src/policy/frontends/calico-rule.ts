@@ -15,7 +15,16 @@ import {
   selectorOf,
   WITH_PORTS,
 } from './calico-shapes.ts';
-import { across, type Fields, isFields, isThere, listOf, type Say, texts, wholeNumber } from './shapes.ts';
+import {
+  across,
+  type Fields,
+  isFields,
+  isThere,
+  listOf,
+  type Say,
+  texts,
+  wholeNumber,
+} from '#model/manifest-shapes.ts';
 
 const LABEL_NAME = /^(?=.{1,253}$)[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?$/;
 export const objectName = z.string().regex(LABEL_NAME, 'must be a name in lower case');

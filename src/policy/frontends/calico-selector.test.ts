@@ -3,10 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Selector } from '#model/policy.ts';
-import { matchesSelector } from '../selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
 import { printSelector, rewrite, type Written, writtenSelectors } from '../testing/selector-text.ts';
 import { placeSelector } from './calico-labels.ts';
-import { isSelectorProblem, parseSelector } from './calico-selector.ts';
+import { isSelectorProblem, parseSelector } from '#model/selector-text.ts';
 
 const KEYS = ['app', 'tier-x', 'example.org/env', 'in', 'has', 'not'];
 const VALUES = ['a', 'ab', 'b', '', 'a b', "it's", 'x"y', 'k) || (z'];

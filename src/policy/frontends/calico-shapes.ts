@@ -4,8 +4,8 @@ import { type PortRange, PROTOCOL, type Selector } from '#model/policy.ts';
 import { parseAddress } from '#net/address.ts';
 import { hostPrefix, type Prefix } from '#net/prefix.ts';
 import { HAS_NAMESPACE, negate, type Place, placeSelector } from './calico-labels.ts';
-import { isGlobal, isSelectorProblem, parseSelector } from './calico-selector.ts';
-import { cidr } from './shapes.ts';
+import { isGlobal, isSelectorProblem, parseSelector } from '#model/selector-text.ts';
+import { cidr } from '#model/manifest-shapes.ts';
 
 /** A selector where such a one stands; without text, undefined: nothing was said. */
 export function selectorOf(place: Place) {

@@ -15,7 +15,7 @@ import {
 } from './cluster-policy.ts';
 import { defineFrontend } from './frontend.ts';
 import { PROTOCOLS, type PortLine } from './ports.ts';
-import { across, listOf, objectOf, oneOf, portName, portNumber } from './shapes.ts';
+import { across, listOf, objectOf, oneOf, portName, portNumber } from '#model/manifest-shapes.ts';
 
 const port = oneOf({
   number: portNumber.nullish(),

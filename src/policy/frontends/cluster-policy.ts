@@ -18,8 +18,8 @@ import {
   listOf,
   oneOf,
   type Say,
-} from './shapes.ts';
-import { wholeNumber } from './shapes.ts';
+} from '#model/manifest-shapes.ts';
+import { wholeNumber } from '#model/manifest-shapes.ts';
 
 export const API_GROUP = 'policy.networking.k8s.io';
 

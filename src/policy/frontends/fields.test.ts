@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { z } from 'zod';
 import { ruleFields } from './calico-rule.ts';
 import { FRONTENDS } from './index.ts';
-import { labelSelector } from './shapes.ts';
+import { labelSelector } from '#model/manifest-shapes.ts';
 
 const DOCUMENT = readFileSync('docs/policy-fields.md', 'utf8');
 const TESTS = new Map(

@@ -4,10 +4,11 @@ import { adminNetworkPolicy, baselineAdminNetworkPolicy } from './admin-network-
 import { calicoObjects } from './calico-objects.ts';
 import { calicoPolicies } from './calico-policy.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
-import { type Frontend, type FrontendOptions, NO_OBJECTS, type Parsed, problemAt } from './frontend.ts';
+import { problemAt } from '#model/manifest-schema.ts';
+import { type Frontend, type FrontendOptions, NO_OBJECTS, type Parsed } from './frontend.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import { networkPolicy } from './network-policy.ts';
-import { isFields } from './shapes.ts';
+import { isFields } from '#model/manifest-shapes.ts';
 
 export const FRONTENDS: readonly Frontend[] = [
   networkPolicy,

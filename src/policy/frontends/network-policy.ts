@@ -9,7 +9,15 @@ import { contains, prefixLength, type Prefix } from '#net/prefix.ts';
 import { type Context, defineFrontend } from './frontend.ts';
 import { destinationPorts, PROTOCOLS, type PortLine } from './ports.ts';
 import { factIs, fromLabelSelector, podsOf } from './selectors.ts';
-import { across, cidr, isThere, labelSelector, objectOf, portName, portNumber } from './shapes.ts';
+import {
+  across,
+  cidr,
+  isThere,
+  labelSelector,
+  objectOf,
+  portName,
+  portNumber,
+} from '#model/manifest-shapes.ts';
 
 /** Calico's order for them within tier `default`. */
 const ORDER = 1_000;

@@ -1,6 +1,6 @@
 /** Kubernetes' label selectors as selectors of the rule language. Equal selections give equal values. */
 import type { Fact, Scope, Selector } from '#model/policy.ts';
-import type { LabelSelector } from './shapes.ts';
+import type { LabelSelector } from '#model/manifest-shapes.ts';
 
 /** All of them, flattened and without what is always true. */
 export function allOf(...selectors: readonly Selector[]): Selector {

@@ -8,7 +8,7 @@ import { type Manifest, manifestOf } from '#model/manifest.ts';
 import type { Labels } from '#model/workload.ts';
 import { parseAddress } from '#net/address.ts';
 import { type Context, defineFrontend } from '../frontends/frontend.ts';
-import { texts } from '../frontends/shapes.ts';
+import { texts } from '#model/manifest-shapes.ts';
 import type { Thing } from './things.ts';
 
 export type CoreReading = {

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type { NamedPort } from '#model/workload.ts';
 import { PROTOCOLS } from '../frontends/ports.ts';
-import { portName, portNumber } from '../frontends/shapes.ts';
+import { portName, portNumber } from '#model/manifest-shapes.ts';
 import { type CoreKind, defineCore, ipText, PROTOCOL_NAMES, readAddresses } from './core-kind.ts';
 import type { PodObject } from './things.ts';
 

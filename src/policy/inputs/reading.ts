@@ -5,10 +5,11 @@
 import type { Problem } from '#model/fault.ts';
 import { type Manifest, manifestOf, originOf } from '#model/manifest.ts';
 import type { Tier } from '#model/policy.ts';
-import { formatOrigin, policyName } from '../book.ts';
+import { policyName } from '../book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { FRONTENDS, parseObject } from '../frontends/index.ts';
 import type { Objects } from '../frontends/frontend.ts';
-import { isFields } from '../frontends/shapes.ts';
+import { isFields } from '#model/manifest-shapes.ts';
 import { objectName } from '../gather.ts';
 import type { CoreKind } from './core-kind.ts';
 import { clusterKinds } from './core-kinds.ts';

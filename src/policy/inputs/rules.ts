@@ -7,7 +7,8 @@
  */
 import type { Problem } from '#model/fault.ts';
 import type { OrderedTier, Policy, Profile, RuleBook, Tier } from '#model/policy.ts';
-import { BUILT_IN_PROFILES, BUILT_IN_TIERS, comparePolicies, compareTiers, formatOrigin } from '../book.ts';
+import { BUILT_IN_PROFILES, BUILT_IN_TIERS, comparePolicies, compareTiers } from '../book.ts';
+import { formatOrigin } from '#model/manifest.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
 import { isSame, MappedValues, NOTHING, SortedValues } from './sorted.ts';
 

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import type { Backend } from '#model/workload.ts';
 import { type Address, compareAddresses, FAMILIES, parseAddress } from '#net/address.ts';
 import { PROTOCOLS, type ProtocolName } from '../frontends/ports.ts';
-import { portName, portNumber, texts } from '../frontends/shapes.ts';
+import { portName, portNumber, texts } from '#model/manifest-shapes.ts';
 import { type CoreKind, defineCore, ipText, PROTOCOL_NAMES, readAddresses } from './core-kind.ts';
 import type { ServicePort } from './things.ts';
 

@@ -10,7 +10,8 @@ import { CLUSTER, type SetKey, setKey, WITH_PORTS } from '../compile/condition.t
 import { type Decision, type Grid, isIcmp } from '../compile/grid.ts';
 import { evaluate } from '../evaluate.ts';
 import { hasAddress } from '../peers.ts';
-import { endpointLabels, matchesSelector } from '../selector.ts';
+import { matchesSelector } from '#model/selector-match.ts';
+import { endpointLabels } from '../selector.ts';
 import type { Atlas } from './atlas.ts';
 import { type Cell, type Cuts, cutRule, cutSpan, layGrids, noCuts } from './cuts.ts';
 import type { End, Pair } from './judge.ts';

@@ -1,6 +1,6 @@
 /**
  * The language of Calico's selectors (libcalico-go/lib/selector): texts such as `app == 'web' && tier not in {'a', 'b'}`.
- * Here is its grammar alone; #policy/frontends/calico-labels.ts says whose labels the names are.
+ * Here is its grammar alone; policy/frontends/calico-labels.ts says whose labels the names are.
  *
  *     or = and { "||" and }     and = operand { "&&" operand }     operand = { "!" } primary
  *     primary = "(" or ")" | "all()" | "has(" label ")" | label test
@@ -8,7 +8,7 @@
  *
  * Nothing but blanks means all(). Strings are in ' or ", without escapes. What is read has scope `own` everywhere.
  */
-import { EVERYTHING, type Selector } from '#model/policy.ts';
+import { EVERYTHING, type Selector } from './policy.ts';
 
 /** As the API has it. */
 export const MAX_SELECTOR = 1024;
