@@ -69,6 +69,11 @@ const CROSS: readonly (readonly [string, RegExp])[] = [
   ['network: {ipv6: {range: "fd00::/48"}}\nwiring: {mtu: 1279}', /wiring.mtu: IPv6 needs at least 1280/],
   ['network: {ipv6: {range: "fd00::/48"}}\nunderlay: {mtu: 1329}', /underlay.mtu: leaves 1279/],
   ['paths: {state: /run/tartan/x}', /paths.state: must not be inside/],
+  ['policy: {enforce: true}\nwiring: {dropSpoofed: false}', /wiring.dropSpoofed: must be true/],
+  [
+    'policy: {failsafe: {inbound: ["tcp:22", "tcp:0x16", "udp:10.0.0.1/8:53"]}}',
+    /inbound.1: must be .*inbound.2: must be/s,
+  ],
   ['paths: {cniBin: opt}', /paths.cniBin: must be an absolute path/],
 ];
 for (const [text, pattern] of CROSS) {

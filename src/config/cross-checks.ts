@@ -40,6 +40,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkExcluded(raw),
     ...checkMtu(raw),
     ...checkPaths(raw),
+    ...checkPolicy(raw),
   ];
   return { errors, warnings: [...warnUnused(raw), ...warnMasquerade(raw)] };
 }
@@ -139,6 +140,17 @@ function warnUnused(raw: RawSettings): Wrong[] {
   if (network.ipv4 === null && network.ipv6 === null)
     warnings.push({ path: ['network'], message: 'both families are switched off' });
   return warnings;
+}
+
+/** A pod that may use any address is another pod, or none, for every policy. */
+function checkPolicy({ policy, wiring }: RawSettings): Wrong[] {
+  if (!policy.enforce || wiring.dropSpoofed) return [];
+  return [
+    {
+      path: ['wiring', 'dropSpoofed'],
+      message: 'must be true where policy.enforce is: policies know pods by their addresses',
+    },
+  ];
 }
 
 function warnMasquerade({ masquerade }: RawSettings): Wrong[] {

@@ -25,6 +25,7 @@ const SIX = { 'network.ipv6.range': 'fd00:244::/48' };
 const CASES: Record<string, Readonly<Record<string, unknown>>> = {
   kubenet: { profile: 'kubenet' },
   'kubenet-policy': { profile: 'kubenet', ...SIX, 'policy.enforce': true },
+  canal: { profile: 'canal' },
   flannel: { profile: 'flannel' },
   'flannel-dual-stack-direct': { profile: 'flannel', ...SIX, 'road.vxlan.directRouting': true },
   'flannel-ipv6-only': { profile: 'flannel', ...SIX, 'network.ipv4': null },
