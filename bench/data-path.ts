@@ -11,14 +11,20 @@ import { whyNoTartan } from '../test/host/node.ts';
 import { compareObjects, type Difference } from './objects.ts';
 import { makeByHand, makeOurs, type PodName, type Rules, type Setup, type Side } from './paths.ts';
 import { buildProgram, type Program } from './program.ts';
-import { keepReport, median, printReport, type Row } from './report.ts';
+import { keepReport, median, printReport, type Row, uncertainty } from './report.ts';
 
-/** What the hand-made path has, and how many pairs are measured; BENCH_RULES: that alone. */
+/** What the hand-made path has, and how many pairs are measured at least; BENCH_RULES: that alone. */
 const PAIRS: Readonly<Record<Rules, number>> = {
   ours: Number(process.env.BENCH_PAIRS ?? 24),
   masquerade: 8,
   none: 8,
 };
+/**
+ * Where the ratios scatter, more pairs are measured, up to so many times: until the mean is known to this. When to stop
+ * depends on the scatter alone, never on the mean.
+ */
+const MOST = 4;
+const TOLERANCE = 0.03;
 const FLOW_MS = Number(process.env.BENCH_FLOW_MS ?? 150);
 const RULES =
   process.env.BENCH_RULES === undefined
@@ -83,6 +89,16 @@ async function runFlow(program: Program, side: Side, road: Road, flow: Flow): Pr
   }
 }
 
+function ratios({ ours, byHand }: Pairs, pick: (from: Figures) => number): number[] {
+  return ours.map((figures, index) => pick(figures) / pick(byHand[index] ?? figures));
+}
+
+function isVague(pairs: Pairs): boolean {
+  return [({ rate }: Figures) => rate, ({ cpuUs }: Figures) => 1 / cpuUs].some(
+    (pick) => uncertainty(ratios(pairs, pick)) > TOLERANCE,
+  );
+}
+
 async function measurePairs(
   sides: { ours: Side; byHand: Side },
   count: number,
@@ -90,7 +106,7 @@ async function measurePairs(
 ): Promise<Pairs> {
   const pairs: Pairs = { ours: [], byHand: [] };
   for (const who of ['ours', 'byHand'] as const) await run(sides[who]);
-  for (let pair = 0; pair < count; pair += 1) {
+  for (let pair = 0; pair < count || (pair < MOST * count && isVague(pairs)); pair += 1) {
     const order = pair % 2 === 0 ? (['ours', 'byHand'] as const) : (['byHand', 'ours'] as const);
     for (const who of order) pairs[who].push(await run(sides[who]));
   }
@@ -99,14 +115,12 @@ async function measurePairs(
 
 function rowsOf(title: string, flow: Flow, { ours, byHand }: Pairs, judge: boolean): Row[] {
   const row = (what: string, unit: string, pick: (from: Figures) => number, judged = judge): Row => {
-    const [left, right] = [ours.map(pick), byHand.map(pick)];
-    const pairs = left.map((value, index) => value / (right[index] ?? Number.NaN));
     return {
       what: `${title}: ${what}`,
       unit,
-      ours: median(left),
-      peer: median(right),
-      pairs,
+      ours: median(ours.map(pick)),
+      peer: median(byHand.map(pick)),
+      pairs: ratios({ ours, byHand }, pick),
       ...(judged ? { target: TARGET } : {}),
     };
   };
@@ -179,7 +193,7 @@ async function benchRules(program: Program, rules: Rules): Promise<void> {
     }
   }
   printReport(
-    `pod to pod; ${PAIRS[rules]} interleaved pairs of ${FLOW_MS} ms each, medians; ratio: mean of the pairs, 95 %: its lower bound; peer: the same path by hand; its nftables: ${rules}`,
+    `pod to pod; ${PAIRS[rules]} to ${MOST * PAIRS[rules]} interleaved pairs of ${FLOW_MS} ms each, medians; ratio: mean of the pairs, 95 %: its lower bound; peer: the same path by hand; its nftables: ${rules}`,
     rows,
   );
   keepReport(`data-path-${rules}`, { at: new Date().toISOString(), rows, ...kept });

@@ -28,11 +28,15 @@ export const median = (values: readonly number[]): number => percentile(values, 
 export const mean = (values: readonly number[]): number =>
   values.reduce((sum, value) => sum + value, 0) / values.length;
 
-/** The lower end of the 95 % confidence interval of a mean (normal approximation; meant for 20 values and more). */
-export function lowerBound(values: readonly number[]): number {
+/** Half of the 95 % confidence interval of a mean (normal approximation; meant for 20 values and more). */
+export function uncertainty(values: readonly number[]): number {
   const middle = mean(values);
   const variance = values.reduce((sum, value) => sum + (value - middle) ** 2, 0) / (values.length - 1);
-  return middle - 1.96 * Math.sqrt(variance / values.length);
+  return 1.96 * Math.sqrt(variance / values.length);
+}
+
+export function lowerBound(values: readonly number[]): number {
+  return mean(values) - uncertainty(values);
 }
 
 function ratioOf({ ours, peer, pairs }: Row): number | undefined {
