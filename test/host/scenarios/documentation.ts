@@ -1,5 +1,6 @@
 /** All documentation that scenarios are of. */
+import { CLUSTER } from './cluster-network-policy.ts';
 import { KUBERNETES } from './kubernetes-network-policy.ts';
 import type { Documentation } from './scenario.ts';
 
-export const DOCUMENTATION: readonly Documentation[] = [KUBERNETES];
+export const DOCUMENTATION: readonly Documentation[] = [KUBERNETES, CLUSTER];

@@ -102,7 +102,7 @@ async function playStage(parts: Parts, stage: Stage): Promise<void> {
   if (probes.some(({ traffic }) => traffic.startsWith('icmp') || traffic === '47')) forgetConnections(lab);
   const [inner, outer] = [probes.filter(isWithin), probes.filter((each) => !isWithin(each))];
   const wrong = [...(await shots.fire(outer)), ...(await askWithin(policies, inner))];
-  assert.deepEqual(wrong, [], 'packets do otherwise');
+  assert.equal(wrong.length, 0, ['packets do otherwise:', ...wrong].join('\n'));
 }
 
 const isWithin = ({ from, to }: Probe): boolean => from === to;
@@ -122,7 +122,7 @@ function fillIn(wire: LabWire, manifests: string): string {
     // As the others see it: a node, over the tunnel.
     const place = wire.place(name);
     const peer = wire.places().find(({ kind, node }) => kind === 'pod' && node !== place.node) ?? place;
-    return wire.addressOf(place, Number(family) as Family, peer);
+    return wire.sourceOf(place, Number(family) as Family, peer);
   });
 }
 
@@ -152,8 +152,8 @@ function probeOf(
   if (connection !== undefined) ports.set(key, sourcePort);
   const bare: Flow = {
     ...traffic(what, family),
-    source: wire.addressOf(from, family, to),
-    destination: wire.addressOf(to, family, from),
+    source: wire.sourceOf(from, family, to),
+    destination: wire.addressOf(to, family),
   };
   const ported: Flow = bare.destinationPort === undefined ? bare : { ...bare, sourcePort };
   const { destinationPort = 0 } = ported;
@@ -194,7 +194,7 @@ async function awaitInForce(
   try {
     await waitFor('the scenario to be in force', isInForce, IN_FORCE_MS);
   } catch {
-    assert.deepEqual(doubts, [], `not in force after ${IN_FORCE_MS * PATIENCE} ms`);
+    assert.fail([`not in force after ${IN_FORCE_MS * PATIENCE} ms:`, ...doubts].join('\n'));
   }
 }
 
@@ -250,7 +250,10 @@ function doubtsOf(sides: readonly Side[], { name, flow, expected }: Probe): stri
   const meant = sides.flatMap(({ node, view: { book, world } }) => {
     const { action, checks } = evaluate(book, world, flow);
     if (action === expected) return [];
-    return [`${name}; evaluate on ${node}: ${JSON.stringify(checks)}`];
+    const why = checks.map(({ endpoint, direction, trail }) =>
+      [endpoint, direction, trail.at(-1)?.policy, trail.at(-1)?.outcome].join(' '),
+    );
+    return [`${name}; evaluate on ${node}: ${why.join('; ')}`];
   });
   const opinions = sides.flatMap(({ node, dump }) =>
     simulate(dump.program, flow, { node }).opinions.map((opinion) => ({ node, ...opinion })),

@@ -42,3 +42,18 @@ spec:
 export function isolates(...types: readonly string[]): string {
   return `podSelector: {}\npolicyTypes: [${types.join(', ')}]`;
 }
+
+/** A selector of the one namespace. */
+export function named(namespace: string): string {
+  return `{matchLabels: {kubernetes.io/metadata.name: ${namespace}}}`;
+}
+
+/** Spec of a ClusterNetworkPolicy. */
+export function admin(priority: number, rest: string): string {
+  return `tier: Admin\npriority: ${priority}\n${rest}`;
+}
+
+/** As admin, for the other tier. */
+export function baseline(priority: number, rest: string): string {
+  return `tier: Baseline\npriority: ${priority}\n${rest}`;
+}

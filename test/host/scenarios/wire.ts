@@ -22,8 +22,9 @@ export type Place = {
 export type LabWire = {
   place(name: string): Place;
   places(): readonly Place[];
-  /** A place's address, as seen by the other. */
-  addressOf(place: Place, family: Family, peer: Place): Address;
+  addressOf(place: Place, family: Family): Address;
+  /** What the place sends from, to the other: a node may have several. */
+  sourceOf(place: Place, family: Family, to: Place): Address;
   /** The interfaces of nodes that the flow crosses. */
   wayOf(from: Place, to: Place, flow: Flow): Crossing[];
   addPod(name: string): void;
@@ -82,9 +83,10 @@ export function openLabWire(lab: Lab): LabWire {
       return found;
     },
     places: () => [...places.values()],
-    addressOf: (place, family, peer) => {
+    addressOf: own,
+    sourceOf: (place, family, to) => {
       if (place.kind !== 'node') return own(place, family);
-      return address(routeTo(place.name, own(peer, family)).prefsrc ?? own(place, family));
+      return address(routeTo(place.name, own(to, family)).prefsrc ?? own(place, family));
     },
     wayOf: (from, to, flow) =>
       [...new Set([from.node, to.node])].flatMap((node) =>
