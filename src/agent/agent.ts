@@ -16,6 +16,7 @@ import { Host } from './host.ts';
 import type { Events, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
+import { holdersOf } from './policy/holders.ts';
 import type { Policies } from './policy/policies.ts';
 import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
@@ -104,7 +105,7 @@ export class Agent {
     void this.#settleOrphans();
     const { inFlight } = this.attachments;
     this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
-    const policing = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced });
+    const policing = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced && this.#claims.synced });
     this.policies = policing?.policies;
     this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
@@ -190,7 +191,8 @@ export class Agent {
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
-    return [...this.#placeProblems(), ...(this.policies?.notReady() ?? []), ...this.#pauseProblems()];
+    const paused = this.host.paused ? ['paused by tartan pause'] : [];
+    return [...this.#placeProblems(), ...(this.policies?.notReady() ?? []), ...paused];
   }
 
   underlay(): Underlay {
@@ -230,10 +232,6 @@ export class Agent {
     return reasons.length > 0 ? reasons : this.#readiness.problems();
   }
 
-  #pauseProblems(): string[] {
-    return this.host.paused ? ['paused by tartan pause'] : [];
-  }
-
   /** An agent that stops ends no rest: its successor begins it again. */
   async #restFor(ms: number): Promise<void> {
     const { clock, signal } = this.#parts;
@@ -260,7 +258,10 @@ export class Agent {
 
   #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
     const { store, clock, log, signal, events } = this.#parts;
-    const onSynced = (): void => this.#placeLoop?.nudge();
+    const onSynced = (): void => {
+      if (kind === 'SubnetClaim') this.#tellHolders();
+      this.#placeLoop?.nudge();
+    };
     const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
     return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed });
   }
@@ -277,7 +278,12 @@ export class Agent {
     else this.host.onChange(change);
   }
 
+  #tellHolders(): void {
+    this.policies?.setHolders(holdersOf(this.#allClaims(), this.settings.network));
+  }
+
   #onClaim(): void {
+    this.#tellHolders();
     this.cluster.unsettle();
     this.#placeLoop?.nudge();
   }

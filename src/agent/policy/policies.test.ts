@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Complaints } from './complaints.ts';
+import { holdersOf } from './holders.ts';
 import { Policies } from './policies.ts';
 import { Events } from '../log.ts';
 import { parseSettings } from '#config/parse.ts';
@@ -12,7 +13,7 @@ import { FakeKernel } from '#kernel/fake.ts';
 import type { Attachment } from '#model/attachment.ts';
 import { type Manifest, manifestOf } from '#model/manifest.ts';
 import { address } from '#net/address.ts';
-import { interfaceAddress } from '#net/prefix.ts';
+import { interfaceAddress, prefix } from '#net/prefix.ts';
 import { openKeep } from '#stores/last-good.ts';
 
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
@@ -208,4 +209,35 @@ test('ten thousand wrong objects are ten events and a number', async (t) => {
   assert.equal(bench.texts().length, 10);
   await until('the sum', () => bench.texts().length > 10);
   assert.match(bench.texts().at(-1) ?? '', /^9990 more objects are wrong/);
+});
+
+test('what a dead node told of its pods counts for nothing where its subnet is another’s', async (t) => {
+  const bench = start(t);
+  const { policies } = bench;
+  const pods = (node: string, app: string): void =>
+    policies.setWorkloads(node, {
+      node,
+      pods: [{ namespace: 'shop', name: app, addresses: [address('10.244.7.2')], labels: { app } }],
+    });
+  const labels = (): unknown[] =>
+    policies
+      .view()
+      .world.endpoints.flatMap((each) =>
+        each.kind === 'pod' && each.addresses.includes(address('10.244.7.2')) ? [each.labels['app']] : [],
+      );
+  const claims = (node: string): void =>
+    policies.setHolders(
+      holdersOf([{ node, subnet: prefix('10.244.7.0/24'), reserved: false }], {
+        subnets: { 4: { length: 24 } },
+      } as never),
+    );
+  pods('dead', 'trusted');
+  claims('dead');
+  assert.deepEqual(labels(), ['trusted']);
+  claims('alive');
+  assert.deepEqual(labels(), []);
+  pods('alive', 'other');
+  assert.deepEqual(labels(), ['other']);
+  claims('dead');
+  assert.deepEqual(labels(), ['trusted']);
 });

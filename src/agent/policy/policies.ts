@@ -10,6 +10,7 @@ import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
 import { denialOf } from '../policy-flows/start.ts';
 import type { Complaints } from './complaints.ts';
+import { type HolderOf, withoutStrangers } from './holders.ts';
 import { Loader } from './loader.ts';
 import { workloadsOf } from './workloads.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -62,6 +63,10 @@ export class Policies {
   /** Objects in force, by name. */
   readonly #present = new Set<string>();
   readonly #vanished = new Set<string>();
+  /** What nodes tell of their pods, and what of that is believed. */
+  readonly #told = new Map<string, NodeWorkloads>();
+  readonly #believed = new Map<string, NodeWorkloads>();
+  #holderOf: HolderOf = () => undefined;
   /** Names of tiers that are kept though they are gone. */
   #retained = new Set<string>();
   /** What the next load brings may deny what was allowed. */
@@ -141,8 +146,25 @@ export class Policies {
   }
 
   setWorkloads(node: string, workloads: NodeWorkloads | undefined): void {
-    this.#inputs.setWorkloads(node, workloads);
+    if (workloads === undefined) this.#told.delete(node);
+    else this.#told.set(node, workloads);
+    this.#believe(node, workloads);
     this.#onInput();
+  }
+
+  /** Subnets are others' now. */
+  setHolders(holderOf: HolderOf): void {
+    this.#holderOf = holderOf;
+    for (const [node, told] of this.#told) this.#believe(node, told);
+    this.#onInput();
+  }
+
+  #believe(node: string, told: NodeWorkloads | undefined): void {
+    const believed = told && withoutStrangers(told, this.#holderOf);
+    if (believed !== undefined && this.#believed.get(node) === believed) return;
+    if (believed === undefined) this.#believed.delete(node);
+    else this.#believed.set(node, believed);
+    this.#inputs.setWorkloads(node, believed);
   }
 
   setNode(name: string, addresses: readonly Address[] | undefined): void {
