@@ -1,0 +1,78 @@
+/** One process in a namespace that listens at many ports and asks many others at once (./talker-process.ts). */
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Namespace, PATIENCE } from './namespace.ts';
+
+const PROGRAM = join(import.meta.dirname, 'talker-process.ts');
+const PATIENCE_MS = 1200;
+
+export type Target = {
+  readonly protocol: 'tcp' | 'udp';
+  readonly address: string;
+  readonly port: number;
+};
+/** `LABEL ADDRESS` of who answered and whom it saw, or `refused` (a reset, an ICMP error), or `silence`. */
+export type Answer = string;
+export type Request =
+  | { readonly do: 'ask'; readonly targets: readonly Target[]; readonly patienceMs: number }
+  | { readonly do: 'open'; readonly targets: readonly Target[] }
+  | { readonly do: 'count' | 'close' };
+
+export type Talker = {
+  readonly title: string;
+  readonly netns: Namespace;
+  /** All at once; answers in their order. */
+  ask(targets: readonly Target[]): Promise<readonly Answer[]>;
+  /** Connections that go on, each with data all the time: see `count`. */
+  open(targets: readonly Target[]): Promise<void>;
+  /** Bytes that came back on each opened connection so far. */
+  count(): Promise<readonly number[]>;
+  close(): Promise<void>;
+  stop(): Promise<void>;
+};
+
+/** Resolves when it listens; `title` is what it answers with. */
+export async function startTalker(
+  netns: Namespace,
+  title: string,
+  ports: readonly number[],
+): Promise<Talker> {
+  const child = netns.start([process.execPath, PROGRAM, title, ...ports.map(String)], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const { stdin, stdout } = child;
+  if (stdin === null || stdout === null) throw new Error('no pipe');
+  const waiting = new Map<number, (answers: readonly (Answer | number)[]) => void>();
+  const lines = createInterface(stdout);
+  await Promise.race([
+    once(lines, 'line'),
+    once(child, 'exit').then(() => Promise.reject(new Error(`the talker ${title} ended`))),
+  ]);
+  lines.on('line', (line) => {
+    const { id, answers } = JSON.parse(line) as { id: number; answers: (Answer | number)[] };
+    waiting.get(id)?.(answers);
+    waiting.delete(id);
+  });
+  let last = 0;
+  const perform = (request: Request): Promise<readonly (Answer | number)[]> => {
+    const id = (last += 1);
+    stdin.write(`${JSON.stringify({ id, request })}\n`);
+    return new Promise((resolve) => waiting.set(id, resolve));
+  };
+  return {
+    title,
+    netns,
+    ask: async (targets) =>
+      (await perform({ do: 'ask', targets, patienceMs: PATIENCE_MS * PATIENCE })).map(String),
+    open: async (targets) => void (await perform({ do: 'open', targets })),
+    count: async () => (await perform({ do: 'count' })).map(Number),
+    close: async () => void (await perform({ do: 'close' })),
+    stop: async () => {
+      if (child.exitCode !== null || child.signalCode !== null) return;
+      const gone = once(child, 'exit');
+      child.kill('SIGKILL');
+      await gone;
+    },
+  };
+}
