@@ -28,6 +28,8 @@ export type Judge = {
   play(scenario: Scenario): Promise<void>;
   /** Packets that were sent, by protocol, family and outcome. */
   counts(): ReadonlyMap<string, number>;
+  /** Throws when something denied came late. */
+  settle(): void;
   close(): void;
 };
 
@@ -67,8 +69,8 @@ export function openJudge(policies: PolicyLab, cluster: string): Judge {
         }
       }
     },
+    settle: () => shots.settle(),
     close: () => {
-      shots.settle();
       wire.close();
       for (const { table } of nodes) table.close();
     },
