@@ -4,12 +4,14 @@ import { benchCni } from './cni.ts';
 import { benchDataPath } from './data-path.ts';
 import { benchPeers } from './peers.ts';
 import { benchPolicy } from './policy.ts';
+import { benchTunnel } from './tunnel.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cni: benchCni,
   peers: benchPeers,
   policy: benchPolicy,
   'data-path': benchDataPath,
+  tunnel: benchTunnel,
 };
 
 const why = whyNoKernel(['ip', 'gcc', 'nsenter', 'bridge', 'nft', 'ethtool']);

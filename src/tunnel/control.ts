@@ -203,8 +203,11 @@ export class Control {
     if (mail.kind === 'too-big') return this.#paths.hint(this.links, mail.to, mail.mtu);
     if (mail.kind === 'ended' || mail.kind === 'ready') return;
     const link = this.#slots[mail.slot];
-    if (link === undefined) return;
+    if (link !== undefined) this.#takeOf(link, mail);
+  }
+  #takeOf(link: Link, mail: Extract<FromWorker, { slot: number }>): void {
     if (mail.kind === 'wanted') this.#hurry(link);
+    else if (mail.kind === 'narrow') link.path?.suspect(this.#options.now());
     else if (mail.kind === 'refused') this.#paths.refused(link, mail.size);
     else if (mail.kind === 'confirmed') this.#confirm(link, mail.index);
     else if (mail.kind === 'heard') this.#hear(link, mail.from);

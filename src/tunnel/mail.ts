@@ -47,6 +47,8 @@ export type FromWorker =
   | { readonly kind: 'wanted'; readonly slot: number }
   /** Control data of this size could not be sent at all. */
   | { readonly kind: 'refused'; readonly slot: number; readonly size: number; readonly errno: number }
+  /** Data were too large for this machine's own way to the peer. */
+  | { readonly kind: 'narrow'; readonly slot: number }
   | { readonly kind: 'handshake'; readonly message: Uint8Array; readonly from: Uint8Array }
   | { readonly kind: 'control'; readonly slot: number; readonly body: Uint8Array; readonly size: number }
   | { readonly kind: 'confirmed'; readonly slot: number; readonly index: number }

@@ -69,8 +69,15 @@ test('a path that becomes narrower is noticed by confirmation, or at once by a r
   run(machine, path, [15_000, 120_000]);
   assert.equal(machine.mtu, 1300);
   path.mtu = 1500;
-  run(machine, path, [120_000, 120_000 + PATH_MTU_TIMES.raiseMs + 60_000]);
+  run(machine, path, [120_000, 120_000 + PATH_MTU_TIMES.raiseMs + 10_000]);
   assert.equal(machine.mtu, 1500);
+  const lazy = new PathMtu(4, 1500, { times: { ...PATH_MTU_TIMES, confirmMs: 1e9, raiseMs: 5000 } });
+  path.mtu = 1400;
+  run(lazy, path, [0, 60_000]);
+  assert.equal(lazy.mtu, 1400);
+  path.mtu = 1500;
+  run(lazy, path, [60_000, 70_000]);
+  assert.equal(lazy.mtu, 1500, 'raising does not wait for a confirmation');
 });
 
 test('a router that lies costs a probe and changes nothing', () => {

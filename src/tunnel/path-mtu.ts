@@ -131,7 +131,7 @@ export class PathMtu {
     this.#phase = 'complete';
     this.#mtu = this.#low;
     this.#told = 0;
-    this.#nextAt = now + this.#times.confirmMs;
+    this.#nextAt = Math.min(now + this.#times.confirmMs, this.#raiseAt);
   }
   #lost(size: number, now: number): void {
     this.#probe = undefined;
@@ -158,6 +158,10 @@ export class PathMtu {
   hint(mtu: number, now: number): void {
     if (mtu >= this.#mtu || mtu < this.#smallest || this.#phase !== 'complete') return;
     this.#told = mtu;
-    this.#nextAt = Math.min(this.#nextAt, now);
+    this.suspect(now);
+  }
+  /** What is in use is perhaps too much: it is confirmed now. */
+  suspect(now: number): void {
+    if (this.#phase === 'complete') this.#nextAt = Math.min(this.#nextAt, now);
   }
 }

@@ -74,6 +74,7 @@ export class Receiver {
       if (this.#pump()) continue;
       this.#inbound.flush();
       this.#waiting.wait();
+      if (this.#waiting.hasError(0)) this.#readErrors();
     }
   }
   /** False when there is nothing left. An ICMP error in between is read, told and forgotten. */
@@ -85,7 +86,7 @@ export class Receiver {
       this.#inbound.releaseArea(area, LARGEST);
       message.reset();
       const size = recvmsg(this.#start.udp, this.#memory.addressOf(message.at));
-      if (size === -EAGAIN) return this.#readErrors();
+      if (size === -EAGAIN) return false;
       if (size === -EINTR) continue;
       if (size < 0) {
         this.#readErrors();
@@ -97,13 +98,11 @@ export class Receiver {
     }
     return true;
   }
-  #readErrors(): boolean {
-    let any = false;
+  #readErrors(): void {
     for (;;) {
       this.#errors.reset();
       const result = recvmsg(this.#start.udp, this.#memory.addressOf(this.#errors.at), MSG_ERRQUEUE);
-      if (result < 0) return any;
-      any = true;
+      if (result < 0) return;
       const mtu = this.#errors.tooBig();
       if (mtu > 0) this.#tell({ kind: 'too-big', to: this.#errors.nameBytes(), mtu });
     }

@@ -14,6 +14,7 @@ import { Waiting, waitForRoom } from './waiting.ts';
 
 const LARGEST = 65_535;
 const REFUSALS_PER_SECOND = 100;
+const TELLINGS_PER_SECOND = 10;
 /** Packets between two looks at the mail. */
 const BUDGET = 256;
 /** How long a full socket buffer is waited for: longer, and the queue of the device is where packets are lost. */
@@ -54,7 +55,12 @@ export class Sender {
     this.#waiting = new Waiting(memory, [start.tun], start.wake);
     const counters = new Counters(start.counters);
     const message = new OutgoingMessage(memory, SHIPMENT_PARTS, new Uint8Array());
-    this.#shipment = new Shipment(memory, message, { send: (at) => this.#send(at) }, counters);
+    const mayTell = rateLimit(TELLINGS_PER_SECOND);
+    const sink = {
+      send: (at: number) => this.#send(at),
+      tooLarge: ({ row }: OutPeer) => mayTell() && this.#tell({ kind: 'narrow', slot: row - 1 }),
+    };
+    this.#shipment = new Shipment(memory, message, sink, counters);
     const iovec = memory.reserve(IOVEC_BYTES);
     this.#outbound = new Outbound(
       {

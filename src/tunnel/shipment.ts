@@ -8,8 +8,12 @@ import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { OutgoingMessage } from './message.ts';
 import type { Sealer } from './packet-cipher.ts';
 
-/** Sends the message at this offset; −errno when it could not. */
-export type UdpSink = { send(message: number): number };
+export type UdpSink = {
+  /** Sends the message at this offset; −errno when it could not. */
+  send(message: number): number;
+  /** This machine's own way to the peer has become too narrow for what was just sent. */
+  tooLarge(peer: OutPeer): void;
+};
 
 export type OutSession = {
   /** The receiver's number of the session. */
@@ -41,7 +45,7 @@ const SLOT = PACKET_AT;
 export const REJECT_AFTER_DATAGRAMS = 2 ** 32;
 
 /** linux/errno.h, as kernels answer when a device cannot do UDP_SEGMENT (no checksum offload). */
-const [EIO, EINVAL] = [5, 22];
+const [EIO, EINVAL, EMSGSIZE] = [5, 22, 90];
 
 export const SHIPMENT_PARTS = MOST_PARTS;
 export const SHIPMENT_BYTES = MOST * SLOT + MOST_BYTES + 2048;
@@ -82,10 +86,6 @@ export class Shipment {
   }
   get isEmpty(): boolean {
     return this.#count === 0;
-  }
-  /** Whether datagrams leave many at a time. */
-  get canSegment(): boolean {
-    return this.#canSegment;
   }
   /** The session, once a datagram of this size has room; undefined when its key is used up. */
   #makeRoom(peer: OutPeer, size: number, parts: number): OutSession | undefined {
@@ -183,27 +183,36 @@ export class Shipment {
     const peer = this.#peer;
     if (this.#count > 0 && peer?.endpoint !== undefined) {
       this.#message.to(peer.endpoint);
-      if (!this.#canSegment || !this.#sendTogether(peer)) this.#sendEach(peer);
+      this.#send(peer);
       this.#counters.set(peer.row, 'sealed', peer.session?.counter ?? 0);
     }
     [this.#peer, this.#count, this.#parts, this.#bytes, this.#closed] = [undefined, 0, 0, 0, false];
     this.#sealedEnd = this.#sealed;
   }
-  /** False when the device cannot cut: then, and from now on, datagrams leave one by one. */
-  #sendTogether(peer: OutPeer): boolean {
-    this.#message.set(0, this.#parts, this.#count > 1 ? this.#size : 0);
-    const result = this.#sink.send(this.#message.at);
-    if (this.#count > 1 && (result === -EIO || result === -EINVAL)) {
-      this.#canSegment = false;
-      return false;
+  #send(peer: OutPeer): void {
+    if (this.#canSegment || this.#count === 1) {
+      this.#message.set(0, this.#parts, this.#count > 1 ? this.#size : 0);
+      const result = this.#sink.send(this.#message.at);
+      if (this.#count === 1 || (result !== -EIO && result !== -EINVAL))
+        return this.#note(peer, result, this.#count);
     }
-    if (result < 0) this.#counters.add(peer.row, 'refusedByUdp', this.#count);
-    return true;
+    // The device cannot cut, or what it should cut is too large: one by one tells.
+    if (this.#sendEach(peer)) this.#canSegment = false;
   }
-  #sendEach(peer: OutPeer): void {
+  #note(peer: OutPeer, result: number, count: number): void {
+    if (result >= 0) return;
+    this.#counters.add(peer.row, 'refusedByUdp', count);
+    if (result === -EMSGSIZE) this.#sink.tooLarge(peer);
+  }
+  /** Whether all of them went. */
+  #sendEach(peer: OutPeer): boolean {
+    let all = true;
     for (let index = 0; index < this.#count; index += 1) {
       this.#message.set(index * this.#partsEach, this.#partsEach, 0);
-      if (this.#sink.send(this.#message.at) < 0) this.#counters.add(peer.row, 'refusedByUdp');
+      const result = this.#sink.send(this.#message.at);
+      this.#note(peer, result, 1);
+      all &&= result >= 0;
     }
+    return all;
   }
 }

@@ -193,6 +193,38 @@ describe('userspace tunnel', { skip }, () => {
     }
   });
 
+  test('a path that becomes narrower, or wider, is noticed: by a router’s word, by the kernel’s, by trying', async () => {
+    const [one, two] = all();
+    const times = { confirmMs: 600_000, raiseMs: 3000 };
+    const inner = 1400 - overheadOf(4, true);
+    await withTunnels(
+      [
+        { ...keyed(1, [2]), times },
+        { ...keyed(2, [1]), times },
+      ],
+      async (running) => {
+        for (const side of running) await waitFor('the whole MTU', () => pathIs(side, MTU), 60_000);
+        net.router.ip('link set n2 mtu 1400');
+        two.netns.ip('link set eth0 mtu 1400');
+        try {
+          // Both lose what is too large, and learn it from the router and from the own kernel.
+          const fill = ['-c', '1', '-W', '1', '-s', String(MTU - 28)];
+          const narrowed = async (): Promise<boolean> => {
+            await pings(one, 2, 4, fill);
+            await pings(two, 1, 4, fill);
+            return (await Promise.all(running.map((side) => pathIs(side, inner)))).every(Boolean);
+          };
+          await waitFor('the narrower path', narrowed, 120_000);
+          await transfers(two, one, 4, large);
+        } finally {
+          net.router.ip('link set n2 mtu 1500');
+          two.netns.ip('link set eth0 mtu 1500');
+        }
+        for (const side of running) await waitFor('the whole MTU again', () => pathIs(side, MTU), 120_000);
+      },
+    );
+  });
+
   test('a peer that gets another address is followed, and nothing but its packets moved it', async () => {
     const [one, two] = all();
     await withTunnels([keyed(1, [2]), keyed(2, [1])], async ([first, second]) => {
@@ -302,6 +334,15 @@ describe('userspace tunnel', { skip }, () => {
       assert.ok((peers.find(({ name }) => name === 'node3')?.counters.foreignSource ?? 0) > 0);
       assert.ok(await pings(three, 2, 4), 'from its own address it is heard');
       assert.ok(await pings(two, 3, 6));
+    });
+  });
+
+  test('a device that is deleted under it is told of', async () => {
+    const [one] = all();
+    await withTunnels([keyed(1, [2])], async ([first]) => {
+      assert.ok(first !== undefined);
+      one.netns.ip(`link del ${DEVICE}`);
+      await waitFor('the event', () => first.said.some(({ event }) => event === 'failed'), 30_000);
     });
   });
 

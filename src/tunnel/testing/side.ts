@@ -47,7 +47,7 @@ export class SendingSide {
   constructor(protection: Protection, mtu: number) {
     const memory = new Memory(OUTBOUND_BYTES + SHIPMENT_BYTES + (1 << 17));
     const message = new OutgoingMessage(memory, SHIPMENT_PARTS, new Uint8Array());
-    const sink = { send: () => this.sent.push(message.content) };
+    const sink = { send: () => this.sent.push(message.content), tooLarge: () => {} };
     const sealer = (): OutPeer['session'] => ({
       index: 5,
       counter: 0,
