@@ -14,6 +14,8 @@ export type StagedOptions = {
   readonly node: string;
   readonly kernel: Pick<Kernel, 'openPolicy'>;
   readonly log: Logger;
+  /** The bridge that pods hang on, where they do. */
+  readonly bridge?: string;
   /** 0: nothing is told, so there is no table either. */
   readonly logPerSecond: number;
 };
@@ -29,8 +31,12 @@ export class Staged {
 
   constructor(options: StagedOptions) {
     this.#options = options;
-    const { kernel, logPerSecond } = options;
-    this.#table = kernel.openPolicy({ table: 'staged', denial: { logPerSecond, audit: true } });
+    const { kernel, logPerSecond, bridge } = options;
+    this.#table = kernel.openPolicy({
+      table: 'staged',
+      denial: { logPerSecond, audit: true },
+      ...(bridge === undefined ? {} : { bridge }),
+    });
   }
 
   /** Undefined: nothing is staged. A copy, made at most once per load. */

@@ -8,7 +8,7 @@ import { readLog } from '#kernel/nflog.ts';
 import { openCounts } from '#kernel/nftables/policy/counts.ts';
 import type { Denial } from '#kernel/nftables/policy/denied.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
-import type { PolicySettings } from '#model/settings.ts';
+import type { PolicySettings, Settings } from '#model/settings.ts';
 import type { PolicyView } from '#policy/inputs/inputs.ts';
 
 export type FlowsOptions = {
@@ -26,6 +26,11 @@ export function denialOf({ logDeniedPerSecond, audit }: PolicySettings): Denial 
   return { logPerSecond: logDeniedPerSecond, audit };
 }
 
+/** The bridge that pods hang on, for the tables that have to know it. */
+export function bridgeOf({ wiring }: Settings): { readonly bridge?: string } {
+  return wiring.type === 'bridge' ? { bridge: wiring.bridge.name } : {};
+}
+
 /** In the calling thread's network namespace. */
 export function startFlows({ parts, policies }: FlowsOptions): Flows {
   const { settings, kernel, clock, log, events, signal } = parts;
@@ -36,6 +41,7 @@ export function startFlows({ parts, policies }: FlowsOptions): Flows {
     kernel,
     log,
     logPerSecond: settings.policy.logDeniedPerSecond,
+    ...bridgeOf(settings),
   });
   const usage = new Usage({
     counts: openCounts(inPlace),

@@ -8,7 +8,7 @@
 import type { Ledger } from '../attachments.ts';
 import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
-import { denialOf } from '../policy-flows/start.ts';
+import { bridgeOf, denialOf } from '../policy-flows/start.ts';
 import type { Complaints } from './complaints.ts';
 import { type HolderOf, withoutStrangers } from './holders.ts';
 import { Loader } from './loader.ts';
@@ -90,7 +90,7 @@ export class Policies {
     });
     this.table = kernel.openPolicy({
       denial: denialOf(settings.policy),
-      ...(settings.wiring.type === 'bridge' ? { bridge: settings.wiring.bridge.name } : {}),
+      ...bridgeOf(settings),
     });
     this.loader = new Loader({
       node,
