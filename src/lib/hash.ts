@@ -1,12 +1,18 @@
 /** FNV-1a, for names and deterministic MAC addresses. Not a cryptographic hash. */
 
+const encoder = new TextEncoder();
+
 /** 64-bit FNV-1a of the UTF-8 text. */
 export function fnv1a64(text: string): bigint {
-  let hash = 0xcbf29ce484222325n;
-  for (const byte of new TextEncoder().encode(text)) {
-    hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  // In halves of 32 bits: a bigint a byte takes twice as long. The prime is 2⁴⁰ + 0x1b3.
+  let [high, low] = [0xcbf29ce4, 0x84222325];
+  for (const byte of encoder.encode(text)) {
+    const mixed = (low ^ byte) >>> 0;
+    const product = mixed * 0x1b3;
+    high = (Math.imul(high, 0x1b3) + Math.floor(product / 2 ** 32) + (mixed << 8)) >>> 0;
+    low = product >>> 0;
   }
-  return hash;
+  return (BigInt(high) << 32n) | BigInt(low);
 }
 
 /** The hash as `digits` lower-case hexadecimal digits (at most 16). */

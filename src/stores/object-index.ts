@@ -50,6 +50,13 @@ export class ObjectIndex {
    * gone. An object that is the same in both is not looked at: of 10,000 in one file one changes at a time.
    */
   *replace(path: string, objects: readonly FileObject[]): Generator<void> {
+    const [only, ...more] = objects;
+    // A new file of one object, as there are thousands at start.
+    if (only !== undefined && more.length === 0 && !this.#files.has(path)) {
+      this.#files.set(path, objects);
+      this.#hold(path, only);
+      return;
+    }
     const before = new Set(this.objectsOf(path));
     const now = new Set(objects);
     this.#files.set(path, objects);
