@@ -344,14 +344,14 @@ export const CALICO: Documentation = {
     {
       section: 'host endpoint',
       says: 'doNotTrack: no entry of connection tracking, and nobody asks again',
-      file: 'policy-hosts.test.ts',
-      title: ': doNotTrack: no entry in conntrack, and nobody asks again',
+      file: 'policy-host-scopes.test.ts',
+      title: 'doNotTrack: no entry in conntrack, and nobody asks again',
     },
     {
       section: 'host endpoint',
       says: 'preDNAT sees addresses and ports before they are translated',
-      file: 'policy-hosts.test.ts',
-      title: ': preDNAT sees the host port, the rest what became of it',
+      file: 'policy-host-scopes.test.ts',
+      title: 'preDNAT sees the host port, the rest what became of it',
     },
   ],
   silent: [

@@ -213,9 +213,15 @@ export const KUBERNETES: Documentation = {
   elsewhere: [
     {
       section: 'selectors',
-      says: 'ipBlock where addresses are rewritten: judged are those that pods see, after a service’s are translated',
-      file: 'policy-bridge.test.ts',
-      title: 'translated destinations, also back to the sender',
+      says: 'ipBlock where sources are rewritten on the way in: which address each road leaves, with a real kube-proxy',
+      file: 'policy-services.test.ts',
+      title: 'ingress: the source that the backend’s policy sees',
+    },
+    {
+      section: 'selectors',
+      says: 'ipBlock where a service’s address is rewritten on the way out: the backend’s counts',
+      file: 'policy-services.test.ts',
+      title: 'egress: the destination that the client’s policy sees',
     },
     {
       section: 'pod lifecycle',
