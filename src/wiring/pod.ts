@@ -131,25 +131,23 @@ function routedHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringCo
   return [
     { kind: 'link', type: 'veth', name: link, mac: pair.hostMac, mtu: pair.mtu },
     ...hostSysctls(attachment),
-    ...attachment.addresses
-      .map(prefixAddress)
-      .flatMap((ip): Item[] => [
-        { kind: 'neighbor', link, address: ip, mac: pair.podMac },
-        {
-          kind: 'route',
-          type: 'unicast',
-          prefix: hostPrefix(ip),
-          table: MAIN_TABLE,
-          metric: METRIC.pod,
-          link,
-        },
-        {
-          kind: 'nft-element',
-          set: addressFamily(ip) === 4 ? 'podsources4' : 'podsources6',
-          key: [link, ip],
-        },
-        ...(bridge.present ? [{ kind: 'proxy', link: bridge.name, address: ip } as const] : []),
-      ]),
+    ...attachment.addresses.map(prefixAddress).flatMap((ip): Item[] => [
+      { kind: 'neighbor', link, address: ip, mac: pair.podMac },
+      {
+        kind: 'route',
+        type: 'unicast',
+        prefix: hostPrefix(ip),
+        table: MAIN_TABLE,
+        metric: METRIC.pod,
+        link,
+      },
+      {
+        kind: 'nft-element',
+        set: addressFamily(ip) === 4 ? 'podsources4' : 'podsources6',
+        key: [link, ip],
+      },
+      ...(bridge.present ? [{ kind: 'proxy', link: bridge.name, address: ip } as const] : []),
+    ]),
   ];
 }
 
