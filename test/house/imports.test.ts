@@ -3,8 +3,8 @@ import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 const VALUES = ['lib', 'net', 'model'];
-const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api', 'policy'];
-const ACTING = ['kernel', 'stores', 'tunnel'];
+const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api', 'policy', 'routing'];
+const ACTING = ['kernel', 'stores', 'tunnel', 'bird'];
 
 /** Who may import whom (docs/architecture.md shows it as a picture). */
 const MAY_IMPORT: Record<string, readonly string[]> = {
