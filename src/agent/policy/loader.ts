@@ -30,17 +30,15 @@ export class Loader {
   #isSuspect = false;
   #cutting: Promise<void> | undefined;
   #cutAgain = false;
-  #program: PolicyProgram | undefined;
 
   constructor(options: LoaderOptions) {
     this.#options = options;
     this.#compiler = createCompiler(options.node);
   }
 
-  /** As it is meant to be in the kernel; a copy, made once per change. */
-  program(): PolicyProgram {
-    this.#program ??= this.#compiler.program();
-    return this.#program;
+  /** As it is meant to be in the kernel, at any time: no copy, as there are tens of thousands of entries. */
+  get program(): PolicyProgram {
+    return this.#compiler.living;
   }
 
   /** Somebody else wrote into the table: the next load compares. */
@@ -52,8 +50,6 @@ export class Loader {
   load({ book, world }: PolicyView): boolean {
     const { table } = this.#options;
     const delta = this.#compiler.update(book, world);
-    // The same entries may have other reasons: lines of files move.
-    this.#program = undefined;
     if (this.#isLoaded && this.#isSuspect && !table.isOwned()) this.#compare();
     else if (this.#isLoaded && delta === undefined) return false;
     else if (delta === undefined || !this.#isLoaded) this.#replace();
@@ -72,7 +68,7 @@ export class Loader {
 
   #replace(): void {
     this.#isLoaded = false;
-    this.#options.table.replacePolicy(this.program());
+    this.#options.table.replacePolicy(this.program);
     this.#isLoaded = true;
     this.#isSuspect = false;
   }
@@ -81,7 +77,7 @@ export class Loader {
   #compare(): void {
     const { table, log } = this.#options;
     const { program, intact } = table.dumpPolicy();
-    const delta = diffProgram(program, this.program());
+    const delta = diffProgram(program, this.program);
     if (intact && delta !== undefined && isEmptyDelta(delta)) {
       this.#isSuspect = false;
       return;
@@ -104,10 +100,9 @@ export class Loader {
     const { kernel, log } = this.#options;
     while (this.#cutAgain) {
       this.#cutAgain = false;
-      const program = this.program();
       try {
         const { cut, restored } = await kernel.cutConnections(
-          (flow) => simulate(program, flow).action === 'deny',
+          (flow) => simulate(this.program, flow).action === 'deny',
         );
         if (cut + restored > 0) log.info({ cut, restored }, 'connections follow the changed policies');
       } catch (error) {

@@ -219,7 +219,7 @@ export class Policies {
   }
 
   program(): PolicyProgram {
-    return this.loader.program();
+    return this.loader.program;
   }
 
   /** Why no pod can be added, one sentence each. */

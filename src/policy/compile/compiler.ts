@@ -30,6 +30,8 @@ export type PolicyCompiler = {
   update(book: RuleBook, world: PolicyWorld): PolicyDelta | undefined;
   /** The program as it is now: a copy. */
   program(): PolicyProgram;
+  /** The program itself, which every update changes in place: for who looks at it and goes. */
+  readonly living: PolicyProgram;
 };
 
 /** The program of one node, from nothing. */
@@ -76,6 +78,7 @@ export function createCompiler(node: string): PolicyCompiler {
       return ledger.takeDelta();
     },
     program: () => ledger.snapshot(),
+    living: ledger.program,
   };
 }
 

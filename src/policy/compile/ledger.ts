@@ -10,6 +10,13 @@ export class Ledger {
   readonly #logs = new Map<string, Step>();
   readonly #touched = new Map<string, string | undefined>();
   readonly #touchedChains = new Map<string, boolean>();
+  /** As it is, at any time. */
+  readonly program: PolicyProgram = {
+    entries: this.#entries,
+    chains: this.#chains,
+    reasons: this.#reasons,
+    logs: this.#logs,
+  };
 
   set(key: string, value: string): void {
     const was = this.#entries.get(key);
