@@ -6,6 +6,7 @@
 import type { Counters } from './counters.ts';
 import {
   HEADER_BYTES,
+  HINT_BYTES,
   KIND,
   PACKET_AT,
   readCounter,
@@ -17,6 +18,7 @@ import {
 import { familyAt, udpToJoin } from './inner.ts';
 import { IOVEC_BYTES, type Memory } from './memory.ts';
 import type { Opener } from './packet-cipher.ts';
+import { LONGEST_BODY, Parts } from './parts.ts';
 import type { ReplayWindow } from './replay.ts';
 import type { Routes } from './routes.ts';
 import { isSound, Run, RUN_BYTES, type RunSize } from './run.ts';
@@ -59,13 +61,16 @@ export type InboundOptions = {
   readonly joinsUdp: boolean;
 };
 
-export const INBOUND_BYTES = RUN_BYTES + IOVEC_BYTES;
+export const INBOUND_BYTES = RUN_BYTES + IOVEC_BYTES + HEADER_BYTES + LONGEST_BODY;
 
 export class Inbound {
   readonly #options: InboundOptions;
   readonly #memory: Memory;
   readonly #iovec: number;
   readonly #run: Run;
+  readonly #parts = new Parts();
+  /** Where a body that came in parts is put together; virtio's header may begin before its hint. */
+  readonly #whole: number;
   #heard: InSession | undefined;
   /** Of the sender of the datagrams that are being taken. */
   #plain: InSession | undefined;
@@ -79,6 +84,7 @@ export class Inbound {
     this.#options = options;
     this.#memory = options.memory;
     this.#iovec = options.memory.reserve(IOVEC_BYTES);
+    this.#whole = options.memory.reserve(HEADER_BYTES + LONGEST_BODY) + HEADER_BYTES;
     this.#run = new Run(options.memory, (session, iovecs, size) => this.#write(session, iovecs, size));
     this.routes = routes;
   }
@@ -154,6 +160,7 @@ export class Inbound {
     const packetSize = size - (packet - at);
     if (kind === KIND.segment) this.#takeSegment(session, counter, packet, packetSize);
     else if (kind === KIND.packet) this.#takePacket(session, packet, packetSize);
+    else if (kind === KIND.part) this.#takePart(session, at, size);
     else if (kind > KIND.segment && size > 0)
       events.control(session, Buffer.from(this.#memory.bytes.subarray(at, at + size)));
     else counters.add(session.row, 'malformed');
@@ -192,6 +199,17 @@ export class Inbound {
     }
     this.#memory.setPart(this.#iovec, vnet, VNET_BYTES + size);
     this.#write(session, this.#iovec, { parts: 1, bytes: size });
+  }
+  #takePart(session: InSession, at: number, size: number): void {
+    const { bytes } = this.#memory;
+    const body = this.#parts.take(session.row, bytes.subarray(at, at + size));
+    if (body === undefined) return;
+    if (body[0] !== KIND.packet) return this.#options.counters.add(session.row, 'malformed');
+    this.flush();
+    body.copy(bytes, this.#whole);
+    this.#takePacket(session, this.#whole + HINT_BYTES, body.length - HINT_BYTES);
+    // It may have begun a run, and its place is needed for the next.
+    this.flush();
   }
   #write(session: InSession, iovecs: number, { parts, bytes }: RunSize): void {
     const { sink, counters } = this.#options;

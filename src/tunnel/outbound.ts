@@ -8,11 +8,11 @@
  *    at  · 16 header · 8 hint │ packet …
  *               └ 10 virtio ──┘
  */
-import { cutPacket, finishChecksum, mayFragment } from './fragment.ts';
 import type { Counters } from './counters.ts';
-import { GSO, HINT_BYTES, KIND, PACKET_AT, VNET_BYTES, VNET_NEEDS_CSUM } from './frame.ts';
+import { GSO, HINT_BYTES, KIND, PACKET_AT, VNET_BYTES } from './frame.ts';
 import { familyAt } from './inner.ts';
 import type { Memory } from './memory.ts';
+import { NARROW_BYTES, NarrowPath, type Packet, writePacketHint } from './narrow.ts';
 import type { Routes } from './routes.ts';
 import { type Refusal, REFUSAL_BYTES, writeRefusal } from './refusal.ts';
 import type { OutPeer, Shipment } from './shipment.ts';
@@ -39,21 +39,12 @@ const LARGEST = 65_535;
 const STAGED = 64;
 const READ_AREA = 4 * (LARGEST + PACKET_AT + 1);
 
-type Packet = {
-  /** Of the inner packet. */ readonly at: number;
-  readonly size: number;
-  readonly flags: number;
-  readonly gso: number;
-  readonly segment: number;
-  readonly checksumStart: number;
-  readonly checksumOffset: number;
-};
-
 export class Outbound {
   readonly #options: OutboundOptions;
   readonly #memory: Memory;
   readonly #area: number;
   readonly #scratch: number;
+  readonly #narrow: NarrowPath;
   #at: number;
   routes: Routes;
   /** By the routes' owner numbers. */
@@ -63,7 +54,12 @@ export class Outbound {
     this.#options = options;
     this.#memory = options.memory;
     this.#area = this.#at = options.memory.reserve(READ_AREA);
-    this.#scratch = options.memory.reserve(PACKET_AT + LARGEST);
+    this.#scratch = options.memory.reserve(VNET_BYTES + REFUSAL_BYTES);
+    this.#narrow = new NarrowPath({
+      ...options,
+      sendWhole: (peer, packet) => this.#sendWhole(peer, packet),
+      refuse: (packet, refusal) => this.#refuse(packet, refusal),
+    });
     this.routes = routes;
   }
   /** Takes up to `budget` packets; 0 when there may be more, else the −errno of the device. */
@@ -109,7 +105,7 @@ export class Outbound {
     if (peer === undefined) return;
     if (peer.session === undefined || peer.endpoint === undefined) return this.#stage(peer, packet);
     if (packet.gso !== GSO.none) this.#sendSegments(peer, packet);
-    else if (size > peer.mtu) this.#sendTooBig(peer, packet);
+    else if (size > peer.mtu) this.#sendNarrow(peer, packet, size);
     else this.#sendWhole(peer, packet);
   }
   #peerOf(packet: Packet): OutPeer | undefined {
@@ -139,13 +135,7 @@ export class Outbound {
   #sendWhole(peer: OutPeer, packet: Packet): void {
     const { shipment, counters } = this.#options;
     const { at, size } = packet;
-    const { view } = this.#memory;
-    const hint = at - HINT_BYTES;
-    view.setUint8(hint, KIND.packet);
-    view.setUint8(hint + 1, packet.flags & VNET_NEEDS_CSUM);
-    view.setUint16(hint + 2, packet.checksumStart, true);
-    view.setUint16(hint + 4, packet.checksumOffset, true);
-    view.setUint16(hint + 6, 0);
+    const hint = writePacketHint(this.#memory, packet);
     shipment.addWhole(peer, hint, HINT_BYTES + size);
     counters.add(peer.row, 'sentPackets');
     counters.add(peer.row, 'sentBytes', size);
@@ -161,10 +151,7 @@ export class Outbound {
     const count = Math.ceil((size - headers) / segment);
     if (headers > 255 || headers >= size || segment === 0 || count > 255)
       return counters.add(peer.row, 'malformed');
-    if (headers + segment > peer.mtu) {
-      counters.add(peer.row, 'tooBig');
-      return this.#refuse(packet, { why: 'too-big', mtu: peer.mtu });
-    }
+    if (headers + segment > peer.mtu) return this.#sendNarrow(peer, packet, headers + segment, headers);
     const hint = at - HINT_BYTES;
     view.setUint8(hint, KIND.segment);
     view.setUint8(hint + 1, gso);
@@ -176,24 +163,8 @@ export class Outbound {
     counters.add(peer.row, 'sentPackets', count);
     counters.add(peer.row, 'sentBytes', size);
   }
-  /** In pieces if it may be cut; else its sender is told. */
-  #sendTooBig(peer: OutPeer, packet: Packet): void {
-    const { at, size } = packet;
-    if (familyAt(this.#memory, at, size) !== 4 || !mayFragment(this.#memory, at, peer.mtu)) {
-      this.#options.counters.add(peer.row, 'tooBig');
-      return this.#refuse(packet, { why: 'too-big', mtu: peer.mtu });
-    }
-    this.#options.shipment.flush();
-    if ((packet.flags & VNET_NEEDS_CSUM) !== 0)
-      finishChecksum(this.#memory, at, size, {
-        start: packet.checksumStart,
-        offset: packet.checksumOffset,
-      });
-    const to = this.#scratch + PACKET_AT;
-    cutPacket(this.#memory, { at, size, mtu: peer.mtu }, to, (size) => {
-      this.#sendWhole(peer, { ...packet, at: to, size, flags: 0, checksumStart: 0, checksumOffset: 0 });
-      this.#options.shipment.flush();
-    });
+  #sendNarrow(peer: OutPeer, packet: Packet, largest: number, headers = 0): void {
+    this.#narrow.send(peer, packet, largest, headers);
     this.#at = this.#area;
   }
   #refuse(packet: Packet, refusal: Refusal): void {
@@ -206,4 +177,4 @@ export class Outbound {
   }
 }
 
-export const OUTBOUND_BYTES = READ_AREA + PACKET_AT + LARGEST + REFUSAL_BYTES;
+export const OUTBOUND_BYTES = READ_AREA + NARROW_BYTES + 2 * REFUSAL_BYTES;

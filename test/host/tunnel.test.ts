@@ -225,6 +225,29 @@ describe('userspace tunnel', { skip }, () => {
     );
   });
 
+  test('a node with half the MTU: IPv6 gets its 1280 bytes all the same', async () => {
+    const [one, two] = all();
+    const half = 750;
+    net.router.ip(`link set n2 mtu ${half}`);
+    two.netns.ip(`link set eth0 mtu ${half}`);
+    try {
+      await withTunnels([keyed(1, [2]), keyed(2, [1])], async (running) => {
+        for (const side of running)
+          await waitFor('the path', () => pathIs(side, half - overheadOf(4, true)), 120_000);
+        assert.ok(await pings(one, 2, 6, ['-M', 'do', '-s', '1232']), '1280 bytes, whole');
+        assert.ok(await pings(one, 2, 4, ['-M', 'dont', '-s', '3000']));
+        for (const family of [4, 6] as const) await transfers(one, two, family, large.subarray(0, 1 << 20));
+      });
+    } finally {
+      net.router.ip('link set n2 mtu 1500');
+      two.netns.ip('link set eth0 mtu 1500');
+      // Below 1280 the kernel takes IPv6 from a link.
+      net.router.ip(`addr replace ${outerAddress(2, 6, 1)}/64 dev n2 nodad`);
+      two.netns.ip(`addr replace ${outerAddress(2, 6)}/64 dev eth0 nodad`);
+      two.netns.ip(`-6 route replace default via ${outerAddress(2, 6, 1)}`);
+    }
+  });
+
   test('a peer that gets another address is followed, and nothing but its packets moved it', async () => {
     const [one, two] = all();
     await withTunnels([keyed(1, [2]), keyed(2, [1])], async ([first, second]) => {
