@@ -6,6 +6,7 @@ import { createBook } from './book.ts';
 import { bookOf, bookSketches, worldOf } from './compile/testing/books.ts';
 import { evaluate } from './evaluate.ts';
 import { findEnds, readExpectations } from './expectations.ts';
+import { SOURCE_PORT } from './flow-text.ts';
 import { failureLines, runExpectations, writeJunit } from './test-run.ts';
 import { makePolicy, makeRule } from './testing/rules.ts';
 import { makeFlow, makeWorld } from './testing/world.ts';
@@ -142,7 +143,9 @@ test('expectations hold exactly when evaluate says so', () => {
       const [first, second] = world.endpoints.filter((each) => each.kind === 'pod' && !each.hostNetwork);
       if (first?.kind !== 'pod' || second?.kind !== 'pod') return;
       const names = [first, second].map((each) => `${each.namespace}/${each.name}`) as [string, string];
-      const { action } = evaluate(book, world, makeFlow(world, names, 'tcp/80', family));
+      // Rules may ask for the port of the source, which an expectation does not name.
+      const flow = { ...makeFlow(world, names, 'tcp/80', family), sourcePort: SOURCE_PORT };
+      const { action } = evaluate(book, world, flow);
       seen[action] += 1;
       const expectations = (['allow', 'deny'] as const).flatMap((expect) =>
         read(

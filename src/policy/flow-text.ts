@@ -109,7 +109,7 @@ function numberOf(name: string): number | undefined {
 }
 
 /** A port from the range of temporary ones (RFC 6335): few rules ask about it. */
-const SOURCE_PORT = 49_152;
+export const SOURCE_PORT = 49_152;
 
 /** One for each family that both ends have. */
 export function flowsBetween(from: End, to: End, traffic: Traffic): readonly Flow[] | Unclear {
