@@ -118,6 +118,15 @@ describe('subjects and peers', () => {
     assert.equal(ask(all, 'prod/db', 'dev/host'), 'allow');
   });
 
+  test('pods without namespaceSelector: of all namespaces', () => {
+    const web = '{pods: {podSelector: {matchLabels: {app: web}}}}';
+    const text = cnp('Admin', 1, { ingress: from('Deny', web) }, `subject: ${web}`);
+    assert.equal(ask(text, 'dev/web', 'prod/web'), 'deny');
+    assert.equal(ask(text, 'prod/web', 'dev/web'), 'deny');
+    assert.equal(ask(text, 'prod/db', 'dev/web'), 'allow');
+    assert.equal(ask(text, 'dev/web', 'prod/db'), 'allow');
+  });
+
   test('from: namespaces or pods; host-network pods and others are in neither', () => {
     const text = cnp('Admin', 1, { ingress: from('Deny') });
     assert.equal(ask(text, 'prod/web', 'prod/db'), 'deny');

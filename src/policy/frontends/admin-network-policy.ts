@@ -8,10 +8,10 @@ import {
   checkEgressRule,
   clusterPolicy,
   type ClusterRule,
-  egressPeer,
   namelessPeer,
+  olderEgressPeer,
+  olderPodPeer,
   type Peer,
-  podPeer,
   priority,
   rangeOf,
   readRange,
@@ -35,7 +35,7 @@ const ports = listOf(port, 1, 100).nullish();
 /** Rules with these actions, whose egress peers may be these. */
 function rulesOf<A extends 'Allow' | 'Deny' | 'Pass'>(actions: readonly A[], peer: z.ZodType<Peer>) {
   const common = { name: ruleName, action: z.enum(actions), ports };
-  const ingress = z.strictObject({ ...common, from: listOf(podPeer, 1, 100) });
+  const ingress = z.strictObject({ ...common, from: listOf(olderPodPeer, 1, 100) });
   const egress = across(
     z.strictObject({ ...common, to: listOf(peer, 1, 100) }),
     checkEgressRule('ports', 'namedPort'),
@@ -46,8 +46,8 @@ function rulesOf<A extends 'Allow' | 'Deny' | 'Pass'>(actions: readonly A[], pee
 const ADMIN = { apiVersion: `${API_GROUP}/v1alpha1`, kind: 'AdminNetworkPolicy', namespaced: false };
 const admin = z.strictObject({
   priority,
-  subject: podPeer,
-  ...rulesOf(['Allow', 'Deny', 'Pass'], egressPeer),
+  subject: olderPodPeer,
+  ...rulesOf(['Allow', 'Deny', 'Pass'], olderEgressPeer),
 });
 
 export const adminNetworkPolicy = defineFrontend(ADMIN, {
@@ -75,7 +75,7 @@ const BASELINE = {
   kind: 'BaselineAdminNetworkPolicy',
   namespaced: false,
 };
-const baseline = z.strictObject({ subject: podPeer, ...rulesOf(['Allow', 'Deny'], namelessPeer) });
+const baseline = z.strictObject({ subject: olderPodPeer, ...rulesOf(['Allow', 'Deny'], namelessPeer) });
 
 /** It has no priority and comes after every ClusterNetworkPolicy of tier Baseline. */
 export const baselineAdminNetworkPolicy = defineFrontend(BASELINE, {

@@ -25,10 +25,14 @@ export const API_GROUP = 'policy.networking.k8s.io';
 
 export const priority = wholeNumber(0, 1000);
 
-const pods = z.strictObject({ namespaceSelector: labelSelector, podSelector: labelSelector });
+const pods = z.strictObject({ namespaceSelector: labelSelector.nullish(), podSelector: labelSelector });
 const podPeers = { namespaces: labelSelector.nullish(), pods: pods.nullish() };
+/** In v1alpha1, pods of all namespaces are selected by an empty selector only. */
+const olderPods = pods.extend({ namespaceSelector: labelSelector });
+const olderPodPeers = { ...podPeers, pods: olderPods.nullish() };
 /** Of subjects and of ingress peers alike. */
 export const podPeer = oneOf(podPeers);
+export const olderPodPeer = oneOf(olderPodPeers);
 
 export const domainName = z
   .string()
@@ -41,12 +45,10 @@ const outsiders = {
   networks: listOf(cidr, 1, 25).nullish(),
 };
 /** BaselineAdminNetworkPolicy has no names. */
-export const namelessPeer = oneOf({ ...podPeers, ...outsiders });
-export const egressPeer = oneOf({
-  ...podPeers,
-  ...outsiders,
-  domainNames: listOf(domainName, 1, 25).nullish(),
-});
+export const namelessPeer = oneOf({ ...olderPodPeers, ...outsiders });
+const named = { ...outsiders, domainNames: listOf(domainName, 1, 25).nullish() };
+export const egressPeer = oneOf({ ...podPeers, ...named });
+export const olderEgressPeer = oneOf({ ...olderPodPeers, ...named });
 export type Peer = z.output<typeof egressPeer>;
 
 export const ruleName = z.string().max(100, 'must have at most 100 characters').nullish();

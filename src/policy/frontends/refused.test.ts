@@ -173,7 +173,12 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ],
   [
     'cnp',
-    'tier: Admin, priority: 1, subject: {pods: {podSelector: {}}}',
+    'tier: Admin, priority: 1, subject: {pods: {namespaceSelector: {}}}',
+    'spec.subject.pods.podSelector: is missing',
+  ],
+  [
+    'anp',
+    'priority: 1, subject: {pods: {podSelector: {}}}',
     'spec.subject.pods.namespaceSelector: is missing',
   ],
   ['cnp', OUT(''), 'spec.egress.0.to: is missing'],
