@@ -30,9 +30,15 @@ export function buildMatrix(
   { traffic, grouped }: { readonly traffic?: Traffic; readonly grouped: boolean },
 ): Matrix {
   const judge = new Judge(book, world, new Library());
+  // What its own node sends to a pod is not judged: beside pods that are their nodes, it matters where others are.
+  const byNode = pods.some(({ hostNetwork }) => hostNetwork);
   const kindOf = (pod: Pod): string =>
     grouped && !pod.hostNetwork
-      ? JSON.stringify([pod.addresses.map((address) => judge.kindOf(address)), pod.ports])
+      ? JSON.stringify([
+          pod.addresses.map((address) => judge.kindOf(address)),
+          pod.ports,
+          byNode ? pod.node : '',
+        ])
       : nameOf(pod);
   const groups = [...Map.groupBy(pods, kindOf).values()];
   const reach = groups.map((senders) =>
