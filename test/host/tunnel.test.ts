@@ -1,7 +1,7 @@
 /** The userspace tunnel with real devices and sockets: packets of both families over both, keys, MTU, roaming, restarts. */
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -24,7 +24,9 @@ import {
   type TunnelNode,
 } from './tunnel-net.ts';
 
-const skip = whyNoKernel(['ip', 'socat', 'ping', 'tcpdump', 'nft']) ?? false;
+const skip =
+  whyNoKernel(['ip', 'socat', 'ping', 'tcpdump', 'nft']) ??
+  (existsSync('/dev/net/tun') ? false : 'needs /dev/net/tun (the kernel’s module tun)');
 
 const rawKeys = [0, 1, 2, 3].map((number) => createHash('sha256').update(`node ${number}`).digest());
 const publicKey = (number: number): string =>
