@@ -165,6 +165,41 @@ ingress: [{action: Deny, from: [{namespaces: {}}]}]`,
   },
   {
     section: 'peers',
+    says: 'pods without namespaceSelector: of all namespaces',
+    manifests: clusterPolicy(
+      'no-clients',
+      admin(
+        3,
+        `subject: {pods: {podSelector: {matchLabels: {role: db}}}}
+ingress: [{action: Deny, from: [{pods: {podSelector: {matchLabels: {role: client}}}}]}]`,
+      ),
+    ),
+    expect: [
+      ['client alice-client bob-client', 'db alice-db bob-db', 'tcp/80 udp/53', 'deny'],
+      ['frontend alice-frontend', 'db alice-db bob-db', 'tcp/80', 'allow'],
+      ['client alice-client', 'frontend bob-frontend', 'tcp/80', 'allow'],
+    ],
+  },
+  {
+    section: 'peers',
+    says: 'a pod that connects to its own address is not subject to them',
+    manifests: clusterPolicy(
+      'everything',
+      admin(
+        0,
+        `subject: {namespaces: {}}
+ingress: [{action: Deny, from: [{namespaces: {}}]}]
+egress: [{action: Deny, to: [{namespaces: {}}]}]`,
+      ),
+    ),
+    expect: [
+      ['db', 'db', 'tcp/80', 'allow'],
+      ['alice-db', 'alice-db', 'tcp/80', 'allow'],
+      ['db', 'client alice-db', 'tcp/80', 'deny'],
+    ],
+  },
+  {
+    section: 'peers',
     says: 'networks: addresses outside, in egress',
     manifests: clusterPolicy(
       'networks',
@@ -291,9 +326,16 @@ ingress:
 
 export const CLUSTER: Documentation = {
   title: 'Network Policy API: ClusterNetworkPolicy',
-  source: 'https://network-policy-api.sigs.k8s.io/user-stories/ and apis/v1alpha2',
+  source: 'https://network-policy-api.sigs.k8s.io: user stories, API overview, apis/v1alpha2',
   scenarios: [...stories, ...rules, ...forerunners],
-  elsewhere: [],
+  elsewhere: [
+    {
+      section: 'peers',
+      says: 'a pod that connects to itself by a service’s address is subject to them',
+      file: 'policy-bridge.test.ts',
+      title: 'translated destinations, also back to the sender',
+    },
+  ],
   silent: [
     ['priority', 'two policies of one tier and priority: any may count', 'here by name, on every node alike'],
     ['status', 'conditions', 'a store of files has nobody to write them; tartan status tells of problems'],

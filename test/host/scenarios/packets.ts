@@ -72,10 +72,24 @@ export function openShots(wire: LabWire): Shots {
   };
   const hasArrived = ({ probe, token, answer }: Shot): boolean =>
     arrived.get(token)?.has(probe.to.station) === true && (!isAnswered(probe) || answers.has(answer));
+  /** Each is told once. */
   const intruders = (): string[] =>
     [...denied].flatMap(([token, { name, to }]) =>
-      arrived.get(token)?.has(to.station) === true ? [`${name}: arrived`] : [],
+      arrived.get(token)?.has(to.station) === true && denied.delete(token) ? [`${name}: arrived`] : [],
     );
+  /** A change of policies is in force before what it denies is cut, so this may take a moment. */
+  const awaitCut = async (probe: Probe): Promise<string[]> => {
+    const end = Date.now() + LONGEST_MS * PATIENCE;
+    for (;;) {
+      const { token } = send(probe);
+      denied.delete(token);
+      await sleep(GRACE_MS);
+      drain();
+      if (arrived.get(token)?.has(probe.to.station) !== true) return [];
+      if (Date.now() > end) return [`${probe.name}: goes on`];
+      await sleep(AGAIN_MS / 10);
+    }
+  };
 
   const fireSome = async (probes: readonly Probe[]): Promise<string[]> => {
     let missing = probes.map(send).filter(({ probe }) => probe.expected === 'allow');
@@ -95,9 +109,15 @@ export function openShots(wire: LabWire): Shots {
   return {
     counts,
     fire: async (probes) => {
+      const isCut = ({ keepsPorts, expected }: Probe): boolean => keepsPorts && expected === 'deny';
       const lost: string[] = [];
-      for (let at = 0; at < probes.length; at += AT_ONCE)
-        lost.push(...(await fireSome(probes.slice(at, at + AT_ONCE))));
+      for (const probe of probes.filter(isCut)) lost.push(...(await awaitCut(probe)));
+      // Replies when there is something to reply to.
+      for (const isFirst of [true, false]) {
+        const some = probes.filter((probe) => probe.isFirst === isFirst && !isCut(probe));
+        for (let at = 0; at < some.length; at += AT_ONCE)
+          lost.push(...(await fireSome(some.slice(at, at + AT_ONCE))));
+      }
       await sleep(GRACE_MS);
       drain();
       for (const { traffic, family, expected } of probes) {
