@@ -11,6 +11,7 @@ import { endpointLabels } from '../selector.ts';
 import { type Atom, CLUSTER, namedPortKey, type SetKey, setKey, WITH_PORTS } from './condition.ts';
 import { listAddresses } from './listed.ts';
 import { addTo, removeFrom } from './multimap.ts';
+import { changedSpan } from './span.ts';
 import { isOfNamespace, specialize } from './specialize.ts';
 
 /** Endpoints of one kind and namespace, with what each set asks of them beyond that. */
@@ -91,14 +92,7 @@ export class Members {
 
   #updateEndpoints(before: readonly Endpoint[], now: readonly Endpoint[]): void {
     const same = new Set<Endpoint>();
-    // Mostly one has come, gone or changed, and others have moved: only what differs is looked at.
-    const least = Math.min(before.length, now.length);
-    let start = 0;
-    while (start < least && before[start] === now[start]) start += 1;
-    let end = 0;
-    while (end < least - start && before.at(-1 - end) === now.at(-1 - end)) end += 1;
-    const gone = before.slice(start, before.length - end);
-    const come = now.slice(start, now.length - end);
+    const { gone, come } = changedSpan(before, now);
     const coming = new Set(come);
     for (const endpoint of gone) {
       if (coming.has(endpoint)) same.add(endpoint);

@@ -7,11 +7,12 @@ import {
   type RuleBook,
   type Tier,
 } from '#model/policy.ts';
-import type { HostEndpoint, Pod, PolicyWorld } from '#model/workload.ts';
+import type { Endpoint, HostEndpoint, Pod, PolicyWorld } from '#model/workload.ts';
 import { matchesSelector } from '#model/selector-match.ts';
 import { endpointLabels } from '../selector.ts';
 import type { Selected } from './lines.ts';
 import { addTo, type Multimap, removeFrom } from './multimap.ts';
+import { changedSpan } from './span.ts';
 
 export type Policed = Pod | HostEndpoint;
 /** Of a host endpoint, of all scopes. */
@@ -50,7 +51,7 @@ export class Selection {
   update(book: RuleBook, world: PolicyWorld): PolicedBy {
     const before = this.#world;
     this.#world = world;
-    const local = before?.endpoints === world.endpoints ? this.#local : localEndpoints(world, this.#node);
+    const local = this.#hasOtherLocal(before, world) ? localEndpoints(world, this.#node) : this.#local;
     if (before?.namespaces !== world.namespaces || before.accounts !== world.accounts) this.#forgetLocal();
     const dirty = new Set<Chosen>();
     if (book.enforced !== this.#tiers) this.#follow(book.enforced, dirty);
@@ -59,6 +60,14 @@ export class Selection {
     for (const chosen of dirty) chosen.policies = arrange(chosen.listed);
     this.#found = new Map([...this.#chosen].map(([endpoint, { policies }]) => [endpoint, policies]));
     return this.#found;
+  }
+
+  /** Mostly it is pods of other nodes that come and go, among thousands. */
+  #hasOtherLocal(before: PolicyWorld | undefined, { endpoints }: PolicyWorld): boolean {
+    if (before === undefined) return true;
+    const { gone, come } = changedSpan(before.endpoints, endpoints);
+    const isLocal = (each: Endpoint): boolean => each.kind !== 'network-set' && each.node === this.#node;
+    return gone.some(isLocal) || come.some(isLocal);
   }
 
   #forgetLocal(): void {
