@@ -48,7 +48,11 @@ export const WAYS: Rules = [
   { title: 'nowhere', places: [] },
 ];
 
-export const admits = ({ places }: Rule, seen: Place): boolean => places === 'all' || places.includes(seen);
+/** Without a tunnel a node has one address for both. */
+export function admits({ places }: Rule, seen: Place, addresses: Addresses): boolean {
+  if (places === 'all') return true;
+  return places.some((place) => place !== 'services' && addresses[place][4] === addresses[seen][4]);
+}
 
 const PODS: ReadonlySet<string> = new Set(['near', 'beside', 'guest', 'far', 'away']);
 
@@ -84,13 +88,15 @@ export function doorsPolicy(addresses: Addresses, doors: Rules = DOORS): object 
   return networkPolicy('doors', { podSelector: { matchLabels: { doors: 'yes' } }, ingress: rules });
 }
 
-/** To another node's NodePort a packet still has that port when it leaves the pod: so the ways to nodes name these too. */
+/** What goes to a port of another node still has that port when it leaves the pod: so the ways to nodes name these too. */
 export function waysPolicy(addresses: Addresses, ways: Rules = WAYS): object {
   const rules = ways.flatMap((rule, index) => {
     const to = peersOf(rule, addresses);
     const isNode = rule.places.includes('node1') || rule.places.includes('node2');
     const ports = [
-      ...(isNode ? FAMILIES.map((family) => nodePort(family, 'away', index)) : []),
+      ...(isNode
+        ? [...FAMILIES.map((family) => nodePort(family, 'away', index)), hostPort('away', index)]
+        : []),
       ...(rule.places.includes('outside') ? [CLOSED] : []),
     ];
     return to.length === 0 ? [] : [{ to, ports: [doorPort(index), ...ports].flatMap(both) }];
@@ -113,6 +119,7 @@ export type Path = {
   readonly to: Name;
   /** Whom the policy of the backend sees; or whom that of the client sees it go to. `exempt`: policies are not asked. */
   readonly seen: Place | 'exempt';
+  readonly localAddress?: string;
   readonly families?: readonly Family[];
   readonly transports?: readonly Transport[];
 };
@@ -125,15 +132,17 @@ const byNodePort =
   (addresses: Addresses, node: 'node1' | 'node2', served: Served, local = false): Road =>
   (family, index) => ({ address: addresses[node][family], port: nodePort(family, served, index, local) });
 const byHostPort =
-  (addresses: Addresses): Road =>
-  (family, index) => ({ address: addresses.node1[family], port: hostPort(index) });
-const byLoopback: Road = (_, index) => ({ address: '127.0.0.1', port: hostPort(index) });
+  (addresses: Addresses, node: 'node1' | 'node2' = 'node1', served: Served = 'near'): Road =>
+  (family, index) => ({ address: addresses[node][family], port: hostPort(served, index) });
+const byLoopback: Road = (_, index) => ({ address: '127.0.0.1', port: hostPort('near', index) });
 
 /** To the backends `near` (node 1) and `far` (node 2), whose doors are judged by the source that is seen. */
 export function pathsIn(addresses: Addresses): Path[] {
   const at = (node: 'node1' | 'node2', served: Served): Road => byNodePort(addresses, node, served);
   const tcp = { transports: ['tcp'] } as const;
   const hostPorts = byHostPort(addresses);
+  const loopback = { families: [4] } as const;
+  const otherLoopback = { ...loopback, localAddress: '127.0.0.9' };
   const rows: Row[] = [
     ['ClusterIP, same node', 'beside', byService('near'), 'near', 'beside'],
     ['ClusterIP, other node', 'away', byService('near'), 'near', 'away'],
@@ -145,6 +154,7 @@ export function pathsIn(addresses: Addresses): Path[] {
     ['NodePort, pod on the other node', 'outside', at('node2', 'near'), 'near', 'tunnel2'],
     ['NodePort, Local', 'outside', byNodePort(addresses, 'node1', 'near', true), 'near', 'outside', tcp],
     ['NodePort of its node', 'beside', at('node1', 'near'), 'near', 'beside'],
+    ['NodePort of its node, pod on the other', 'beside', at('node1', 'far'), 'far', 'tunnel1'],
     ['NodePort of the pod’s node', 'away', at('node1', 'near'), 'near', 'node2'],
     ['NodePort of the other node', 'beside', at('node2', 'near'), 'near', 'tunnel2'],
     ['NodePort, the node of the pod', 'node1', at('node1', 'near'), 'near', 'exempt'],
@@ -156,7 +166,8 @@ export function pathsIn(addresses: Addresses): Path[] {
     ['host port, its node', 'node1', hostPorts, 'near', 'exempt'],
     ['host port, another node', 'node2', hostPorts, 'near', 'node2'],
     ...hairpins(addresses),
-    ['host port at 127.0.0.1', 'node1', byLoopback, 'near', 'exempt', { families: [4] }],
+    ['host port at 127.0.0.1', 'node1', byLoopback, 'near', 'exempt', loopback],
+    ['host port at 127.0.0.1, from 127.0.0.9', 'node1', byLoopback, 'near', 'exempt', otherLoopback],
   ];
   return rows.map(pathOf);
 }
@@ -189,14 +200,20 @@ export function pathsOut(addresses: Addresses): Path[] {
     ['ClusterIP, other node', 'guest', byService('away'), 'away', 'away'],
     ['NodePort of its node, pod on it', 'guest', at('beside'), 'beside', 'beside'],
     ['NodePort of its node, pod on another', 'guest', at('away'), 'away', 'away'],
+    ['host port of its node', 'guest', byHostPort(addresses, 'node1', 'beside'), 'beside', 'beside'],
     ['masqueraded', 'guest', directly, 'outside', 'outside'],
   ];
   return rows.map(pathOf);
 }
 
-/** Not in the table of the others, as its port is judged as well: it leaves the pod as the NodePort. */
-export const pathToOtherNode = (addresses: Addresses): Path =>
-  pathOf(['NodePort of another node', 'guest', byNodePort(addresses, 'node2', 'away'), 'away', 'node2']);
+/** Not with the others, as their port is judged as well: they leave the pod with the port of the other node. */
+export function pathsToOtherNode(addresses: Addresses): Path[] {
+  const rows: Row[] = [
+    ['NodePort of another node', 'guest', byNodePort(addresses, 'node2', 'away'), 'away', 'node2'],
+    ['host port of another node', 'guest', byHostPort(addresses, 'node2', 'away'), 'away', 'node2'],
+  ];
+  return rows.map(pathOf);
+}
 
 export type Question = { readonly path: Path; readonly family: Family; readonly index: number } & Target;
 
@@ -204,7 +221,14 @@ export type Question = { readonly path: Path; readonly family: Family; readonly 
 export function questionsOf(path: Path, rules: Rules): Question[] {
   return (path.families ?? FAMILIES).flatMap((family) =>
     (path.transports ?? TRANSPORTS).flatMap((protocol) =>
-      rules.map((_, index) => ({ path, family, index, protocol, ...path.road(family, index) })),
+      rules.map((_, index) => ({
+        path,
+        family,
+        index,
+        protocol,
+        ...path.road(family, index),
+        ...(path.localAddress === undefined ? {} : { localAddress: path.localAddress }),
+      })),
     ),
   );
 }

@@ -14,7 +14,7 @@ import { makeUnderlay, type Node, startNode } from './node.ts';
 import { startTalker, type Talker } from './talker.ts';
 
 export type Name = 'near' | 'beside' | 'guest' | 'far' | 'away' | 'node1' | 'node2' | 'outside';
-/** Of a node: what it has on the underlay. `tunnel1`: what node 1 sends through the tunnel. */
+/** Of a node: what it has on the underlay. `tunnel1`: the source of what node 1 sends to node 2's pods. */
 export type Place = Name | 'tunnel1' | 'tunnel2';
 export type Transport = 'tcp' | 'udp';
 export type Addresses = Readonly<Record<Place, Readonly<Record<Family, string>>>>;
@@ -34,15 +34,17 @@ const PODS = { near: 1, beside: 1, guest: 1, far: 2, away: 2 } as const;
 const ISOLATED: ReadonlySet<string> = new Set(['near', 'far']);
 export const SERVED = ['near', 'far', 'beside', 'away'] as const;
 export type Served = (typeof SERVED)[number];
+const isServed = (name: string): name is Served => SERVED.some((each) => each === name);
 
-/** The door with number i is port 9001 + i; of a pod's host ports it is 18001 + i. */
+/** The door with number i is port 9001 + i; `near` has it as host port 18001 + i, other pods further on. */
 const DOOR = 9001;
 const HOST_PORT = 18_001;
 const SERVICE_PORT = 80;
 /** More than doors and ways. */
 export const PORTS = 12;
 export const doorPort = (index: number): number => DOOR + index;
-export const hostPort = (index: number): number => HOST_PORT + index;
+export const hostPort = (served: Served, index: number): number =>
+  HOST_PORT + SERVED.indexOf(served) * 100 + index;
 
 export function clusterIp(family: Family, served: Served, index: number): string {
   const row = SERVED.indexOf(served) + 1;
@@ -104,23 +106,22 @@ function networkOf(name: string) {
   return { cniVersion: '1.0.0', name: 'pjnet', plugins: [plugin] };
 }
 
-/** Only `near` has host ports: one per door and transport. */
+/** With host ports: one per door and transport. */
 function podOf(name: string): Partial<Attachment> {
+  const args = `IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${name}`;
+  if (!isServed(name)) return { args };
   const portMappings = TRANSPORTS.flatMap((protocol) =>
     Array.from({ length: PORTS }, (_, index) => ({
-      hostPort: hostPort(index),
+      hostPort: hostPort(name, index),
       containerPort: doorPort(index),
       protocol,
     })),
   );
-  return {
-    args: `IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=${name}`,
-    runtimeConfig: name === 'near' ? { portMappings } : {},
-  };
+  return { args, runtimeConfig: { portMappings } };
 }
 
-/** The address that the node's packets have in the tunnel. */
-function tunnelAddresses({ netns }: Node): Record<Family, string> {
+/** The address that the node's packets have in the tunnel; without one, on the underlay. */
+function tunnelAddresses({ netns }: Node, outer: Record<Family, string>): Record<Family, string> {
   type Link = {
     readonly linkinfo?: { readonly info_kind?: string };
     readonly addr_info: readonly {
@@ -133,8 +134,8 @@ function tunnelAddresses({ netns }: Node): Record<Family, string> {
     .list<Link>('-d addr show')
     .filter(({ linkinfo }) => linkinfo?.info_kind === 'vxlan')
     .flatMap((link) => link.addr_info.filter(({ scope }) => scope === 'global'));
-  const of = (family: string): string => found.find((each) => each.family === family)?.local ?? '';
-  return { 4: of('inet'), 6: of('inet6') };
+  const of = (family: string): string | undefined => found.find((each) => each.family === family)?.local;
+  return { 4: of('inet') ?? outer[4], 6: of('inet6') ?? outer[6] };
 }
 
 export async function startCluster(settings: object): Promise<Cluster> {
@@ -175,8 +176,8 @@ export async function startCluster(settings: object): Promise<Cluster> {
     starting.push(talk(name, pod.netns));
   }
   const talkers = Object.fromEntries(await Promise.all(starting)) as Cluster['talkers'];
-  addresses.tunnel1 = tunnelAddresses(one);
-  addresses.tunnel2 = tunnelAddresses(two);
+  addresses.tunnel1 = tunnelAddresses(one, FIXED.node1);
+  addresses.tunnel2 = tunnelAddresses(two, FIXED.node2);
   const known = addresses as Addresses;
   for (const family of FAMILIES) await waitForPing(talkers.away.netns, known.near[family], 20_000);
   await startProxies(nodes, known, undo);
@@ -218,14 +219,9 @@ async function startProxies(
 
 /** Until both nodes have so many policies in force. */
 export async function awaitPolicies({ nodes }: Cluster, count: number): Promise<void> {
-  for (const node of nodes) {
-    await waitFor(
-      `${count} policies`,
-      async () => {
-        const { stdout } = await node.run(['status', '-o', 'json']);
-        return (JSON.parse(stdout) as { policy?: { policies: number } }).policy?.policies === count;
-      },
-      20_000,
-    );
-  }
+  const isSo = async (node: Node): Promise<boolean> => {
+    const { stdout } = await node.run(['status', '-o', 'json']);
+    return (JSON.parse(stdout) as { policy?: { policies: number } }).policy?.policies === count;
+  };
+  await Promise.all(nodes.map((node) => waitFor(`${count} policies`, () => isSo(node), 20_000)));
 }

@@ -31,19 +31,23 @@ function listen(port: number): Promise<void>[] {
 const reason = (error: Error): Answer =>
   REFUSED.has((error as NodeJS.ErrnoException).code ?? '') ? 'refused' : error.message;
 
-function askTcp({ address, port }: Target, done: (answer: Answer) => void): () => void {
-  const socket = connect({ host: address, port });
+function askTcp({ address, ...more }: Target, done: (answer: Answer) => void): () => void {
+  const socket = connect({ ...more, host: address });
   socket.once('data', (text) => done(String(text).trim()));
   socket.on('error', (error) => done(reason(error)));
   return () => socket.destroy();
 }
 
-function askUdp({ address, port }: Target, done: (answer: Answer) => void): () => void {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+const udpOf = ({ address }: Target) => createSocket(address.includes(':') ? 'udp6' : 'udp4');
+
+function askUdp(target: Target, done: (answer: Answer) => void): () => void {
+  const socket = udpOf(target);
   socket.on('error', (error) => done(reason(error)));
   socket.once('message', (text) => done(String(text).trim()));
   // A connected socket hears of ICMP errors.
-  socket.connect(port, address, () => socket.send('?'));
+  socket.bind(0, target.localAddress, () =>
+    socket.connect(target.port, target.address, () => socket.send('?')),
+  );
   return () => socket.close();
 }
 
@@ -63,8 +67,8 @@ function ask(target: Target, patienceMs: number): Promise<Answer> {
 type Stream = { bytes: number; tick(): void; close(): void };
 const streams: Stream[] = [];
 
-function openTcp({ address, port }: Target): Stream {
-  const socket = connect({ host: address, port });
+function openTcp({ address, ...more }: Target): Stream {
+  const socket = connect({ ...more, host: address });
   const stream: Stream = {
     bytes: 0,
     // What waits to be sent again is enough of a tick.
@@ -76,11 +80,12 @@ function openTcp({ address, port }: Target): Stream {
   return stream;
 }
 
-function openUdp({ address, port }: Target): Stream {
-  const socket = createSocket(address.includes(':') ? 'udp6' : 'udp4');
+function openUdp(target: Target): Stream {
+  const socket = udpOf(target);
+  socket.bind(0, target.localAddress);
   const stream: Stream = {
     bytes: 0,
-    tick: () => socket.send('tick', port, address),
+    tick: () => socket.send('tick', target.port, target.address),
     close: () => void socket.close(),
   };
   socket.on('message', (data) => (stream.bytes += data.length));

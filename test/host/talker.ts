@@ -11,6 +11,8 @@ export type Target = {
   readonly protocol: 'tcp' | 'udp';
   readonly address: string;
   readonly port: number;
+  /** Of the asking end, where the kernel is not to choose it. */
+  readonly localAddress?: string;
 };
 /** `LABEL ADDRESS` of who answered and whom it saw, or `refused` (a reset, an ICMP error), or `silence`. */
 export type Answer = string;
@@ -32,6 +34,14 @@ export type Talker = {
   stop(): Promise<void>;
 };
 
+/** Callers' targets may be more than that. */
+const bare = ({ protocol, address, port, localAddress }: Target): Target => ({
+  protocol,
+  address,
+  port,
+  ...(localAddress === undefined ? {} : { localAddress }),
+});
+
 /** Resolves when it listens; `title` is what it answers with. */
 export async function startTalker(
   netns: Namespace,
@@ -43,29 +53,32 @@ export async function startTalker(
   });
   const { stdin, stdout } = child;
   if (stdin === null || stdout === null) throw new Error('no pipe');
-  const waiting = new Map<number, (answers: readonly (Answer | number)[]) => void>();
+  const waiting = new Map<number, PromiseWithResolvers<readonly (Answer | number)[]>>();
   const lines = createInterface(stdout);
-  await Promise.race([
-    once(lines, 'line'),
-    once(child, 'exit').then(() => Promise.reject(new Error(`the talker ${title} ended`))),
-  ]);
+  const ended = once(child, 'exit').then(() => Promise.reject(new Error(`the talker ${title} ended`)));
+  await Promise.race([once(lines, 'line'), ended]);
+  ended.catch((error: unknown) => waiting.forEach(({ reject }) => reject(error)));
   lines.on('line', (line) => {
     const { id, answers } = JSON.parse(line) as { id: number; answers: (Answer | number)[] };
-    waiting.get(id)?.(answers);
+    waiting.get(id)?.resolve(answers);
     waiting.delete(id);
   });
   let last = 0;
   const perform = (request: Request): Promise<readonly (Answer | number)[]> => {
     const id = (last += 1);
     stdin.write(`${JSON.stringify({ id, request })}\n`);
-    return new Promise((resolve) => waiting.set(id, resolve));
+    const asked = Promise.withResolvers<readonly (Answer | number)[]>();
+    waiting.set(id, asked);
+    return asked.promise;
   };
   return {
     title,
     netns,
     ask: async (targets) =>
-      (await perform({ do: 'ask', targets, patienceMs: PATIENCE_MS * PATIENCE })).map(String),
-    open: async (targets) => void (await perform({ do: 'open', targets })),
+      (await perform({ do: 'ask', targets: targets.map(bare), patienceMs: PATIENCE_MS * PATIENCE })).map(
+        String,
+      ),
+    open: async (targets) => void (await perform({ do: 'open', targets: targets.map(bare) })),
     count: async () => (await perform({ do: 'count' })).map(Number),
     close: async () => void (await perform({ do: 'close' })),
     stop: async () => {

@@ -8,6 +8,7 @@ import type { Logger } from '../log.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
+import type { Flow } from '#model/verdict.ts';
 import { createCompiler, type PolicyCompiler } from '#policy/compile/compiler.ts';
 import { diffProgram, isEmptyDelta } from '#policy/compile/diff.ts';
 import { simulate } from '#policy/compile/simulate.ts';
@@ -102,7 +103,7 @@ export class Loader {
       this.#cutAgain = false;
       try {
         const { cut, restored } = await kernel.cutConnections(
-          (flow) => simulate(this.program, flow).action === 'deny',
+          (flow) => !isFromLoopback(flow) && simulate(this.program, flow).action === 'deny',
         );
         if (cut + restored > 0) log.info({ cut, restored }, 'connections follow the changed policies');
       } catch (error) {
@@ -112,4 +113,9 @@ export class Loader {
       }
     }
   }
+}
+
+/** By 127.0.0.0/8 only the node itself reaches host ports of its pods, from whichever of these addresses: as it always may. */
+function isFromLoopback({ source }: Flow): boolean {
+  return source.startsWith('127.');
 }
