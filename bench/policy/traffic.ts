@@ -104,7 +104,13 @@ const COMPARISONS: readonly Comparison[] = [
   ['with a policy before DNAT as well / none', 'hostEarly', 'none'],
 ];
 
-type Load = { readonly title: string; readonly unit: string; run(path: Path): Promise<Figures> };
+/** `work`: what `cpuUs` is counted for. */
+type Load = {
+  readonly title: string;
+  readonly unit: string;
+  readonly work: string;
+  run(path: Path): Promise<Figures>;
+};
 type Figures = { readonly rate: number; readonly cpuUs: number };
 
 /** Undone with the stack. */
@@ -121,38 +127,55 @@ function loads(undo: DisposableStack): readonly Load[] {
     return { rate, cpuUs };
   };
   const ends = ({ from, to, address }: Path): string[] => [from.path, to.path, address, String(PORT)];
-  const flows = (mode: string, unit: string, title: string): Load => ({
-    title,
-    unit,
+  const flows = (mode: string, about: Pick<Load, 'title' | 'unit' | 'work'>): Load => ({
+    ...about,
     run: (path) => ask([flow, mode, ...ends(path), '1', String(ROUND_MS)]),
   });
   return [
     {
       title: 'new connections',
       unit: 'conn/s',
+      work: 'conn',
       run: (path) => ask([connections, ...ends(path), String(ROUND_MS)]),
     },
-    flows('tcp', 'Mbit/s', 'TCP stream'),
+    flows('tcp', { title: 'TCP stream', unit: 'Mbit/s', work: 'GB' }),
     // Nobody answers, so no packet is of an established connection: each is judged.
-    flows('udp', 'kpps', 'UDP, 64 bytes'),
+    flows('udp', { title: 'UDP, 64 bytes', unit: 'kpps', work: 'packets' }),
   ];
 }
 
 type Samples = Map<Setting, Figures[]>;
 
-function rowOf({ title, unit }: Load, samples: Samples, [what, ours, peer, ratio]: Comparison): Row {
-  const [left, right] = [ours, peer].map((name) => (samples.get(name) ?? []).map(({ rate }) => rate)) as [
-    number[],
-    number[],
-  ];
+/** How a row reads what was measured; more is better. */
+type Reading = {
+  readonly title: string;
+  readonly unit: string;
+  readonly of: (figures: Figures) => number;
+};
+
+/** Rates are what users see; work for the CPU time of both ends is what a machine with other work to do can still tell. */
+const readings = ({ unit, work }: Load): readonly Reading[] => [
+  { title: '', unit, of: ({ rate }) => rate },
+  { title: ', per CPU time', unit: `${work}/cpu·s`, of: ({ cpuUs }) => 1e6 / cpuUs },
+];
+
+function rowOf(title: string, reading: Reading, samples: Samples, comparison: Comparison): Row {
+  const [what, ours, peer, ratio] = comparison;
+  const [left = [], right = []] = [ours, peer].map((name) => samples.get(name)?.map(reading.of));
   return {
-    what: `${title}: ${what}`,
-    unit,
+    what: `${title}${reading.title}: ${what}`,
+    unit: reading.unit,
     ours: median(left),
     peer: median(right),
-    pairs: left.map((rate, round) => rate / (right[round] ?? Number.NaN)),
+    pairs: left.map((value, round) => value / (right[round] ?? Number.NaN)),
     ...(ratio === undefined ? {} : { target: { sense: '≥' as const, ratio } }),
   };
+}
+
+function rowsOf(load: Load, samples: Samples): Row[] {
+  return readings(load).flatMap((reading) =>
+    COMPARISONS.map((one) => rowOf(load.title, reading, samples, one)),
+  );
 }
 
 /** The microseconds of CPU time that one connection or packet takes, by setting: steadier than rates. */
@@ -185,7 +208,7 @@ export async function benchTraffic(): Promise<{ readonly rows: Row[]; readonly k
       }
     }
   }
-  const rows = [...samples].flatMap(([load, of]) => COMPARISONS.map((one) => rowOf(load, of, one)));
+  const rows = [...samples].flatMap(([load, of]) => rowsOf(load, of));
   const cpuUs = Object.fromEntries([...samples].map(([load, of]) => cpuOf(load, of)));
   return { rows, kept: { cpuUs } };
 }
