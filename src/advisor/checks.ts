@@ -68,8 +68,17 @@ const NEEDS: readonly Need[] = [
   },
 ];
 
+/** Told of only where the road is taken: hosts that do without need not hear of them. */
+const TUNNELS: readonly Need[] = [
+  { ability: 'ipip', what: 'IP in IP tunnels', module: 'ipip, sit and ip6_tunnel', needed: always },
+  { ability: 'gre', what: 'GRE tunnels', module: 'ip_gre and ip6_gre', needed: always },
+];
+
 function checkKernel(facts: HostFacts): Finding[] {
-  return NEEDS.map((need) => abilityFinding(need, facts.kernel[need.ability], need.needed(facts)));
+  const tunnels = TUNNELS.filter(({ ability }) => ability === facts.settings.road);
+  return [...NEEDS, ...tunnels].map((need) =>
+    abilityFinding(need, facts.kernel[need.ability], need.needed(facts)),
+  );
 }
 
 function abilityFinding(

@@ -115,7 +115,7 @@ function checkMtu({ settings, choice }: HostFacts): Finding {
   const check = 'mtu';
   if (choice === undefined) return { check, severity: 'info', title: 'the MTU is not known without a link' };
   const outer = choice.local[4] === undefined ? 6 : 4;
-  const room = choice.mtu - (settings.road === 'vxlan' ? OVERHEAD.vxlan[outer] : 0);
+  const room = choice.mtu - OVERHEAD[settings.road][outer];
   const pods = settings.podMtu ?? room;
   const detail = `${choice.link} carries ${choice.mtu} bytes, the road leaves ${room}, pods have ${pods}`;
   if (pods > room) {

@@ -5,8 +5,8 @@ import type { Agent } from './agent.ts';
 import { lookAtPrograms } from './programs.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
-import type { Ability, ForeignChain, HostFacts, UdpSocket } from '#model/facts.ts';
-import type { HostState, ItemKey } from '#model/host.ts';
+import type { Ability, ForeignChain, HostFacts, KernelFacts, UdpSocket } from '#model/facts.ts';
+import type { HostState, ItemKey, LinkItem } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice, UnderlayLink } from '#model/underlay.ts';
 import { perFamily } from '#net/per-family.ts';
@@ -88,15 +88,22 @@ function settingsFacts(settings: Settings, podMtu: number | undefined): HostFact
   };
 }
 
+const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
+  vxlan: 'vxlan',
+  bridge: 'bridge',
+  ipip: 'ipip',
+  sit: 'ipip',
+  ip6tnl: 'ipip',
+  gre: 'gre',
+  ip6gre: 'gre',
+};
+
 /** What the node already proves by having it, or shows it lacks by the kernel's refusal. */
 function kernelAbilities({ items, failures }: Scene): Record<string, Ability> {
   const abilities: Record<string, Ability> = {};
   for (const [key, item] of items) {
-    const name =
-      item.kind === 'link' && (item.type === 'vxlan' || item.type === 'bridge')
-        ? item.type
-        : nftOf(item.kind);
-    if (name === undefined) continue;
+    const name = item.kind === 'link' ? DEVICES[item.type] : nftOf(item.kind);
+    if (name === undefined || abilities[name]?.available === false) continue;
     const failure = failures.get(key);
     abilities[name] =
       failure === undefined ? { available: true } : { available: false, reason: failure.message };

@@ -3,7 +3,6 @@ import type { NetworkBackend } from './backend.ts';
 
 export const alloc: NetworkBackend = {
   name: 'alloc',
-  overhead: () => 0,
   advertise: () => ({}),
   planNode: () => [],
   planLeg: () => [],

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '#model/fault.ts';
 import { hostState, type Item, keyOf } from '#model/host.ts';
-import type { RoadName, Settings, UnderlaySettings } from '#model/settings.ts';
+import { ROAD_NAMES, type RoadName, type Settings, type UnderlaySettings } from '#model/settings.ts';
 import type { Underlay, UnderlayAddress, UnderlayLink, UnderlayRoute } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { type Address, address, addressFrom } from '#net/address.ts';
@@ -18,7 +18,7 @@ import {
   prefixOf,
   prefixSize,
 } from '#net/prefix.ts';
-import type { Self } from './backend.ts';
+import { isTunnel, type Self } from './backend.ts';
 import { chooseForPeer, chooseLegs } from './choose.ts';
 import { subtract } from './connected.ts';
 import { planForeignAccepts } from './foreign.ts';
@@ -45,6 +45,9 @@ function settings(road: RoadName, directRouting = false): Settings {
     underlay: { interfaces: [], interfaceRegexes: [], publicAddress: {} },
     road: {
       type: road,
+      mode: directRouting ? 'CrossSubnet' : 'Always',
+      ipip: { ttl: 64 },
+      gre: { ttl: 64, tos: 8 },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
@@ -110,6 +113,29 @@ test('the road is chosen per peer', () => {
   assert.deepEqual(chooseForPeer(selfOf('alloc'), peerOf('vxlan')), { legs: [], unreachable: [] });
 });
 
+test('every tunnel takes the modes alike, by the families of packet and underlay', () => {
+  const kinds = (self: Self, peer: NodeAdvert): string[] =>
+    planPeer(self, peer).items.flatMap((item) =>
+      item.kind === 'link' && 'remote' in item ? `${item.type} ${item.remote} ${item.mtu}` : [],
+    );
+  const six = (self: Self): Self => ({
+    ...self,
+    underlay: { ...self.underlay, local: { 6: address('2001:db8::1') } },
+  });
+  for (const road of ['ipip', 'gre'] as const) {
+    assert.deepEqual(carriers(selfOf(road), peerOf(road)), [road, road]);
+    assert.deepEqual(carriers(selfOf(road, true), peerOf(road)), ['direct', 'direct']);
+    assert.deepEqual(carriers(selfOf(road, true), peerOf(road, 2, false)), [road, road]);
+  }
+  assert.deepEqual(kinds(selfOf('ipip'), peerOf('ipip')), ['ipip 192.0.2.2 1480', 'sit 192.0.2.2 1480']);
+  assert.deepEqual(kinds(selfOf('gre'), peerOf('gre')), Array(2).fill('gre 192.0.2.2 1476'));
+  assert.deepEqual(
+    kinds(six(selfOf('ipip')), { ...peerOf('ipip'), mtu: 1400 }),
+    Array(2).fill('ip6tnl 2001:db8::2 1360'),
+  );
+  assert.deepEqual(kinds(six(selfOf('gre')), peerOf('gre')), Array(2).fill('ip6gre 2001:db8::2 1456'));
+});
+
 test('what cannot be reached says why', () => {
   const self = selfOf('vxlan');
   const peer = peerOf('vxlan');
@@ -131,7 +157,7 @@ test('what cannot be reached says why', () => {
 
 const anyPeer = fc
   .record({
-    road: fc.constantFrom<RoadName>('vxlan', 'host-gw', 'alloc'),
+    road: fc.constantFrom<RoadName>(...ROAD_NAMES),
     index: fc.integer({ min: 1, max: 6 }),
     near: fc.boolean(),
     mtu: fc.constantFrom(1500, 9000, 1300),
@@ -144,7 +170,7 @@ const anyPeer = fc
     return { ...peer, name, mtu, subnets };
   });
 const anySelf = fc
-  .tuple(fc.constantFrom<RoadName>('vxlan', 'host-gw', 'alloc'), fc.boolean())
+  .tuple(fc.constantFrom<RoadName>(...ROAD_NAMES), fc.boolean())
   .map(([road, direct]) => selfOf(road, direct));
 
 test('every prefix of a peer is either reached once or unreachable with a reason', () => {
@@ -191,7 +217,8 @@ test('legs of all peers make one state, and a next hop has its neighbour, entry 
           assert.ok(neighbor?.kind === 'neighbor' && has('fdb', `${item.link} ${neighbor.mac}`), keyOf(item));
         }
         const admitted = [...state.values()].filter((item) => item.kind === 'nft-element').length;
-        assert.equal(admitted, self.settings.road.type === 'vxlan' ? indexes.length : 0);
+        const admits = isTunnel(self.settings.road.type);
+        assert.equal(admitted, admits ? indexes.length : 0);
       },
     ),
     { numRuns: 60 },

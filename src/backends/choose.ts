@@ -6,12 +6,12 @@ import type { Leg, Unreachable } from '#model/leg.ts';
 import { METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
 import type { NodeAdvert, World } from '#model/world.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
-import { isUnicastMac } from '#net/mac.ts';
+import { isUnicastMac, type Mac } from '#net/mac.ts';
 import { familyValues } from '#net/per-family.ts';
 import { overlaps, type Prefix } from '#net/prefix.ts';
-import type { Self } from './backend.ts';
+import { isTunnel, roadOverhead, type Self, tunnelFamily, type TunnelName, TUNNELS } from './backend.ts';
 import { connectedPrefix } from './interface.ts';
-import { tunnelFamily, vtepMac, vxlanOverhead } from './vxlan.ts';
+import { vtepMac } from './vxlan.ts';
 
 export type Choice = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
 
@@ -55,15 +55,15 @@ function chooseFamily(self: Self, node: NodeAdvert, family: Family): Leg | strin
   const own = familyValues(self.subnets).find((each) => overlaps(each, prefix));
   if (own !== undefined) return `${node.name} claims ${prefix}, which overlaps this node’s own ${own}`;
   const leg = directLeg(self, node, prefix, family);
-  if (typeof leg === 'string' && self.settings.road.type === 'vxlan') {
+  if (typeof leg === 'string' && isTunnel(self.settings.road.type)) {
     return tunnelLeg(self, node, prefix, family);
   }
   return leg;
 }
 
 function directLeg(self: Self, node: NodeAdvert, prefix: Prefix, family: Family): Leg | string {
-  const { type, vxlan } = self.settings.road;
-  if (type === 'vxlan' && !vxlan.directRouting) return 'direct routing is off';
+  const { type, mode } = self.settings.road;
+  if (isTunnel(type) && mode === 'Always') return 'everything is encapsulated';
   const remote = node.addresses[family];
   if (remote === undefined) return `${node.name} announces no IPv${family} address`;
   if (remote === self.underlay.local[family] || remote === self.underlay.announced[family])
@@ -81,17 +81,25 @@ function tunnelLeg(self: Self, node: NodeAdvert, prefix: Prefix, family: Family)
   const outer = tunnelFamily(self);
   const remote = node.addresses[outer];
   if (remote === undefined) return `${node.name} announces no IPv${outer} address for the tunnel`;
-  if (remote === self.underlay.local[outer])
+  if (remote === self.underlay.local[outer] || remote === self.underlay.announced[outer])
     return `${node.name} announces this node’s own address ${remote}`;
+  const mtu = Math.min(self.underlay.mtu, node.mtu) - roadOverhead(self);
+  if (family === 6 && mtu < MIN_IPV6_MTU) return tooNarrow(mtu);
+  const carrier = self.settings.road.type as TunnelName;
+  const mac = carrier === 'vxlan' ? vtepOf(self, node, family) : undefined;
+  if (typeof mac === 'string') return mac;
+  const why = `${TUNNELS[carrier]} over IPv${outer}`;
+  return { peer: node.name, prefix, carrier, remote, ...mac, metric: METRIC.peer, mtu, why };
+}
+
+/** The peer's VTEP, or what is wrong with it. */
+function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: Mac } | string {
   const mac = node.vxlan?.mac[family];
   if (mac === undefined || !isUnicastMac(mac))
     return `${node.name} tells no usable VTEP MAC for IPv${family}`;
   if (mac === vtepMac(self.name, self.settings.road.vxlan.vni))
     return `${node.name} claims this node’s VTEP MAC ${mac}`;
-  const mtu = Math.min(self.underlay.mtu, node.mtu) - vxlanOverhead(self);
-  if (family === 6 && mtu < MIN_IPV6_MTU) return tooNarrow(mtu);
-  const why = `VXLAN over IPv${outer}`;
-  return { peer: node.name, prefix, carrier: 'vxlan', remote, mac, metric: METRIC.peer, mtu, why };
+  return { mac };
 }
 
 function tooNarrow(mtu: number): string {

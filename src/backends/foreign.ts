@@ -7,6 +7,7 @@ import type { ForeignRuleItem } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
 import { families } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
+import { outerPackets } from './outer.ts';
 
 type Accept = Pick<ForeignRuleItem, 'rule' | 'comment'>;
 
@@ -50,7 +51,8 @@ function podAccepts({ network }: Settings, table: ForeignChain['family']): Accep
  * elsewhere does not change that. Only the port is matched because iptables, which owns most such tables, lists no rule
  * that looks deeper (nft's raw payload) and then refuses the whole table.
  */
-function tunnelAccepts({ road }: Settings): Accept[] {
-  if (road.type !== 'vxlan') return [];
-  return [{ rule: `udp dport ${road.vxlan.port} counter accept`, comment: 'tartan: tunnel from nodes' }];
+function tunnelAccepts(settings: Settings): Accept[] {
+  const outer = outerPackets(settings);
+  if (outer === undefined) return [];
+  return [{ rule: `${outer.any} counter accept`, comment: 'tartan: tunnel from nodes' }];
 }

@@ -6,7 +6,6 @@ import type { NetworkBackend, Self } from './backend.ts';
 
 export const hostGw: NetworkBackend = {
   name: 'host-gw',
-  overhead: () => 0,
   advertise: () => ({}),
   planNode: () => [],
   planLeg: (self, leg) => [directRoute(self, leg)],

@@ -3,9 +3,16 @@ import type { RoadName } from '#model/settings.ts';
 import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';
 import { hostGw } from './host-gw.ts';
+import { gre, ipip } from './ip-tunnel.ts';
 import { vxlan } from './vxlan.ts';
 
-const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = { vxlan, 'host-gw': hostGw, alloc };
+const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
+  vxlan,
+  'host-gw': hostGw,
+  ipip,
+  gre,
+  alloc,
+};
 
 export function backendFor(road: RoadName): NetworkBackend {
   return BACKENDS[road];

@@ -19,11 +19,11 @@ import {
   prefixAddress,
   prefixLength,
 } from '#net/prefix.ts';
-import { hasBridge, type Self } from './backend.ts';
+import { hasBridge, isTunnel, roadOverhead, type Self, tunnelFamily } from './backend.ts';
 import { chooseForPeer } from './choose.ts';
 import { backendFor } from './index.ts';
+import { outerPackets } from './outer.ts';
 import { bridgeRules, inetRules } from './rules.ts';
-import { tunnelFamily } from './vxlan.ts';
 
 const EVERYTHING = { 4: prefix('0.0.0.0/0'), 6: prefix('::/0') } as const;
 
@@ -53,7 +53,7 @@ export function planPeer(self: Self, node: NodeAdvert): PeerPlan {
 
 /** The peer may encapsulate although we reach it directly, so it is admitted whenever it has any leg. */
 function peerElement(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
-  if (self.settings.road.type !== 'vxlan' || legs.length === 0) return [];
+  if (outerPackets(self.settings) === undefined || legs.length === 0) return [];
   const outer = tunnelFamily(self);
   const remote = node.addresses[outer];
   return remote === undefined ? [] : [{ kind: 'nft-element', set: `peers${outer}`, key: [remote] }];
@@ -78,13 +78,13 @@ function insideAddress(self: Self, family: Family): Address | undefined {
   const subnet = self.subnets[family];
   if (subnet === undefined) return undefined;
   if (hasBridge(self)) return nthAddress(subnet, 1n);
-  return self.settings.road.type === 'vxlan' ? prefixAddress(subnet) : undefined;
+  return isTunnel(self.settings.road.type) ? prefixAddress(subnet) : undefined;
 }
 
-/** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so DirectRouting adds nothing. */
+/** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so the mode CrossSubnet adds nothing. */
 export function podMtu(self: Self): number {
   const { settings, underlay } = self;
-  return settings.wiring.mtu ?? underlay.mtu - backendFor(settings.road.type).overhead(self);
+  return settings.wiring.mtu ?? underlay.mtu - roadOverhead(self);
 }
 
 /** What of the settings does not fit the host as it is; empty when all does. */
@@ -97,7 +97,7 @@ export function checkRoad(self: Self): Problem[] {
     const message = `host-gw needs an address of the host itself, and ${announced} is not on ${underlay.link}`;
     problems.push({ path: `underlay.publicAddress.ipv${family}`, message });
   }
-  const room = underlay.mtu - backendFor(settings.road.type).overhead(self);
+  const room = underlay.mtu - roadOverhead(self);
   if (settings.wiring.mtu !== undefined && settings.wiring.mtu > room) {
     const message = `pods may send ${settings.wiring.mtu} bytes, the road carries ${room}`;
     problems.push({ path: 'wiring.mtu', message });

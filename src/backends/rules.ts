@@ -5,11 +5,12 @@
  */
 import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { declareSet, NFT_SETS, type NftSetName } from '#model/nft-sets.ts';
-import type { Family } from '#net/address.ts';
+import { FAMILIES, type Family } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { hasBridge, type Self } from './backend.ts';
+import { outerPackets } from './outer.ts';
 
 /** How a family is written in nft. */
 const WORDS = {
@@ -92,33 +93,30 @@ function podSource(): string[] {
   ];
 }
 
-/** Pods never send to the tunnel port: masqueraded, such a packet would come from a known node. */
+/** Pods never send what tunnels carry: masqueraded, such a packet would come from a known node. */
 function tunnelGuard(self: Self): string[] {
-  if (self.settings.road.type !== 'vxlan') return [];
+  if (outerPackets(self.settings) === undefined) return [];
   const bySource = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
   return [...podLinks(self), ...bySource].map((from) => `${from} counter drop`);
 }
 
-/** One comparison for all packets that are not for the tunnel port. */
+/** One comparison for all packets that are not the tunnel's. */
 function toTunnel(self: Self): string[] {
-  const { type, vxlan } = self.settings.road;
-  return type === 'vxlan' ? [`udp dport ${vxlan.port} jump tunnel`] : [];
+  const outer = outerPackets(self.settings);
+  return outer === undefined ? [] : [`${outer.any} jump tunnel`];
 }
 
-/** Tunnel packets of our VNI: connection tracking would look at every packet twice, and has nothing to say of these. */
+/** Our tunnel's packets: connection tracking would look at every packet twice, and has nothing to say of these. */
 function untracked(self: Self): string[] {
-  const { type, vxlan } = self.settings.road;
-  return type === 'vxlan' ? [`udp dport ${vxlan.port} @th,96,24 ${vxlan.vni} notrack`] : [];
+  const outer = outerPackets(self.settings);
+  return outer === undefined ? [] : [`${outer.own} notrack`];
 }
 
-/** Packets of our VNI (24 bits after UDP's 8 bytes and VXLAN's flags) only from known peers; other VNIs are others'. */
+/** Our tunnel's packets only from known peers. */
 function encapsulated(self: Self): string[] {
-  const { type, vxlan } = self.settings.road;
-  if (type !== 'vxlan') return [];
-  return ([4, 6] as const).map(
-    (family) =>
-      `udp dport ${vxlan.port} @th,96,24 ${vxlan.vni} ${WORDS[family].ip} saddr != @peers${family} counter drop`,
-  );
+  const outer = outerPackets(self.settings);
+  if (outer === undefined) return [];
+  return FAMILIES.map((family) => `${outer.own} ${WORDS[family].ip} saddr != @peers${family} counter drop`);
 }
 
 /**

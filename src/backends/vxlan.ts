@@ -6,13 +6,13 @@
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Item } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
-import { MAIN_TABLE, METRIC, OVERHEAD } from '#model/numbers.ts';
+import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
 import type { Address, Family } from '#net/address.ts';
 import { addressBits } from '#net/address.ts';
 import { localMac, type Mac } from '#net/mac.ts';
 import { families, mapFamilies } from '#net/per-family.ts';
 import { interfaceAddress, prefixAddress } from '#net/prefix.ts';
-import type { NetworkBackend, Self } from './backend.ts';
+import { type NetworkBackend, roadOverhead, type Self, tunnelFamily } from './backend.ts';
 import { directRoute } from './host-gw.ts';
 
 /** Device name; at most 15 characters for any 24-bit VNI. */
@@ -25,24 +25,13 @@ export function vtepMac(node: string, vni: number): Mac {
   return localMac(fnv1a64(`vtep ${node} ${vni}`));
 }
 
-/** Family of the outer packets: IPv4 where the node has it. */
-export function tunnelFamily(self: Self): Family {
-  return self.underlay.local[4] === undefined ? 6 : 4;
-}
-
-/** Bytes that encapsulation takes on this node. */
-export function vxlanOverhead(self: Self): number {
-  return OVERHEAD.vxlan[tunnelFamily(self)];
-}
-
 /** MTU of the tunnel device. */
 export function vxlanMtu(self: Self): number {
-  return self.underlay.mtu - vxlanOverhead(self);
+  return self.underlay.mtu - roadOverhead(self);
 }
 
 export const vxlan: NetworkBackend = {
   name: 'vxlan',
-  overhead: vxlanOverhead,
   advertise(self) {
     const { vni, port } = self.settings.road.vxlan;
     return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => vtepMac(self.name, vni)) } };

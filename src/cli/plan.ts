@@ -10,6 +10,7 @@ import type { Self } from '#backends/backend.ts';
 import { checkRoad, planNode, planPeer } from '#backends/node-plan.ts';
 import { Fault, type Problem } from '#model/fault.ts';
 import { hostState } from '#model/host.ts';
+import { ROAD_NAMES } from '#model/settings.ts';
 import { showItems } from '#model/show.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -85,7 +86,7 @@ const sceneSchema = z.strictObject({
       name: z.string(),
       addresses: perFamily(address),
       subnets: perFamily(prefix),
-      road: z.enum(['vxlan', 'host-gw', 'alloc']),
+      road: z.enum(ROAD_NAMES),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
       mtu: z.int(),
       ready: z.boolean().default(true),

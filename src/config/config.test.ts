@@ -34,6 +34,25 @@ test('later layers win, groups merge, lists replace', () => {
   assert.ok(Object.isFrozen(settings.road.vxlan));
 });
 
+test('one mode for all roads: directRouting is a spelling of it, Never is host-gw', () => {
+  const roadOf = (text: string): unknown[] => {
+    const { settings, warnings } = parseSettings([{ origin: 'f', text: `${HEAD}road: ${text}` }], PROFILES, {
+      'node.name': 'a',
+    });
+    return [settings.road.type, settings.road.mode, ...warnings.map(({ path }) => path)];
+  };
+  assert.deepEqual(roadOf('{type: ipip}'), ['ipip', 'Always']);
+  assert.deepEqual(roadOf('{type: gre, mode: CrossSubnet}'), ['gre', 'CrossSubnet']);
+  assert.deepEqual(roadOf('{type: ipip, mode: Never}'), ['host-gw', 'Always']);
+  assert.deepEqual(roadOf('{vxlan: {directRouting: true}}'), ['vxlan', 'CrossSubnet']);
+  assert.deepEqual(roadOf('{mode: CrossSubnet}'), ['vxlan', 'CrossSubnet']);
+  assert.deepEqual(roadOf('{type: host-gw, mode: Always}'), ['host-gw', 'Always', 'f:4 road.mode']);
+  assert.match(
+    problems('', { 'road.mode': 'Always', 'road.vxlan.directRouting': true })[0] ?? '',
+    /road.mode: Always contradicts road.vxlan.directRouting/,
+  );
+});
+
 test('null switches a family off, an empty group says nothing', () => {
   const { settings } = parse('underlay:\nnetwork:\n  ipv4: null\n  ipv6: {range: "fd00::/48"}\n');
   assert.deepEqual(Object.keys(settings.network.subnets), ['6']);
@@ -48,7 +67,7 @@ test('everything that is wrong is told at its line', () => {
       'f:4 roud: unknown setting; did you mean road?',
       'f:6 road.vxlan.prt: unknown setting; did you mean port?',
       'f:6 road.vxlan.vni: must be a whole number from 1 to 16777215',
-      'f:7 road.type: must be one of vxlan, host-gw, alloc, not "x"',
+      'f:7 road.type: must be one of vxlan, host-gw, ipip, gre, alloc, not "x"',
       'f:9 underlay.interfaceRegexes.0: Invalid regular expression: /(/: Unterminated group',
     ],
   );

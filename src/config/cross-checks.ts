@@ -1,5 +1,5 @@
 /** What concerns several settings at once. Each check answers problems at the path of the setting to change. */
-import { type RoadName, type SubnetSettings } from '#model/settings.ts';
+import { type RoadMode, type RoadName, type SubnetSettings } from '#model/settings.ts';
 import { MIN_IPV6_MTU, OVERHEAD } from '#model/numbers.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
@@ -38,11 +38,12 @@ export function crossCheck(raw: RawSettings): Checked {
     ...FAMILIES.flatMap((family) => checkNodeSubnet(raw, family)),
     ...checkLease(raw),
     ...checkExcluded(raw),
+    ...checkMode(raw),
     ...checkMtu(raw),
     ...checkPaths(raw),
     ...checkPolicy(raw),
   ];
-  return { errors, warnings: [...warnUnused(raw), ...warnMasquerade(raw)] };
+  return { errors, warnings: [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw)] };
 }
 
 function checkFamilies(raw: RawSettings): Wrong[] {
@@ -83,11 +84,33 @@ function checkExcluded(raw: RawSettings): Wrong[] {
   });
 }
 
+const PLAIN: ReadonlySet<RoadName> = new Set(['host-gw', 'alloc']);
+
+/** The road as the code knows it: without encapsulation every tunnel is host-gw, and directRouting is a mode. */
+export function roadOf({ road }: RawSettings): { type: RoadName; mode: RoadMode } {
+  const { type, mode } = road;
+  if (mode === 'Never' && !PLAIN.has(type)) return { type: 'host-gw', mode: 'Always' };
+  const direct =
+    mode === 'CrossSubnet' || (mode === undefined && type === 'vxlan' && road.vxlan.directRouting);
+  return { type, mode: direct ? 'CrossSubnet' : 'Always' };
+}
+
+function warnMode({ road }: RawSettings): Wrong[] {
+  if (!PLAIN.has(road.type) || road.mode === undefined || road.mode === 'Never') return [];
+  return [{ path: ['road', 'mode'], message: `has no effect with the road ${road.type}` }];
+}
+
+function checkMode({ road }: RawSettings): Wrong[] {
+  if (road.type !== 'vxlan' || !road.vxlan.directRouting) return [];
+  if (road.mode === undefined || road.mode === 'CrossSubnet') return [];
+  return [{ path: ['road', 'mode'], message: `${road.mode} contradicts road.vxlan.directRouting` }];
+}
+
 /** The outer family is not known before the link is, so the smaller overhead is taken: what fails here fails always. */
 function checkMtu(raw: RawSettings): Wrong[] {
   const { underlay, wiring, network } = raw;
   const errors: Wrong[] = [];
-  const overhead = overheadAtLeast(raw.road.type);
+  const overhead = overheadAtLeast(roadOf(raw).type);
   const room = underlay.mtu === undefined ? undefined : underlay.mtu - overhead;
   if (room !== undefined && wiring.mtu !== undefined && wiring.mtu > room) {
     const message = `${wiring.mtu} does not fit: the road leaves ${room} of underlay.mtu ${underlay.mtu}`;
@@ -108,7 +131,7 @@ function checkIpv6Mtu({ wiring }: RawSettings, room: number | undefined): Wrong[
 }
 
 function overheadAtLeast(road: RoadName): number {
-  return road === 'vxlan' ? OVERHEAD.vxlan[4] : OVERHEAD.none[4];
+  return OVERHEAD[road][4];
 }
 
 /** run is emptied by a reboot; state, store and CNI files must not be. */

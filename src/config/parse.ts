@@ -6,7 +6,7 @@ import type { z } from 'zod';
 import { Fault, type Problem } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 import { perFamily } from '#net/per-family.ts';
-import { crossCheck, familyOf, subnetsOf } from './cross-checks.ts';
+import { crossCheck, familyOf, roadOf, subnetsOf } from './cross-checks.ts';
 import {
   isGroup,
   type Layer,
@@ -119,7 +119,7 @@ function given(input: unknown): string {
 
 /** From the shape of the file to the shape of the code: families become a dimension. */
 function shape(profile: string, raw: RawSettings): Settings {
-  const { network, underlay, wiring, policy, listen, ...rest } = raw;
+  const { network, underlay, wiring, policy, listen, road, ...rest } = raw;
   const { inbound, outbound } = policy.failsafe;
   const subnets = perFamily((family) => {
     const found = subnetsOf(raw, family);
@@ -149,9 +149,19 @@ function shape(profile: string, raw: RawSettings): Settings {
         ...(outbound === undefined ? {} : { outbound }),
       },
     },
+    road: {
+      ...roadOf(raw),
+      vxlan: road.vxlan,
+      ipip: tunnelOf(road.ipip),
+      gre: tunnelOf(road.gre),
+    },
     wiring: { ...attached, ...(podMtu === undefined ? {} : { mtu: podMtu }) },
     ...(listen === undefined ? {} : { listen }),
   };
+}
+
+function tunnelOf({ ttl, tos }: RawSettings['road']['ipip']): Settings['road']['ipip'] {
+  return { ttl, ...(tos === undefined ? {} : { tos }) };
 }
 
 function deepFreeze<T>(value: T): T {

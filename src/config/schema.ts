@@ -3,9 +3,10 @@
  * is printed from it. What concerns several settings at once is in ./cross-checks.ts.
  */
 import { z } from 'zod';
-import { HAIRPIN_MODES, ROAD_NAMES } from '#model/settings.ts';
-import { VXLAN } from '#model/numbers.ts';
+import { HAIRPIN_MODES } from '#model/settings.ts';
 import type { Family } from '#net/address.ts';
+import { flag, group } from './group.ts';
+import { road } from './road-schema.ts';
 import {
   absolutePath,
   addressOfFamily,
@@ -26,17 +27,6 @@ import {
 } from './values.ts';
 
 export const API_VERSION = 'tartan.dev/v1';
-
-function flag(value: boolean, description: string) {
-  return setting(z.boolean(), 'true or false', description).default(value);
-}
-/** A group of settings; absent means all its defaults. */
-function group<T extends z.ZodRawShape>(shape: T, description: string) {
-  return z
-    .strictObject(shape)
-    .meta({ description })
-    .prefault({} as never);
-}
 
 function familyGroup(family: Family) {
   const [prefix, bound] = [`IPv${family} prefix`, `IPv${family} subnet, or its first address`];
@@ -136,28 +126,6 @@ const underlay = group(
     ),
   },
   'The link between nodes. When nothing is set, the default route’s.',
-);
-
-const road = group(
-  {
-    type: setting(
-      z.enum(ROAD_NAMES),
-      ROAD_NAMES.join(', '),
-      'How packets travel between nodes; `alloc` leaves it to others.',
-    ).default('vxlan'),
-    vxlan: group(
-      {
-        vni: setting(whole(1, 16_777_215), '1–16777215', 'VXLAN network identifier.').default(VXLAN.vni),
-        port: setting(whole(1, 65_535), '1–65535', 'UDP port.').default(VXLAN.port),
-        learning: flag(false, 'The device learns addresses from packets. Nothing here needs it.'),
-        gbp: flag(false, 'Group-based policy extension.'),
-        directRouting: flag(false, 'Peers on the same link are reached without encapsulation.'),
-        txChecksumOffload: flag(true, 'Off: works around network cards that corrupt encapsulated packets.'),
-      },
-      'When the road is vxlan.',
-    ),
-  },
-  'The road between nodes.',
 );
 
 const wiring = group(

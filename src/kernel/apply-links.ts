@@ -58,7 +58,7 @@ function create(scope: Scope, item: MadeLink): void {
     if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error;
     const row = findLink(scope, item.name);
     if (row?.ours === false) throw refused('EEXIST', 17, `${item.name} exists and is not ours`);
-    if (row?.kind === item.type && item.type !== 'vxlan') return;
+    if (row?.kind === item.type && (item.type === 'bridge' || item.type === 'ifb')) return;
     remove(scope, item);
     tryCreate(scope, item);
   }

@@ -1,4 +1,4 @@
-import { type HostState, type Item, type ItemKey, type ItemKind, satisfies } from './host.ts';
+import { type HostState, type Item, type ItemKey, type ItemKind, type LinkItem, satisfies } from './host.ts';
 
 /**
  * One change to the kernel. `replace` changes what is there in place; it is `recreate` when the kernel cannot change
@@ -31,7 +31,18 @@ const ORDER: readonly ItemKind[] = [
 ];
 const RANK = new Map(ORDER.map((kind, rank) => [kind, rank]));
 /** Within links: a bridge before its ports, an ifb before what is redirected to it. */
-const LINK_RANK = { bridge: 0, ifb: 1, vxlan: 2, veth: 3, foreign: 4 } as const;
+const LINK_RANK = {
+  bridge: 0,
+  ifb: 1,
+  vxlan: 2,
+  ipip: 2,
+  sit: 2,
+  ip6tnl: 2,
+  gre: 2,
+  ip6gre: 2,
+  veth: 3,
+  foreign: 4,
+} as const satisfies Record<LinkItem['type'], number>;
 
 /** `net/ipv4/conf/eth0/…`: the file comes and goes with the link. */
 const SYSCTL_OF_LINK = /^net\/ipv[46]\/(?:conf|neigh)\/(?!(?:all|default)\/)/;
@@ -67,16 +78,16 @@ function stepFor(key: ItemKey, item: Item | undefined, was: Item | undefined): S
   return { op: needsRecreation(item, was) ? 'recreate' : 'replace', key, item, was };
 }
 
-/** Attributes that rtnetlink refuses to change on a living link (drivers/net/vxlan: vxlan_changelink). */
+/**
+ * Attributes that rtnetlink refuses to change on a living link (drivers/net/vxlan: vxlan_changelink), and those of tunnels,
+ * which have no others: each kind of tunnel has its own rules for them.
+ */
+const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos'] as const;
+
 function needsRecreation(item: Item, was: Item): boolean {
   if (item.kind !== 'link' || was.kind !== 'link') return false;
   if (item.type !== was.type) return true;
-  if (item.type !== 'vxlan' || was.type !== 'vxlan') return false;
-  return (
-    item.vni !== was.vni ||
-    item.port !== was.port ||
-    item.gbp !== was.gbp ||
-    item.local !== was.local ||
-    item.parent !== was.parent
-  );
+  const left = item as Readonly<Record<string, unknown>>;
+  const right = was as Readonly<Record<string, unknown>>;
+  return FIXED.some((name) => left[name] !== right[name]);
 }

@@ -14,6 +14,9 @@ export type KernelFacts = {
   /** uname -r. */
   readonly release: string;
   readonly vxlan?: Ability;
+  /** Of all kinds of devices that the road has on this node. */
+  readonly ipip?: Ability;
+  readonly gre?: Ability;
   readonly bridge?: Ability;
   readonly veth?: Ability;
   readonly nftables?: Ability;

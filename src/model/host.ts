@@ -41,6 +41,17 @@ export type VxlanLink = LinkCommon & {
   readonly learning: boolean;
   readonly gbp: boolean;
 };
+/**
+ * IP in IP (inner and outer family 4 and 4: ipip; 6 in 4: sit; any in 6: ip6tnl) or GRE (outer 4: gre; 6: ip6gre) between
+ * two addresses. Outer packets are never fragmented.
+ */
+export type TunnelLink = LinkCommon & {
+  readonly type: 'ipip' | 'sit' | 'ip6tnl' | 'gre' | 'ip6gre';
+  readonly local: Address;
+  readonly remote: Address;
+  readonly ttl: number;
+  readonly tos: number | 'inherit';
+};
 export type BridgeLink = LinkCommon & { readonly type: 'bridge' };
 /** The host end of a pod's pair. It is made together with its peer (Kernel.createPair), never by a step. */
 export type VethLink = LinkCommon & { readonly type: 'veth' };
@@ -48,7 +59,7 @@ export type IfbLink = LinkCommon & { readonly type: 'ifb' };
 /** A link that somebody else made (inside a pod: its eth0 and lo): set up and configured, never created or removed. */
 export type ForeignLink = LinkCommon & { readonly type: 'foreign' };
 /** Every link item stands for a link that is up. */
-export type LinkItem = VxlanLink | BridgeLink | VethLink | IfbLink | ForeignLink;
+export type LinkItem = VxlanLink | TunnelLink | BridgeLink | VethLink | IfbLink | ForeignLink;
 
 export type AddressItem = {
   readonly kind: 'address';

@@ -3,12 +3,17 @@
  * Changing one of these orphans the state of running hosts: observe and remove under the old value first.
  */
 
+import type { Family } from '#net/address.ts';
+import type { RoadName } from './settings.ts';
+
 /** rtnetlink `rtm_protocol` of our routes (include/uapi/linux/rtnetlink.h; 84 is not assigned there). */
 export const ROUTE_PROTOCOL = 84;
 /** rtnetlink main table. */
 export const MAIN_TABLE = 254;
 /** Route metrics: smaller wins. Room between them is for live switching from one road to another. */
-export const METRIC = { pod: 32, peer: 512, blackhole: 4096 } as const;
+export const METRIC = { pod: 32, peer: 512, learned: 544, blackhole: 4096 } as const;
+/** rtm_protocol of routes that BIRD writes (`RTPROT_BIRD`). They are its alone: we only look at them. */
+export const BIRD_ROUTE_PROTOCOL = 12;
 
 /**
  * A second interface of a pod: packets from its addresses are routed by a table of its own, in the pod's namespace. The
@@ -26,6 +31,8 @@ export const PORT_RULE = { priority: 31_100, table: 0x7473_0000 } as const;
 export const POD_LINK_PREFIX = 'tt';
 /** Intermediate functional blocks that shape what a pod sends: prefix + the same 11 digits. */
 export const IFB_PREFIX = 'ti';
+/** Tunnels to one peer each: prefix + 9 hexadecimal digits. */
+export const TUNNEL_PREFIX = 'tartan';
 /** IFLA_IFALIAS of every other link that we made: only links that carry it are ever changed or deleted. */
 export const LINK_ALIAS = 'tartan';
 /** IFLA_GROUP base from which groups for deleting many links at once are taken. */
@@ -50,12 +57,20 @@ export const KUBE_PROXY_MASQUERADE_MARK = 0x4000;
 
 export const VXLAN = { vni: 1, port: 8472 } as const;
 
+/** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE. */
+export const ENCAPSULATION = { 4: 4, 6: 41, gre: 47 } as const;
+
 /** Bytes that a carrier adds in front of the inner IP packet, by family of the outer packet. */
 export const OVERHEAD = {
   /** Outer Ethernet is not counted, the inner one is: 20 or 40 IP + 8 UDP + 8 VXLAN + 14 Ethernet (RFC 7348). */
   vxlan: { 4: 50, 6: 70 },
-  none: { 4: 0, 6: 0 },
-} as const;
+  /** The outer header alone (RFC 2003, RFC 4213, RFC 2473 without options). */
+  ipip: { 4: 20, 6: 40 },
+  /** The outer header and GRE's 4 bytes (RFC 2784: no key, no checksum). */
+  gre: { 4: 24, 6: 44 },
+  'host-gw': { 4: 0, 6: 0 },
+  alloc: { 4: 0, 6: 0 },
+} as const satisfies Record<RoadName, Record<Family, number>>;
 
 /** Smallest MTU an IPv6 link may have (RFC 8200 section 5). */
 export const MIN_IPV6_MTU = 1280;

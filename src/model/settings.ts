@@ -4,8 +4,11 @@ import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Failsafe } from './workload.ts';
 
-export type RoadName = 'vxlan' | 'host-gw' | 'alloc';
-export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'alloc'];
+export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'alloc';
+export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'ipip', 'gre', 'alloc'];
+
+/** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw. */
+export type RoadMode = 'Always' | 'CrossSubnet';
 
 export type HairpinMode = 'promiscuous-bridge' | 'hairpin-veth' | 'none';
 export const HAIRPIN_MODES: readonly HairpinMode[] = ['promiscuous-bridge', 'hairpin-veth', 'none'];
@@ -25,9 +28,17 @@ export type VxlanSettings = {
   readonly port: number;
   readonly learning: boolean;
   readonly gbp: boolean;
-  /** Peers on a connected prefix are reached without encapsulation. */
+  /** flannel's word for the mode CrossSubnet, of which it is one spelling: plans look at the mode. */
   readonly directRouting: boolean;
   readonly txChecksumOffload: boolean;
+};
+
+/** Of the outer packets of `ipip` and `gre`. */
+export type TunnelSettings = {
+  /** Time to live, 1–255. */
+  readonly ttl: number;
+  /** Type of service or traffic class, 0–255; absent: the inner packet's. */
+  readonly tos?: number;
 };
 
 export type UnderlaySettings = {
@@ -77,7 +88,14 @@ export type Settings = {
     readonly quarantineSeconds: number;
   };
   readonly underlay: UnderlaySettings;
-  readonly road: { readonly type: RoadName; readonly vxlan: VxlanSettings };
+  readonly road: {
+    readonly type: RoadName;
+    /** CrossSubnet: peers on a connected prefix are reached without encapsulation. */
+    readonly mode: RoadMode;
+    readonly vxlan: VxlanSettings;
+    readonly ipip: TunnelSettings;
+    readonly gre: TunnelSettings;
+  };
   readonly wiring: {
     readonly type: 'routed' | 'bridge';
     readonly bridge: { readonly name: string; readonly hairpin: HairpinMode };

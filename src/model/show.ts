@@ -60,12 +60,7 @@ function showLink(item: LinkItem): string {
     option('master', item.master),
     onOff('promisc', item.promiscuous),
     made === 'ip link add' && `type ${item.type}`,
-    item.type === 'vxlan' &&
-      words(
-        `id ${item.vni} dstport ${item.port} local ${item.local} dev ${item.parent}`,
-        item.learning ? 'learning' : 'nolearning',
-        item.gbp && 'gbp',
-      ),
+    tunnelWords(item),
   );
   const port = words(onOff('hairpin', item.hairpin), onOff('isolated', item.isolated));
   return [
@@ -75,6 +70,25 @@ function showLink(item: LinkItem): string {
       ? []
       : [`ethtool -K ${item.name} ${onOff('tx-checksum-ip-generic', item.txChecksumOffload)}`]),
   ].join(' && ');
+}
+
+/** What stands behind `type`; ip6tnl and ip6gre say otherwise what IPv4's do. */
+function tunnelWords(item: LinkItem): string | false {
+  if (item.type === 'vxlan') {
+    return words(
+      `id ${item.vni} dstport ${item.port} local ${item.local} dev ${item.parent}`,
+      item.learning ? 'learning' : 'nolearning',
+      item.gbp && 'gbp',
+    );
+  }
+  if (!('remote' in item)) return false;
+  const { type, local, remote, ttl, tos } = item;
+  const six = type === 'ip6tnl' || type === 'ip6gre';
+  return words(
+    type === 'ip6tnl' && 'mode any',
+    `local ${local} remote ${remote}`,
+    six ? `encaplimit none hoplimit ${ttl} tclass ${tos}` : `ttl ${ttl} tos ${tos} pmtudisc`,
+  );
 }
 
 function showRoute(item: RouteItem): string {

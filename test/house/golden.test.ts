@@ -29,6 +29,15 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
   flannel: { profile: 'flannel' },
   'flannel-dual-stack-direct': { profile: 'flannel', ...SIX, 'road.vxlan.directRouting': true },
   'flannel-ipv6-only': { profile: 'flannel', ...SIX, 'network.ipv4': null },
+  'ipip-dual-stack-cross-subnet': {
+    profile: 'flannel',
+    ...SIX,
+    'road.type': 'ipip',
+    'road.mode': 'CrossSubnet',
+  },
+  'ipip-over-ipv6': { profile: 'canal', ...SIX, 'network.ipv4': null, 'road.type': 'ipip' },
+  'gre-dual-stack': { profile: 'kubenet', ...SIX, 'road.type': 'gre', 'road.gre.tos': 16 },
+  'gre-never': { profile: 'kubenet', 'road.type': 'gre', 'road.mode': 'Never' },
   'routed-host-gw': { profile: 'kubenet', 'wiring.type': 'routed', 'masquerade.enabled': false },
 };
 

@@ -128,8 +128,20 @@ export const FEATURES = {
     without: '',
     probe: link('wireguard'),
   },
-  ipip: { what: 'IPIP tunnels', modules: ['ipip'], use: '', without: '', probe: link('ipip', 'external') },
-  gre: { what: 'GRE tunnels', modules: ['ip_gre'], use: '', without: '', probe: link('gre', 'external') },
+  ipip: {
+    what: 'IP in IP tunnels',
+    modules: ['ipip', 'sit', 'ip6_tunnel'],
+    use: 'road `ipip`',
+    without: '`status`: the devices are refused; other roads work',
+    probe: `${link('ipip', 'local 127.0.0.1 remote 127.0.0.2')} && ip link add qv1 type sit local 127.0.0.1 remote 127.0.0.2 && ip link add qv2 type ip6tnl local ::1 remote ::2`,
+  },
+  gre: {
+    what: 'GRE tunnels',
+    modules: ['ip_gre', 'ip6_gre'],
+    use: 'road `gre`',
+    without: '`status`: the devices are refused; other roads work',
+    probe: `${link('gre', 'local 127.0.0.1 remote 127.0.0.2')} && ip link add qv1 type ip6gre local ::1 remote ::2`,
+  },
   geneve: {
     what: 'Geneve devices',
     modules: ['geneve'],

@@ -5,6 +5,7 @@ import { IFB_PREFIX, LINK_ALIAS, POD_LINK_PREFIX, REAPER_GROUP } from '#model/nu
 import { type Mac, macFromBytes } from '#net/mac.ts';
 import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, VXLAN_ATTRIBUTE } from './link.ts';
 import { Attributes, type Message } from './message.ts';
+import { isTunnelKind, readTunnel, type TunnelRow } from './tunnel.ts';
 
 /** References to other links are indices. */
 export type LinkRow = {
@@ -22,6 +23,7 @@ export type LinkRow = {
   readonly hairpin: boolean | undefined;
   readonly isolated: boolean | undefined;
   readonly vxlan: VxlanRow | undefined;
+  readonly tunnel: TunnelRow | undefined;
 };
 type VxlanRow = {
   readonly vni: number;
@@ -54,7 +56,14 @@ export function readLink({ bytes, at, end }: Message): LinkRow {
     link: attributes.u32(IFLA.link),
     hairpin: flag(port, BRPORT.hairpin),
     isolated: flag(port, BRPORT.isolated),
+    ...readData(kind, info),
+  };
+}
+
+function readData(kind: string | undefined, info: Attributes | undefined): Pick<LinkRow, 'vxlan' | 'tunnel'> {
+  return {
     vxlan: kind === 'vxlan' ? readVxlan(info?.nest(INFO.data)) : undefined,
+    tunnel: isTunnelKind(kind) ? readTunnel(kind, info?.nest(INFO.data)) : undefined,
   };
 }
 
@@ -99,6 +108,7 @@ export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
   const common = { ...commonOf(row, context), ...portOf(row) };
   if (!row.ours) return { ...common, type: 'foreign' };
   if (row.vxlan !== undefined) return vxlanItem(common, row.vxlan, context);
+  if (row.tunnel !== undefined) return { ...common, ...row.tunnel };
   if (row.kind === 'bridge' || row.kind === 'veth' || row.kind === 'ifb') {
     return { ...common, type: row.kind };
   }

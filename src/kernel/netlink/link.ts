@@ -4,11 +4,12 @@
  * links named as `foreign` are configured.
  */
 import { addressFamily } from '#net/address.ts';
-import type { BridgeLink, IfbLink, LinkItem, VxlanLink } from '#model/host.ts';
+import type { BridgeLink, IfbLink, LinkItem, TunnelLink, VxlanLink } from '#model/host.ts';
 import { LINK_ALIAS, REAPER_GROUP } from '#model/numbers.ts';
 import type { VethPair } from '../kernel.ts';
 import { type MessageWriter, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from './message.ts';
 import type { LinkNames } from './names.ts';
+import { putTunnel } from './tunnel.ts';
 
 export const RTM_NEWLINK = 16;
 export const RTM_DELLINK = 17;
@@ -49,10 +50,10 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** Links that a step can create. */
-export type MadeLink = VxlanLink | BridgeLink | IfbLink;
+export type MadeLink = VxlanLink | TunnelLink | BridgeLink | IfbLink;
 
 export function isMade(item: LinkItem): item is MadeLink {
-  return item.type === 'vxlan' || item.type === 'bridge' || item.type === 'ifb';
+  return item.type !== 'veth' && item.type !== 'foreign';
 }
 
 function header(writer: MessageWriter, flags = 0, change = 0): void {
@@ -72,9 +73,14 @@ export function createLink(writer: MessageWriter, item: MadeLink, names: LinkNam
   writer.u32(IFLA.group, REAPER_GROUP);
   writer.nest(IFLA.info, () => {
     writer.str(INFO.kind, item.type);
-    if (item.type === 'vxlan') putVxlan(writer, item, names.index(item.parent));
+    putData(writer, item, names);
   });
   writer.end();
+}
+
+function putData(writer: MessageWriter, item: MadeLink, names: LinkNames): void {
+  if (item.type === 'vxlan') putVxlan(writer, item, names.index(item.parent));
+  else if ('remote' in item) writer.nest(INFO.data, () => putTunnel(writer, item));
 }
 
 /** For IPv6 outer packets a zero UDP checksum is accepted (RFC 6935: a tunnel's peers may send it), never sent. */

@@ -1,0 +1,49 @@
+/** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
+import { z } from 'zod';
+import { VXLAN } from '#model/numbers.ts';
+import { ROAD_NAMES } from '#model/settings.ts';
+import { flag, group } from './group.ts';
+import { setting, whole } from './values.ts';
+
+function tunnelGroup(description: string) {
+  return group(
+    {
+      ttl: setting(whole(1, 255), '1–255', 'Time to live of the outer packets.').default(64),
+      tos: setting(
+        whole(0, 255).optional(),
+        '0–255',
+        'Type of service (traffic class) of the outer packets; absent: the inner packet’s.',
+      ),
+    },
+    description,
+  );
+}
+
+export const road = group(
+  {
+    type: setting(
+      z.enum(ROAD_NAMES),
+      ROAD_NAMES.join(', '),
+      'How packets travel between nodes; `alloc` leaves it to others.',
+    ).default('vxlan'),
+    mode: setting(
+      z.enum(['Always', 'CrossSubnet', 'Never']).optional(),
+      'Always, CrossSubnet, Never',
+      'When packets are encapsulated: always, only to peers that are not on a connected prefix, or never, which is the road host-gw. All nodes alike. Absent: what `road.vxlan.directRouting` says.',
+    ),
+    vxlan: group(
+      {
+        vni: setting(whole(1, 16_777_215), '1–16777215', 'VXLAN network identifier.').default(VXLAN.vni),
+        port: setting(whole(1, 65_535), '1–65535', 'UDP port.').default(VXLAN.port),
+        learning: flag(false, 'The device learns addresses from packets. Nothing here needs it.'),
+        gbp: flag(false, 'Group-based policy extension.'),
+        directRouting: flag(false, 'flannel’s way to say `road.mode: CrossSubnet`.'),
+        txChecksumOffload: flag(true, 'Off: works around network cards that corrupt encapsulated packets.'),
+      },
+      'When the road is vxlan.',
+    ),
+    ipip: tunnelGroup('When the road is ipip.'),
+    gre: tunnelGroup('When the road is gre.'),
+  },
+  'The road between nodes.',
+);
