@@ -229,8 +229,6 @@ export type SeenRoute = {
   readonly chosen: boolean;
   /** A filter refused it: it is kept only to be shown. */
   readonly filtered: boolean;
-  /** Nobody tells of it now: kept during a graceful restart. */
-  readonly stale: boolean;
   readonly asPath: readonly number[];
   readonly nextHop?: Address;
   readonly localPreference?: number;

@@ -40,13 +40,12 @@ const CLASSES: Readonly<Record<LogLevel, string>> = {
 
 function renderGlobals({ routerId, logLevel, restartS, sessions }: RoutingPlan, logFile?: string): string[] {
   const wait = Math.max(restartS, ...sessions.map((session) => session.restartS ?? 0));
-  const debug = { debug: 'all', info: '{ states }', warning: 'off', error: 'off', fatal: 'off' };
   return [
     ...(logFile === undefined
       ? []
       : [`log ${quote(logFile)} ${1 << 20} ${quote(`${logFile}.old`)} ${CLASSES[logLevel]};`]),
     ...['base', 'protocol', 'route', 'log'].map((what) => `timeformat ${what} iso long;`),
-    `debug protocols ${debug[logLevel]};`,
+    `debug protocols ${logLevel === 'debug' ? 'all' : 'off'};`,
     `router id ${routerId};`,
     ...(wait === 0 ? [] : [`graceful restart wait ${wait};`]),
   ];
@@ -92,9 +91,9 @@ function blackholes(prefixes: readonly Prefix[], family: Family): string[] {
     .map((prefix) => `route ${prefix} blackhole;`);
 }
 
-/** Also without a route, so that the first one is no new protocol. */
+/** Also without a route, so that the first one is no new protocol. Preferred to a bridge's connected subnet, which is 240. */
 function renderStatic(name: string, family: Family, routes: readonly string[]): string[] {
-  return block(`protocol static ${name}`, [`ipv${family};`, ...routes]);
+  return block(`protocol static ${name}`, [...innerBlock(`ipv${family}`, ['preference 250;']), ...routes]);
 }
 
 /** Times are the sessions' own. */

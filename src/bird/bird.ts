@@ -1,0 +1,195 @@
+/**
+ * The BIRD daemon of this node. It is its own process: it goes on when the agent ends, and a new agent finds it by its socket. When it
+ * dies it is started again, with graceful restart: the kernel keeps its routes meanwhile, and peers keep theirs.
+ *
+ *     configure: written beside ─▶ checked by BIRD ─▶ renamed ─▶ taken by BIRD
+ *                                      └─ refused: the old one stays, in the file and in the daemon
+ */
+import { spawn } from 'node:child_process';
+import type { Clock } from '#lib/clock.ts';
+import type { Problem } from '#model/fault.ts';
+import type { SeenRoute, SeenSession } from '#model/routing.ts';
+import { type Control, openControl } from './control.ts';
+import { type BirdFiles, dropNext, filesIn, hasPid, readConfig, takeNext, writeNext } from './files.ts';
+import { type Reply, textOf } from './reply.ts';
+import { readRoutes } from './routes.ts';
+import { type Passwords, problemsOf, redact, withPasswords } from './secrets.ts';
+import { readSessions } from './sessions.ts';
+
+export type BirdOptions = {
+  /** For configuration, socket and pid; boot-scoped. Its path must be short: sockets' paths have at most 107 bytes. */
+  readonly directory: string;
+  /** What starts the daemon, arguments follow. */
+  readonly command: readonly string[];
+  readonly clock: Clock;
+  /** How long an answer may take. */
+  readonly timeoutMs: number;
+  /** Said when it is down without our doing, or up again. */
+  readonly onChange: (up: boolean, why: string) => void;
+};
+
+export type Bird = {
+  /** Starts the daemon if there is none. With problems nothing has changed. */
+  configure(config: string, passwords: Passwords): Promise<readonly Problem[]>;
+  /** Rejects while the daemon is away. */
+  sessions(): Promise<SeenSession[]>;
+  /** With those that a filter refused. */
+  routes(): Promise<SeenRoute[]>;
+  isUp(): boolean;
+  /** `leave`: the daemon goes on. `stop`: it says goodbye to its peers; its routes stay in the kernel. */
+  close(how: 'leave' | 'stop'): Promise<void>;
+};
+
+type State = {
+  readonly options: BirdOptions;
+  readonly files: BirdFiles;
+  readonly ending: AbortController;
+  control: Control | undefined;
+  /** As the daemon has it. */
+  active: string | undefined;
+};
+
+/** Takes over a daemon that is there; none is started before it is configured. */
+export async function openBird(options: BirdOptions): Promise<Bird> {
+  const files = filesIn(options.directory);
+  const state: State = {
+    options,
+    files,
+    ending: new AbortController(),
+    control: undefined,
+    active: undefined,
+  };
+  if (await join(state).catch(() => false)) state.active = readConfig(files);
+  let turn: Promise<unknown> = Promise.resolve();
+  const ask = async (command: string): Promise<Reply> => {
+    const reply = await present(state).ask(command);
+    if (reply.failed) throw new Error(`BIRD refuses "${command}": ${textOf(reply)}`);
+    return reply;
+  };
+  return {
+    configure: (config, passwords) => {
+      const done = turn.then(() => configure(state, config, passwords));
+      turn = done.catch(() => {});
+      return done;
+    },
+    sessions: async () => readSessions(await ask('show protocols all')),
+    routes: async () => [
+      ...readRoutes(await ask('show route all'), false),
+      ...readRoutes(await ask('show route filtered all'), true),
+    ],
+    isUp: () => state.control !== undefined,
+    close: async (how) => {
+      state.ending.abort();
+      if (how === 'stop') await state.control?.ask('down').catch(() => {});
+      state.control?.close();
+    },
+  };
+}
+
+function present({ control }: State): Control {
+  if (control === undefined) throw new Error('BIRD is not running');
+  return control;
+}
+
+async function configure(state: State, config: string, passwords: Passwords): Promise<readonly Problem[]> {
+  const wrong = problemsOf(passwords);
+  if (wrong.length > 0) return wrong;
+  const text = withPasswords(config, passwords);
+  if (state.control !== undefined && text === state.active) return [];
+  writeNext(state.files, text);
+  const refused = await check(state);
+  if (refused !== undefined) {
+    dropNext(state.files);
+    return [{ path: 'bird.conf', message: redact(refused, passwords) }];
+  }
+  const old = readConfig(state.files);
+  takeNext(state.files);
+  const failed = await take(state);
+  if (failed === undefined) {
+    state.active = text;
+    return [];
+  }
+  if (old !== undefined) {
+    writeNext(state.files, old);
+    takeNext(state.files);
+  }
+  return [{ path: 'bird.conf', message: redact(failed, passwords) }];
+}
+
+/** Why BIRD refuses what is to come, or undefined. */
+async function check({ control, files, options }: State): Promise<string | undefined> {
+  if (control === undefined) {
+    const { code, errors } = await run([...options.command, '-p', '-c', files.next]);
+    return code === 0 ? undefined : errors;
+  }
+  const reply = await control.ask(`configure check "${files.next}"`);
+  return reply.failed ? textOf(reply) : undefined;
+}
+
+async function take(state: State): Promise<string | undefined> {
+  if (state.control === undefined) return start(state);
+  const reply = await state.control.ask('configure');
+  return reply.failed ? textOf(reply) : undefined;
+}
+
+/** BIRD goes into the background by itself once it listens. */
+async function start(state: State): Promise<string | undefined> {
+  const { files, options } = state;
+  // One that was killed left its pid, and routes in the kernel: these stay until peers have told all they know.
+  const recovery = hasPid(files) ? ['-R'] : [];
+  const words = ['-c', files.config, '-s', files.socket, '-P', files.pid, ...recovery];
+  const { code, errors } = await run([...options.command, ...words]);
+  if (code !== 0) return errors;
+  await join(state);
+  return undefined;
+}
+
+/** Connects, and starts the daemon again when the connection ends. Rejects when there is none. */
+async function join(state: State): Promise<boolean> {
+  const { files, options, ending } = state;
+  const control = await openControl(files.socket, options.timeoutMs);
+  state.control = control;
+  void control.closed.then(() => {
+    state.control = undefined;
+    if (ending.signal.aborted) return;
+    options.onChange(false, 'its control socket was closed');
+    void revive(state);
+  });
+  return true;
+}
+
+const FIRST_WAIT_MS = 100;
+const LONGEST_WAIT_MS = 30_000;
+
+async function revive(state: State): Promise<void> {
+  const { clock, onChange } = state.options;
+  const { signal } = state.ending;
+  for (let waitMs = FIRST_WAIT_MS; !signal.aborted; waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)) {
+    await clock.sleep(waitMs, signal);
+    if (signal.aborted || state.control !== undefined) return;
+    const why = await reviveOnce(state).catch((error: unknown) => String(error));
+    if (why === undefined) return onChange(true, 'started again');
+    onChange(false, why);
+  }
+}
+
+/** The connection may have ended without the daemon. */
+async function reviveOnce(state: State): Promise<string | undefined> {
+  if (await join(state).catch(() => false)) return undefined;
+  return start(state);
+}
+
+function run(argv: readonly string[]): Promise<{ readonly code: number; readonly errors: string }> {
+  const [program = '', ...words] = argv;
+  return new Promise((resolve, reject) => {
+    const child = spawn(program, words, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    let errors = '';
+    child.stderr.setEncoding('utf8').on('data', (text: string) => (errors += text));
+    child.on('error', reject);
+    // Not `close`: the daemon in the background keeps its standard error.
+    child.on('exit', (code) => {
+      child.stderr.destroy();
+      resolve({ code: code ?? 128, errors: errors.trim() });
+    });
+  });
+}
