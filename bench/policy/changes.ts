@@ -82,10 +82,6 @@ export function* changes(): Generator<{ readonly index: number; readonly port: n
   for (let n = 0; ; n += 1) yield { index: indexes[(n * 7) % indexes.length] ?? 0, port: 20_000 + n };
 }
 
-function take<T>(all: Iterable<T>, count: number): T[] {
-  return Iterator.from(all).take(count).toArray();
-}
-
 export function benchChanges(table: PolicyTable): { readonly rows: Row[]; readonly kept: object } {
   const [inputs, reading] = timed(fill);
   const compiler = createCompiler(SELF);
@@ -103,13 +99,16 @@ export function benchChanges(table: PolicyTable): { readonly rows: Row[]; readon
       table.loadPolicy(delta);
       entries = Math.max(entries, delta.entries.size);
     })[1];
-  const join = take(joins(), WARM + JOINS).map(({ workloads }) =>
-    step(() => inputs.setWorkloads(workloads.node, workloads)),
-  );
-  const change = take(changes(), WARM + CHANGES).map(({ index, port }) => {
-    const written = ordinary(index, port);
-    return step(() => put(inputs, written));
-  });
+  // One after the other: what is yet to come is not in memory.
+  const join = joins()
+    .take(WARM + JOINS)
+    .map(({ workloads }) => step(() => inputs.setWorkloads(workloads.node, workloads)))
+    .toArray();
+  const change = changes()
+    .take(WARM + CHANGES)
+    .map(({ index, port }) => ordinary(index, port))
+    .map((written) => step(() => put(inputs, written)))
+    .toArray();
   const rows: Row[] = [
     {
       what: `objects of ${POLICIES} policies and ${PODS} pods to rules (parsed before)`,

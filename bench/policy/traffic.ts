@@ -120,11 +120,13 @@ function loads(undo: DisposableStack): readonly Load[] {
     undo.defer(program.remove);
     return program.path;
   }) as [string, string];
-  const ask = async (argv: readonly string[]): Promise<Figures> => {
+  const ask = async (argv: readonly string[], attempts = 3): Promise<Figures> => {
     const { code, stdout, stderr } = await execute(argv);
-    if (code !== 0) throw new Error(`${argv.join(' ')}: ${stderr}`);
     const [rate = 0, cpuUs = 0] = stdout.split('\t').map(Number);
-    return { rate, cpuUs };
+    if (code === 0) return { rate, cpuUs };
+    // A run in which nothing came through at all says that somebody else had the machine.
+    if (attempts === 1) throw new Error(`${argv.join(' ')}: ${stderr}${stdout}`);
+    return ask(argv, attempts - 1);
   };
   const ends = ({ from, to, address }: Path): string[] => [from.path, to.path, address, String(PORT)];
   const flows = (mode: string, about: Pick<Load, 'title' | 'unit' | 'work'>): Load => ({
