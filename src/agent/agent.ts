@@ -77,7 +77,6 @@ export class Agent {
       nudge: () => this.#hostLoop?.nudge(),
       reap: (names) => void reaper.reap(names),
     });
-    this.host.paused = ledger.getMeta(PAUSED) !== undefined;
     this.pools = new Pools(settings, ledger);
     this.cluster = new Cluster({
       settings,
@@ -110,6 +109,7 @@ export class Agent {
     this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
     this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    this.#freeze(ledger.getMeta(PAUSED) !== undefined);
     this.policies?.begin();
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
     this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
@@ -202,8 +202,12 @@ export class Agent {
   /** Freezes the node, also over a restart of the agent, until `release`. */
   pause(): void {
     this.ledger.setMeta(PAUSED, 'yes');
-    this.host.paused = true;
-    if (this.policies !== undefined) this.policies.paused = true;
+    this.#freeze(true);
+  }
+
+  #freeze(paused: boolean): void {
+    this.host.paused = paused;
+    if (this.policies !== undefined) this.policies.paused = paused;
   }
 
   /** The operator agrees to what is held back, by a pause or by the brake. */
@@ -259,8 +263,8 @@ export class Agent {
   #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
     const { store, clock, log, signal, events } = this.#parts;
     const onSynced = (): void => {
-      if (kind === 'SubnetClaim') this.#tellHolders();
-      this.#placeLoop?.nudge();
+      if (kind === 'SubnetClaim') this.#onClaim();
+      else this.#placeLoop?.nudge();
     };
     const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
     return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed });
@@ -278,12 +282,8 @@ export class Agent {
     else this.host.onChange(change);
   }
 
-  #tellHolders(): void {
-    this.policies?.setHolders(holdersOf(this.#allClaims(), this.settings.network));
-  }
-
   #onClaim(): void {
-    this.#tellHolders();
+    this.policies?.setHolders(holdersOf(this.#allClaims(), this.settings.network));
     this.cluster.unsettle();
     this.#placeLoop?.nudge();
   }

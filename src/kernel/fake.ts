@@ -156,8 +156,10 @@ export class FakeKernel implements Kernel, Disposable {
   hasPolicy(): boolean {
     return this.policy.entries !== undefined;
   }
-  /** There are no connections. */
+  /** How often connections were looked at: there are none. */
+  walks = 0;
   async cutConnections(): Promise<Cut> {
+    this.walks += 1;
     return { cut: 0, restored: 0 };
   }
 

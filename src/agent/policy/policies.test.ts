@@ -241,3 +241,34 @@ test('what a dead node told of its pods counts for nothing where its subnet is a
   claims('dead');
   assert.deepEqual(labels(), ['trusted']);
 });
+
+test('what a change denies is cut, also where a new pod has loaded it before', async (t) => {
+  const bench = start(t);
+  const { policies, kernel, attachments } = bench;
+  attachments.push(attached('db', '10.244.0.2', 'db'));
+  bench.synced = true;
+  policies.dismiss();
+  await until('the table', () => kernel.policy.entries !== undefined);
+  const walks = kernel.walks;
+  policies.setManifest(...isolate('db'));
+  attachments.push(attached('other', '10.244.0.3', 'other'));
+  policies.admit();
+  assert.ok(selected(bench, '10.244.0.2'));
+  await until('the walk', () => kernel.walks > walks);
+});
+
+test('a paused node’s table stays as it is', async (t) => {
+  const bench = start(t);
+  const { policies, attachments } = bench;
+  attachments.push(attached('db', '10.244.0.2', 'db'));
+  bench.synced = true;
+  policies.setManifest(...isolate('db'));
+  policies.dismiss();
+  await until('the table', () => selected(bench, '10.244.0.2'));
+  policies.paused = true;
+  policies.setManifest(isolate('db')[0], undefined);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.ok(selected(bench, '10.244.0.2'));
+  policies.release();
+  await until('the removal', () => !selected(bench, '10.244.0.2'));
+});

@@ -10,6 +10,7 @@ import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
 import type { Complaints } from './complaints.ts';
+import { failsafeOf } from './failsafe.ts';
 import { type HolderOf, withoutStrangers } from './holders.ts';
 import { Loader } from './loader.ts';
 import { workloadsOf } from './workloads.ts';
@@ -22,9 +23,8 @@ import { Fault, toFault } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
 import type { Settings } from '#model/settings.ts';
-import type { NodeWorkloads, PolicyWorld } from '#model/workload.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
-import { DEFAULT_FAILSAFE, openTunnel } from '#policy/failsafe.ts';
 import { createInputs, isRetainedTier, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
 
@@ -71,6 +71,8 @@ export class Policies {
   #retained = new Set<string>();
   /** What the next load brings may deny what was allowed. */
   #mayDeny = true;
+  /** A pod that was added took along what had come in before: what follows a load is still to be done. */
+  #hasUntold = false;
   #isReleased = false;
   #failure: string | undefined;
   #loadedAtMs = -Infinity;
@@ -189,10 +191,11 @@ export class Policies {
   admit(): void {
     this.#setOwn();
     try {
-      this.loader.load(this.view());
+      if (this.loader.load(this.view())) this.#hasUntold = true;
     } catch (error) {
-      this.#loop?.nudge();
       throw new Fault('policy-load', `the pod’s policies cannot be loaded: ${toFault(error).message}`);
+    } finally {
+      this.#loop?.nudge();
     }
   }
 
@@ -293,7 +296,8 @@ export class Policies {
     this.#mayDeny = false;
     try {
       const view = this.view();
-      const changed = this.loader.load(view);
+      const changed = this.loader.load(view) || this.#hasUntold;
+      this.#hasUntold = false;
       this.#noteLoaded();
       if (changed) this.#options.onLoaded(view);
       if (changed && mayDeny) void this.loader.cut();
@@ -352,13 +356,4 @@ export class Policies {
     this.#options.keep.remove(name);
     this.#keepRetained();
   }
-}
-
-/** The tunnel's port is open whatever was set. */
-function failsafeOf({ policy: { failsafe }, road }: Settings): PolicyWorld['failsafe'] {
-  const told = {
-    ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
-    egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
-  };
-  return road.type === 'vxlan' ? openTunnel(told, road.vxlan.port) : told;
 }
