@@ -78,6 +78,7 @@ function configure(scope: Scope, item: LinkItem, was?: LinkItem): void {
     // A host without IPv6 has no address generation to switch off.
     if (refusal.code !== 'EAFNOSUPPORT') throw new NetlinkError(refusal);
   }
+  if (item.type === 'wireguard') scope.wireguard.configure(item);
   const offload = item.txChecksumOffload;
   if (offload !== undefined && offload !== was?.txChecksumOffload) {
     scope.run(() => setTxChecksumOffload(item.name, offload));

@@ -20,8 +20,9 @@ import { openScope, type Scope } from './scope.ts';
 import { applyShaping, observeShaping } from './shaper.ts';
 import { writeSysctl } from './sysctl.ts';
 import { watchChanges } from './watch.ts';
+import type { PrivateKeyOf } from './wireguard.ts';
 
-type Channel = 'sysctl' | 'link' | 'entry' | 'nftables' | 'shaper';
+type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'nftables' | 'shaper';
 
 /** Who does the steps of a kind. Neighbouring steps of one channel are done together. */
 const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
@@ -31,6 +32,7 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   neighbor: 'entry',
   proxy: 'entry',
   fdb: 'entry',
+  'wireguard-peer': 'wireguard',
   route: 'entry',
   rule: 'entry',
   'nft-table': 'nftables',
@@ -41,8 +43,8 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
 };
 
 /** The namespace that the calling thread is in, unless `within` names another. */
-export function openKernel(): Kernel & Disposable {
-  return new LinuxKernel((work) => work(), 'host');
+export function openKernel(privateKeyOf?: PrivateKeyOf): Kernel & Disposable {
+  return new LinuxKernel((work) => work(), 'host', privateKeyOf);
 }
 
 class LinuxKernel implements Kernel, Disposable {
@@ -56,13 +58,17 @@ class LinuxKernel implements Kernel, Disposable {
   #foreignLinks: readonly string[] = [];
   readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
 
-  constructor(run: Scope['run'], place: 'host' | 'within') {
-    this.#scope = openScope(run);
+  readonly #privateKeyOf: PrivateKeyOf | undefined;
+
+  constructor(run: Scope['run'], place: 'host' | 'within', privateKeyOf?: PrivateKeyOf) {
+    this.#scope = openScope(run, privateKeyOf);
+    this.#privateKeyOf = privateKeyOf;
     this.#place = place;
     this.#appliers = {
       sysctl: (steps) => run(() => steps.flatMap(applySysctl)),
       link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
       entry: (steps) => applyEntries(this.#scope, steps),
+      wireguard: (steps) => this.#scope.wireguard.apply(steps),
       nftables: (steps) => run(() => this.#nft().apply(steps)),
       shaper: (steps) => applyShaping(this.#scope, steps),
     };
@@ -72,6 +78,7 @@ class LinuxKernel implements Kernel, Disposable {
     this.#conntrack?.close();
     this.#cutter?.close();
     this.#nftables?.close();
+    this.#scope.wireguard[Symbol.dispose]();
     this.#scope.socket[Symbol.dispose]();
   }
 
@@ -142,7 +149,7 @@ class LinuxKernel implements Kernel, Disposable {
   }
 
   within(netns: number): Kernel & Disposable {
-    return new LinuxKernel((work) => inNetns(netns, work), 'within');
+    return new LinuxKernel((work) => inNetns(netns, work), 'within', this.#privateKeyOf);
   }
 
   #nft(): Nftables {

@@ -49,6 +49,9 @@ export function observeNetlink(scope: Scope, interest: Interest): Item[] {
     ...scope.run(() => interest.sysctls.map(readSysctl).filter((item) => item !== undefined)),
     ...named.map((row): LinkItem => linkItem(row, scope.links)),
     ...observeAddresses(scope, ours),
+    ...rows
+      .filter((row) => row.ours && row.kind === 'wireguard')
+      .flatMap((row) => scope.wireguard.peers(row.name)),
     ...observeNeighbors(scope, ours, AF_UNSPEC),
     ...observeNeighbors(scope, ours, AF_BRIDGE),
     ...observeProxies(scope),

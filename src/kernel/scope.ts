@@ -5,6 +5,7 @@ import { type LinkContext, type LinkRow, readLink } from './netlink/link-row.ts'
 import { MessageWriter } from './netlink/message.ts';
 import { LinkNames } from './netlink/names.ts';
 import { txChecksumOffload } from './ethtool.ts';
+import { type PrivateKeyOf, Wireguard } from './wireguard.ts';
 
 export type Scope = {
   readonly socket: NetlinkSocket;
@@ -12,18 +13,21 @@ export type Scope = {
   readonly writer: MessageWriter;
   readonly names: LinkNames;
   readonly links: LinkContext;
+  readonly wireguard: Wireguard;
   /** Runs a synchronous function in the namespace. */
   readonly run: <T>(work: () => T) => T;
 };
 
-export function openScope(run: Scope['run']): Scope {
+export function openScope(run: Scope['run'], privateKeyOf: PrivateKeyOf = () => undefined): Scope {
   const socket = run(() => openNetlink());
   const names = new LinkNames(socket.fd);
+  const wireguard = new Wireguard(run, privateKeyOf);
   const links: LinkContext = {
     name: (index) => names.name(index),
     txChecksumOffload: (name) => run(() => tryOffload(name)),
+    wireguard: (name) => wireguard.device(name),
   };
-  return { socket, writer: new MessageWriter(), names, links, run };
+  return { socket, writer: new MessageWriter(), names, links, wireguard, run };
 }
 
 function tryOffload(name: string): boolean | undefined {

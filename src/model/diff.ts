@@ -26,6 +26,7 @@ const ORDER: readonly ItemKind[] = [
   'neighbor',
   'proxy',
   'fdb',
+  'wireguard-peer',
   'route',
   'rule',
 ];
@@ -40,6 +41,7 @@ const LINK_RANK = {
   ip6tnl: 2,
   gre: 2,
   ip6gre: 2,
+  wireguard: 2,
   veth: 3,
   foreign: 4,
 } as const satisfies Record<LinkItem['type'], number>;
@@ -87,6 +89,8 @@ const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos'] 
 function needsRecreation(item: Item, was: Item): boolean {
   if (item.kind !== 'link' || was.kind !== 'link') return false;
   if (item.type !== was.type) return true;
+  // A key and a port are changed on the living device.
+  if (item.type === 'wireguard') return false;
   const left = item as Readonly<Record<string, unknown>>;
   const right = was as Readonly<Record<string, unknown>>;
   return FIXED.some((name) => left[name] !== right[name]);

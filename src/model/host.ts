@@ -52,6 +52,13 @@ export type TunnelLink = LinkCommon & {
   readonly ttl: number;
   readonly tos: number | 'inherit';
 };
+/** The device of a private key, which is never in an item: the kernel's side finds it by the public one (base64). */
+export type WireguardLink = LinkCommon & {
+  readonly type: 'wireguard';
+  readonly publicKey: string;
+  /** UDP port that it listens on. */
+  readonly port: number;
+};
 export type BridgeLink = LinkCommon & { readonly type: 'bridge' };
 /** The host end of a pod's pair. It is made together with its peer (Kernel.createPair), never by a step. */
 export type VethLink = LinkCommon & { readonly type: 'veth' };
@@ -59,7 +66,7 @@ export type IfbLink = LinkCommon & { readonly type: 'ifb' };
 /** A link that somebody else made (inside a pod: its eth0 and lo): set up and configured, never created or removed. */
 export type ForeignLink = LinkCommon & { readonly type: 'foreign' };
 /** Every link item stands for a link that is up. */
-export type LinkItem = VxlanLink | TunnelLink | BridgeLink | VethLink | IfbLink | ForeignLink;
+export type LinkItem = VxlanLink | TunnelLink | WireguardLink | BridgeLink | VethLink | IfbLink | ForeignLink;
 
 export type AddressItem = {
   readonly kind: 'address';
@@ -121,6 +128,18 @@ export type FdbItem = {
   readonly remote: Address;
 };
 
+/** Who may talk to a WireguardLink, from which inner sources; what is routed there goes to the peer that has it. */
+export type WireguardPeerItem = {
+  readonly kind: 'wireguard-peer';
+  readonly link: string;
+  /** Base64. */
+  readonly publicKey: string;
+  readonly endpoint: Address;
+  readonly port: number;
+  /** Sorted as text. */
+  readonly allowed: readonly Prefix[];
+};
+
 /** `key` is the path below /proc/sys with slashes, e.g. `net/ipv4/ip_forward`. */
 export type SysctlItem = { readonly kind: 'sysctl'; readonly key: string; readonly value: string };
 
@@ -174,6 +193,7 @@ export type Item =
   | NeighborItem
   | ProxyItem
   | FdbItem
+  | WireguardPeerItem
   | SysctlItem
   | NftTableItem
   | NftElementItem
@@ -197,6 +217,7 @@ const IDENTITY: Identity = {
   neighbor: (item) => `${item.link} ${item.address}`,
   proxy: (item) => `${item.link} ${item.address}`,
   fdb: (item) => `${item.link} ${item.mac}`,
+  'wireguard-peer': (item) => `${item.link} ${item.publicKey}`,
   sysctl: (item) => item.key,
   'nft-table': (item) => item.family,
   'nft-element': (item) => `${item.set} ${item.key.join(' . ')}`,

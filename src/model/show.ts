@@ -25,6 +25,8 @@ const SHOW: Show = {
   neighbor: ({ link, address, mac }) => `ip neighbor add ${address} lladdr ${mac} dev ${link} nud permanent`,
   proxy: ({ link, address }) => `ip neighbor add proxy ${address} dev ${link}`,
   fdb: ({ link, mac, remote }) => `bridge fdb add ${mac} dev ${link} dst ${remote} self permanent`,
+  'wireguard-peer': ({ link, publicKey, endpoint, port, allowed }) =>
+    `wg set ${link} peer ${publicKey} endpoint ${endpoint.includes(':') ? `[${endpoint}]` : endpoint}:${port} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
   sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
   'nft-table': showTable,
   'nft-element': ({ set, key, data }) => {
@@ -65,6 +67,7 @@ function showLink(item: LinkItem): string {
   const port = words(onOff('hairpin', item.hairpin), onOff('isolated', item.isolated));
   return [
     head,
+    ...(item.type === 'wireguard' ? [`wg set ${item.name} listen-port ${item.port}`] : []),
     ...(port === '' ? [] : [`bridge link set dev ${item.name} ${port}`]),
     ...(item.txChecksumOffload === undefined
       ? []

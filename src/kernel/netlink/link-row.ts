@@ -101,6 +101,7 @@ export type LinkContext = {
   /** Name of a link by index. */
   name(index: number): string | undefined;
   txChecksumOffload(name: string): boolean | undefined;
+  wireguard(name: string): { readonly publicKey: string; readonly port: number } | undefined;
 };
 
 /** The model's item; a link of ours whose type we never make shows as `foreign`. */
@@ -109,6 +110,9 @@ export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
   if (!row.ours) return { ...common, type: 'foreign' };
   if (row.vxlan !== undefined) return vxlanItem(common, row.vxlan, context);
   if (row.tunnel !== undefined) return { ...common, ...row.tunnel };
+  if (row.kind === 'wireguard') {
+    return { ...common, type: 'wireguard', publicKey: '', port: 0, ...context.wireguard(row.name) };
+  }
   if (row.kind === 'bridge' || row.kind === 'veth' || row.kind === 'ifb') {
     return { ...common, type: row.kind };
   }

@@ -4,7 +4,7 @@
  * links named as `foreign` are configured.
  */
 import { addressFamily } from '#net/address.ts';
-import type { BridgeLink, IfbLink, LinkItem, TunnelLink, VxlanLink } from '#model/host.ts';
+import type { BridgeLink, IfbLink, LinkItem, TunnelLink, VxlanLink, WireguardLink } from '#model/host.ts';
 import { LINK_ALIAS, REAPER_GROUP } from '#model/numbers.ts';
 import type { VethPair } from '../kernel.ts';
 import { type MessageWriter, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from './message.ts';
@@ -50,7 +50,7 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** Links that a step can create. */
-export type MadeLink = VxlanLink | TunnelLink | BridgeLink | IfbLink;
+export type MadeLink = VxlanLink | TunnelLink | WireguardLink | BridgeLink | IfbLink;
 
 export function isMade(item: LinkItem): item is MadeLink {
   return item.type !== 'veth' && item.type !== 'foreign';
