@@ -14,6 +14,11 @@ const profiles = Object.fromEntries(
     .sort()
     .map((file) => [basename(file, '.yaml'), readFileSync(file, 'utf8')]),
 );
+const facts = Object.fromEntries(
+  globSync('facts/*.{yaml,txt}')
+    .sort()
+    .map((file) => [basename(file), readFileSync(file, 'utf8')]),
+);
 /** What a package loads with itself and nobody here uses: 0.4 MB of translations, clients of push gateways and clusters. */
 const withoutUnused: Plugin = {
   name: 'without-unused',
@@ -44,6 +49,7 @@ await build({
   define: {
     TARTAN_VERSION: JSON.stringify(version),
     TARTAN_PROFILES: JSON.stringify(profiles),
+    TARTAN_FACTS: JSON.stringify(facts),
     'import.meta.dirname': '__dirname',
   },
   sourcemap: 'linked',

@@ -8,6 +8,7 @@ import type { HostFacts } from '#model/facts.ts';
 import type { Settings } from '#model/settings.ts';
 import { agentCommand } from './agent.ts';
 import { captureCommand } from './capture.ts';
+import { chooseCommand } from './choose.ts';
 import { connectivityCommand } from './connectivity.ts';
 import { doctorCommand } from './doctor.ts';
 import { flowsCommand } from './flows.ts';
@@ -70,6 +71,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     getCommand(make),
     planCommand(make),
     policyCommand(make),
+    chooseCommand(make),
     connectivityCommand(make),
     captureCommand(make),
     flowsCommand(make),

@@ -1,0 +1,96 @@
+/** Around a choice: what would change it, what each candidate lacks, and what to do next. Pure; everything has its source. */
+import { type Candidate, type Cell, cellOf, type Claim, type Facts, withClaim } from '../facts/facts.ts';
+import { FEATURE_NAMES, FEATURES } from '../facts/features.ts';
+import type { Answers } from './answers.ts';
+import { choose, type Choice } from './choose.ts';
+import { type Judged, preferencesOf, requirementsOf, SILENT } from './requirements.ts';
+
+export type Change = { readonly what: string; readonly first: readonly string[] };
+export type Loss = { readonly cell: Cell; readonly others: readonly string[] };
+
+export type Advice = {
+  readonly answers: Answers;
+  readonly choice: Choice;
+  readonly changes: readonly Change[];
+  /** By candidate: what it lacks and another of the ranked has. */
+  readonly losses: ReadonlyMap<string, readonly Loss[]>;
+  /** When nobody is left: those who lack least, and what of the requirements to give up for them. */
+  readonly resolve: readonly { readonly candidate: string; readonly giveUp: readonly Judged[] }[];
+};
+
+export function adviseOn(facts: Facts, answers: Answers): Advice {
+  const choice = chooseBy(facts, answers);
+  return {
+    answers,
+    choice,
+    changes: [...droppedRequirements(facts, answers, choice), ...flippedFacts(facts, answers, choice)],
+    losses: new Map(choice.ranked.map(({ candidate }) => [candidate.id, lossesOf(candidate, choice)])),
+    resolve: resolutions(choice),
+  };
+}
+
+export function chooseBy(facts: Facts, answers: Answers): Choice {
+  return choose(facts, requirementsOf(answers), preferencesOf(answers));
+}
+
+/** Those in the first place. */
+export function winnersOf({ ranked }: Choice): string[] {
+  return ranked.filter(({ place }) => place === 1).map(({ candidate }) => candidate.id);
+}
+
+function sameWinners(a: Choice, b: Choice): boolean {
+  return winnersOf(a).join() === winnersOf(b).join();
+}
+
+function droppedRequirements(facts: Facts, answers: Answers, choice: Choice): Change[] {
+  const requirements = requirementsOf(answers);
+  return requirements.flatMap((dropped) => {
+    const without = choose(
+      facts,
+      requirements.filter((requirement) => requirement !== dropped),
+      preferencesOf(answers),
+    );
+    return sameWinners(choice, without)
+      ? []
+      : [{ what: `without “${dropped.sentence}” (${dropped.id})`, first: winnersOf(without) }];
+  });
+}
+
+/** One claim away: candidates whom a single fact keeps out. */
+function flippedFacts(facts: Facts, answers: Answers, choice: Choice): Change[] {
+  return choice.excluded.flatMap(({ candidate, unmet }) => {
+    const [only] = unmet;
+    if (unmet.length !== 1 || only?.cell.claim === undefined || only.requirement.test !== 'able') return [];
+    const flipped: Claim = { ...only.cell.claim, value: 'yes' };
+    const then = chooseBy(withClaim(facts, candidate.id, only.cell.feature, flipped), answers);
+    if (sameWinners(choice, then)) return [];
+    return [
+      { what: `if ${candidate.title} had ${FEATURES[only.cell.feature].title}`, first: winnersOf(then) },
+    ];
+  });
+}
+
+function lossesOf(candidate: Candidate, { ranked }: Choice): Loss[] {
+  return FEATURE_NAMES.filter((feature) => FEATURES[feature].type === 'ability').flatMap((feature) => {
+    const cell = cellOf(candidate, feature);
+    if (cell.value !== 'no' && cell.value !== 'partly') return [];
+    const others = ranked
+      .map((other) => other.candidate)
+      .filter((other) => cellOf(other, feature).value === 'yes')
+      .map(({ title }) => title);
+    return others.length === 0 ? [] : [{ cell, others }];
+  });
+}
+
+/** Requirements that nobody has answered for, to look into before deciding. */
+export function openOf(judged: readonly Judged[]): Judged[] {
+  return judged.filter(({ met, requirement }) => met === 'unknown' && !SILENT.has(requirement.feature));
+}
+
+function resolutions({ ranked, excluded }: Choice): Advice['resolve'] {
+  if (ranked.length > 0) return [];
+  const least = Math.min(...excluded.map(({ unmet }) => unmet.length));
+  return excluded
+    .filter(({ unmet }) => unmet.length === least)
+    .map(({ candidate, unmet }) => ({ candidate: candidate.title, giveUp: unmet }));
+}

@@ -1,0 +1,45 @@
+/** The questions of `tartan choose` on a terminal: what is answered already is not asked, and Enter leaves a question open. */
+import { createInterface } from 'node:readline/promises';
+import { type Answers, answersSchema, type Question, QUESTIONS } from '#advisor/choose/answers.ts';
+
+const NUMBERS = new Set(['nodes', 'podsPerNode', 'memory']);
+
+export async function ask(known: Answers): Promise<Answers> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    let answers = known;
+    for (const question of QUESTIONS.filter(({ topic }) => isOpen(topic, known))) {
+      if (question.topic === 'instance' && answers.platform !== 'aws') continue;
+      answers = await askOne(question, answers, (text) => terminal.question(text));
+    }
+    return answers;
+  } finally {
+    terminal.close();
+  }
+}
+
+function isOpen(topic: Question['topic'], known: Answers): boolean {
+  return known[topic] === undefined;
+}
+
+async function askOne(
+  question: Question,
+  answers: Answers,
+  put: (text: string) => Promise<string>,
+): Promise<Answers> {
+  const { topic, words, many } = question;
+  const choices =
+    words === undefined ? '' : ` (${words.join(', ')}${many === true ? '; several with commas' : ''})`;
+  for (;;) {
+    const line = (await put(`${question.ask}${choices}\n> `)).trim();
+    if (line === '') return answers;
+    const parsed = answersSchema.safeParse({ ...answers, [topic]: valueOf(question, line) });
+    if (parsed.success) return parsed.data;
+    console.error(parsed.error.issues.map(({ message }) => message).join('\n'));
+  }
+}
+
+export function valueOf({ topic, many }: Pick<Question, 'topic' | 'many'>, line: string): unknown {
+  if (many === true) return line.split(/[\s,]+/).filter((word) => word !== '');
+  return NUMBERS.has(topic) ? Number(line) : line;
+}

@@ -1,0 +1,84 @@
+/** What facts/ says of Tartan itself is what its code and tests do, and every fact has its source. */
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { basename } from 'node:path';
+import { test } from 'node:test';
+import { cellOf, cellsOf } from '#advisor/facts/facts.ts';
+import type { Feature } from '#advisor/facts/features.ts';
+import { parseFacts } from '#advisor/facts/parse.ts';
+import { parseSettings } from '#config/parse.ts';
+import { ROAD_NAMES } from '#model/settings.ts';
+import { FRONTENDS } from '#policy/frontends/index.ts';
+
+const read = (pattern: string) =>
+  Object.fromEntries(globSync(pattern).map((file) => [basename(file, '.yaml'), readFileSync(file, 'utf8')]));
+const profiles = read('profiles/*.yaml');
+const facts = parseFacts(read('facts/*.yaml'));
+const own = facts.candidates.filter(({ profile }) => profile !== undefined);
+
+test('every provider of the comparison and every profile is a candidate', () => {
+  const ids = new Set(facts.candidates.map(({ id }) => id));
+  const providers = [
+    'kubenet',
+    'flannel',
+    'canal',
+    'calico',
+    'cilium',
+    'weave',
+    'kube-router',
+    'romana',
+    'kopeio',
+    'aws-vpc-cni',
+  ];
+  for (const id of providers) assert.ok(ids.has(id), id);
+  assert.deepEqual(own.map(({ profile }) => profile ?? '').toSorted(), Object.keys(profiles).toSorted());
+});
+
+test('every source is used, and used facts are as old as they say', () => {
+  const used = new Set(
+    facts.candidates.flatMap(({ facts: all }) =>
+      Object.values(all)
+        .flat()
+        .map(({ source }) => source),
+    ),
+  );
+  const elsewhere = readFileSync('src/advisor/capacity/capacity.ts', 'utf8');
+  for (const source of Object.keys(facts.sources))
+    assert.ok(used.has(source) || elsewhere.includes(`'${source}'`), source);
+});
+
+for (const candidate of own) {
+  test(`${candidate.title}: whatever it says it does is shown by a test that exists`, () => {
+    let shown = 0;
+    for (const { feature, value, claim } of cellsOf(candidate)) {
+      assert.equal(claim?.source, 'tartan', feature);
+      if (value === 'no') continue;
+      const [file = '', words = ''] = claim?.shownBy?.split(/: (.*)/s) ?? [];
+      assert.ok(existsSync(file), `${feature}: no file ${JSON.stringify(file)}`);
+      assert.ok(
+        words !== '' && readFileSync(file, 'utf8').includes(words),
+        `${feature}: no “${words}” in ${file}`,
+      );
+      shown += 1;
+    }
+    assert.ok(shown > 10, `only ${shown} cells are shown`);
+  });
+
+  test(`${candidate.title}: its cells are what the code says`, () => {
+    const { settings } = parseSettings([], profiles, { profile: candidate.profile, 'node.name': 'a' });
+    const { type } = settings.road;
+    const value = (feature: Feature) => cellOf(candidate, feature).value;
+    assert.equal(value('encapsulation'), type === 'host-gw' ? 'no' : 'yes');
+    assert.equal(value('acrossSubnets'), type === 'host-gw' ? 'no' : 'yes');
+    assert.equal(value('kubernetesApi'), (settings.store.type as string) === 'kubernetes' ? 'yes' : 'no');
+    const encrypts = ROAD_NAMES.some((road) => ['wireguard', 'ipsec', 'tunnel', 'mesh'].includes(road));
+    assert.equal(value('encryption'), encrypts ? 'yes' : 'no');
+    const kinds = new Set(FRONTENDS.map(({ apiVersion, kind }) => `${apiVersion.split('/')[0]}/${kind}`));
+    const reads = (start: string) => ([...kinds].some((kind) => kind.startsWith(start)) ? 'yes' : 'no');
+    assert.equal(value('networkPolicy'), reads('networking.k8s.io/NetworkPolicy'));
+    assert.equal(value('clusterPolicy'), reads('policy.networking.k8s.io/ClusterNetworkPolicy'));
+    assert.equal(value('calicoPolicy'), reads('projectcalico.org/GlobalNetworkPolicy'));
+    assert.equal(value('hostPolicy'), reads('projectcalico.org/HostEndpoint'));
+    assert.equal(value('ciliumPolicy'), reads('cilium.io/'));
+  });
+}
