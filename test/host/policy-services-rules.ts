@@ -88,15 +88,20 @@ export function doorsPolicy(addresses: Addresses, doors: Rules = DOORS): object 
   return networkPolicy('doors', { podSelector: { matchLabels: { doors: 'yes' } }, ingress: rules });
 }
 
+const portsOfNodes = (index: number): number[] => [
+  hostPort('away', index),
+  ...(['away', 'beside'] as const).flatMap((served) =>
+    FAMILIES.map((family) => nodePort(family, served, index)),
+  ),
+];
+
 /** What goes to a port of another node still has that port when it leaves the pod: so the ways to nodes name these too. */
 export function waysPolicy(addresses: Addresses, ways: Rules = WAYS): object {
   const rules = ways.flatMap((rule, index) => {
     const to = peersOf(rule, addresses);
     const isNode = rule.places.includes('node1') || rule.places.includes('node2');
     const ports = [
-      ...(isNode
-        ? [...FAMILIES.map((family) => nodePort(family, 'away', index)), hostPort('away', index)]
-        : []),
+      ...(isNode ? portsOfNodes(index) : []),
       ...(rule.places.includes('outside') ? [CLOSED] : []),
     ];
     return to.length === 0 ? [] : [{ to, ports: [doorPort(index), ...ports].flatMap(both) }];
@@ -210,6 +215,13 @@ export function pathsOut(addresses: Addresses): Path[] {
 export function pathsToOtherNode(addresses: Addresses): Path[] {
   const rows: Row[] = [
     ['NodePort of another node', 'guest', byNodePort(addresses, 'node2', 'away'), 'away', 'node2'],
+    [
+      'NodePort of another node and back',
+      'guest',
+      byNodePort(addresses, 'node2', 'beside'),
+      'beside',
+      'node2',
+    ],
     ['host port of another node', 'guest', byHostPort(addresses, 'node2', 'away'), 'away', 'node2'],
   ];
   return rows.map(pathOf);
