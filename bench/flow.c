@@ -5,6 +5,7 @@
  *
  * mode tcp   bulk over <streams> connections      answers: megabits per second
  *      udp   64-byte datagrams as fast as they go  answers: thousands received per second
+ *      dialog  the same, but the first is answered: for connection tracking the others belong to it
  *      rr    one byte to and fro over TCP          answers: thousands of round trips per second
  *
  * Prints: rate TAB CPU microseconds per unit (GB, packet, round trip) TAB p50 TAB p99 (microseconds of a round trip, 0
@@ -79,6 +80,7 @@ static void pin(int cpu) {
 }
 
 static int is(const char *name) { return strcmp(mode, name) == 0; }
+static int is_datagrams(void) { return is("udp") || is("dialog"); }
 
 static void *send_bulk(void *argument) {
   struct stream *s = argument;
@@ -164,10 +166,26 @@ static struct sockaddr_storage place(const char *address, int port, socklen_t *l
   return storage;
 }
 
+/* One datagram there and one back. Some may be lost on a busy machine. */
+static void answer_once(const struct stream *s) {
+  struct sockaddr_storage from;
+  socklen_t length = sizeof from;
+  struct timeval patience = {1, 0};
+  char byte = 0;
+  setsockopt(s->sender, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  for (int tries = 0; tries < 5; tries++) {
+    send(s->sender, &byte, 1, 0);
+    if (recvfrom(s->receiver, &byte, 1, 0, (void *)&from, &length) != 1) continue;
+    sendto(s->receiver, &byte, 1, 0, (void *)&from, length);
+    if (recv(s->sender, &byte, 1, 0) == 1) return;
+  }
+  die("no answer");
+}
+
 /* Opens the receiving ends in one namespace and connects the sending ones from the other. */
 static void open_streams(char **argv, int count) {
   socklen_t length;
-  int one = 1, large = 8 << 20, kind = is("udp") ? SOCK_DGRAM : SOCK_STREAM, listener = -1;
+  int one = 1, large = 8 << 20, kind = is_datagrams() ? SOCK_DGRAM : SOCK_STREAM, listener = -1;
   struct sockaddr_storage to = place(argv[4], atoi(argv[5]), &length);
   struct timeval patience = {0, 100000};
   enter(argv[3]);
@@ -189,6 +207,7 @@ static void open_streams(char **argv, int count) {
     } else {
       setsockopt(s->receiver, SOL_SOCKET, SO_RCVBUFFORCE, &large, sizeof large);
       setsockopt(s->receiver, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+      if (is("dialog")) answer_once(s);
     }
   }
 }
@@ -209,13 +228,13 @@ static double trip_us(double share) {
 }
 
 int main(int argc, char **argv) {
-  if (argc != 8) return fprintf(stderr, "usage: flow tcp|udp|rr FROM TO ADDRESS PORT STREAMS MILLISECONDS\n"), 2;
+  if (argc != 8) return fprintf(stderr, "usage: flow tcp|udp|dialog|rr FROM TO ADDRESS PORT STREAMS MILLISECONDS\n"), 2;
   mode = argv[1];
   int count = atoi(argv[6]);
   long ms = atol(argv[7]);
   if (count < 1 || count > MAX_STREAMS || (!is("tcp") && count > 1)) return fprintf(stderr, "streams?\n"), 2;
-  void *(*send_end)(void *) = is("tcp") ? send_bulk : is("udp") ? send_small : ask;
-  void *(*receive_end)(void *) = is("tcp") ? receive_bulk : is("udp") ? receive_small : echo;
+  void *(*send_end)(void *) = is("tcp") ? send_bulk : is_datagrams() ? send_small : ask;
+  void *(*receive_end)(void *) = is("tcp") ? receive_bulk : is_datagrams() ? receive_small : echo;
   open_streams(argv, count);
   for (int i = 0; i < count; i++) {
     pthread_create(&streams[i].threads[0], NULL, receive_end, &streams[i]);

@@ -141,8 +141,9 @@ function loads(undo: DisposableStack): readonly Load[] {
       run: (path) => ask([connections, ...ends(path), String(ROUND_MS)]),
     },
     flows('tcp', { title: 'TCP stream', unit: 'Mbit/s', work: 'GB' }),
+    flows('dialog', { title: 'UDP, 64 bytes', unit: 'kpps', work: 'packets' }),
     // Nobody answers, so no packet is of an established connection: each is judged.
-    flows('udp', { title: 'UDP, 64 bytes', unit: 'kpps', work: 'packets' }),
+    flows('udp', { title: 'UDP, 64 bytes, unanswered', unit: 'kpps', work: 'packets' }),
   ];
 }
 
