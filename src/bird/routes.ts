@@ -32,14 +32,14 @@ type Head = {
   readonly filtered: boolean;
 };
 
-/** `*` is the best one. */
+/** `*` is the best one of those that are shown. */
 function draftOf(prefix: Prefix, { kind, from, marks, filtered }: Head): Draft {
   return {
     prefix,
     from,
     via: [],
     kind: kind as SeenRoute['kind'],
-    chosen: /^\s*\*/.test(marks),
+    chosen: !filtered && /^\s*\*/.test(marks),
     filtered,
     asPath: [],
     communities: [],

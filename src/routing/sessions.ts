@@ -135,9 +135,10 @@ function makeSession(
   };
 }
 
-function sourceOf({ source }: SessionTraits, own: Address): { readonly address?: Address } {
-  if (source === 'any') return {};
-  return { address: source === 'node' ? own : source };
+/** BFD over several hops has to know its own address. */
+function sourceOf({ source, bfd, hops }: SessionTraits, own: Address): { readonly address?: Address } {
+  if (source === 'any' && (bfd === undefined || hops === 1)) return {};
+  return { address: source === 'node' || source === 'any' ? own : source };
 }
 
 function reflecting(clusterId: Address | undefined): Pick<Session, 'clusterId'> {
