@@ -85,6 +85,7 @@ export class Agent {
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
       legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
+      wireguardKey: parts.wireguardKey,
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });

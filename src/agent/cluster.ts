@@ -28,6 +28,8 @@ export type ClusterOptions = {
   readonly claims: () => readonly SubnetClaim[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
+  /** Public key of this node; absent: the road is not wireguard. */
+  readonly wireguardKey?: string | undefined;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
@@ -60,7 +62,15 @@ export class Cluster {
     if (underlay === undefined || families(subnets).length === 0) return false;
     const { settings } = this.#options;
     const legacyPods = this.#options.legacyPods();
-    const self: Self = { name: this.#name, subnets, underlay, settings, legacyPods };
+    const key = this.#options.wireguardKey;
+    const self: Self = {
+      name: this.#name,
+      subnets,
+      underlay,
+      settings,
+      legacyPods,
+      ...(key === undefined ? {} : { wireguardKey: key }),
+    };
     const text = JSON.stringify([subnets, underlay, legacyPods]);
     if (text === this.#selfText) return false;
     if (this.#selfText !== '') this.#options.events.add('info', `this node's place changed: ${underlay.why}`);

@@ -96,6 +96,7 @@ const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
   ip6tnl: 'ipip',
   gre: 'gre',
   ip6gre: 'gre',
+  wireguard: 'wireguard',
 };
 
 /** What the node already proves by having it, or shows it lacks by the kernel's refusal. */

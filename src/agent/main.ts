@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from './log.ts';
 import { openMetrics } from './metrics.ts';
+import { openWireguardKey } from './wireguard-key.ts';
 import { systemClock } from '#lib/clock.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { ready as poolWarm } from '#kernel/netns.ts';
@@ -27,6 +28,7 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   for (const path of [settings.paths.run, settings.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
   const keep = settings.policy.enforce ? openKeep(join(settings.paths.state, 'policies.journal')) : undefined;
+  const key = settings.road.type === 'wireguard' ? openWireguardKey(settings.paths.state) : undefined;
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const agent = new Agent({
@@ -38,7 +40,8 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     logTail,
     events: openEvents(log),
     metrics: openMetrics(settings.node.name),
-    kernel: openKernel(),
+    kernel: openKernel((publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined)),
+    wireguardKey: key?.publicKey,
     store: openDirectoryStore(settings.store.path, { lastGood: lastGoodOf(keep) }),
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),

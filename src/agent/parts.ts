@@ -20,6 +20,8 @@ export type AgentParts = {
   readonly kernel: Kernel;
   readonly store: Store;
   readonly ledger: Ledger;
+  /** Public key of this node; absent: the road is not wireguard. */
+  readonly wireguardKey?: string | undefined;
   /** Objects of policy that were accepted before; absent: policy is off. */
   readonly keep: Keep | undefined;
 };

@@ -17,22 +17,29 @@ export type Self = {
   readonly settings: Settings;
   /** Pods made under the other wiring still live here: they keep it, and the bridge stays or has been made beside them. */
   readonly legacyPods?: boolean;
+  /** Public key of this node; only where the road is wireguard. */
+  readonly wireguardKey?: string;
 };
 
 export interface NetworkBackend {
   readonly name: RoadName;
   /** What other nodes must know of this one, besides its addresses. */
-  advertise(self: Self): Pick<NodeAdvert, 'vxlan'>;
+  advertise(self: Self): Pick<NodeAdvert, 'vxlan' | 'wireguard'>;
   /** Devices and addresses that the road needs whoever the peers are. */
   planNode(self: Self): Item[];
   /** What one leg needs; the plan of a node is planNode and planLeg of each leg, cached by identity. */
   planLeg(self: Self, leg: Leg): Item[];
+  /** What the peer needs once, however many its legs. */
+  planPeer?(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[];
 }
 
 /** Roads that encapsulate, as people call them. */
-export const TUNNELS = { vxlan: 'VXLAN', ipip: 'IP in IP', gre: 'GRE' } as const satisfies Partial<
-  Record<RoadName, string>
->;
+export const TUNNELS = {
+  vxlan: 'VXLAN',
+  ipip: 'IP in IP',
+  gre: 'GRE',
+  wireguard: 'WireGuard',
+} as const satisfies Partial<Record<RoadName, string>>;
 export type TunnelName = keyof typeof TUNNELS;
 
 export function isTunnel(road: RoadName): road is TunnelName {

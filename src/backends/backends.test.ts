@@ -48,6 +48,7 @@ function settings(road: RoadName, directRouting = false): Settings {
       mode: directRouting ? 'CrossSubnet' : 'Always',
       ipip: { ttl: 64 },
       gre: { ttl: 64, tos: 8 },
+      wireguard: { port: 51_820, strict: false },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
@@ -60,6 +61,10 @@ function settings(road: RoadName, directRouting = false): Settings {
     paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
     log: { level: 'info' },
   };
+}
+
+function keyOfNode(name: string): string {
+  return Buffer.alloc(32, name).toString('base64');
 }
 
 function selfOf(road: RoadName, directRouting = false): Self {
@@ -76,6 +81,7 @@ function selfOf(road: RoadName, directRouting = false): Self {
       why: 'test',
     },
     settings: settings(road, directRouting),
+    ...(road === 'wireguard' ? { wireguardKey: keyOfNode('a') } : {}),
   };
 }
 
@@ -92,6 +98,7 @@ function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
     ...(road === 'vxlan'
       ? { vxlan: { vni: 7, port: 8472, mac: { 4: vtepMac(name, 7), 6: vtepMac(name, 7) } } }
       : {}),
+    ...(road === 'wireguard' ? { wireguard: { publicKey: keyOfNode(name), port: 51_820 } } : {}),
     mtu: 1500,
     ready: true,
   };
@@ -127,6 +134,18 @@ test('every tunnel takes the modes alike, by the families of packet and underlay
     assert.deepEqual(carriers(selfOf(road, true), peerOf(road)), ['direct', 'direct']);
     assert.deepEqual(carriers(selfOf(road, true), peerOf(road, 2, false)), [road, road]);
   }
+  const sealed = planPeer(selfOf('wireguard'), peerOf('wireguard')).items;
+  assert.deepEqual(
+    sealed.flatMap((item) => (item.kind === 'wireguard-peer' ? [item.endpoint, ...item.allowed] : [])),
+    ['192.0.2.2', '10.244.2.0/24', 'fd00:244:0:2::/64'],
+  );
+  assert.match(
+    whys(selfOf('wireguard'), { ...peerOf('ipip'), road: 'wireguard' }),
+    /does not tell its WireGuard key/,
+  );
+  const keyed = (publicKey: string) => ({ ...peerOf('wireguard'), wireguard: { publicKey, port: 1 } });
+  assert.match(whys(selfOf('wireguard'), keyed(keyOfNode('a'))), /claims this node’s WireGuard key/);
+  assert.match(whys(selfOf('wireguard'), keyed('AAAA')), /no usable WireGuard key and port/);
   assert.deepEqual(kinds(selfOf('ipip'), peerOf('ipip')), ['ipip 192.0.2.2 1480', 'sit 192.0.2.2 1480']);
   assert.deepEqual(kinds(selfOf('gre'), peerOf('gre')), Array(2).fill('gre 192.0.2.2 1476'));
   assert.deepEqual(

@@ -12,6 +12,7 @@ import { overlaps, type Prefix } from '#net/prefix.ts';
 import { isTunnel, roadOverhead, type Self, tunnelFamily, type TunnelName, TUNNELS } from './backend.ts';
 import { connectedPrefix } from './interface.ts';
 import { vtepMac } from './vxlan.ts';
+import { keyMismatch } from './wireguard.ts';
 
 export type Choice = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
 
@@ -37,6 +38,7 @@ export function chooseForPeer(self: Self, node: NodeAdvert): Choice {
 function roadMismatch(self: Self, node: NodeAdvert): string | undefined {
   const mine = self.settings.road;
   if (node.road !== mine.type) return `${node.name} uses the road ${node.road}, this node ${mine.type}`;
+  if (mine.type === 'wireguard') return keyMismatch(self, node);
   if (mine.type !== 'vxlan') return undefined;
   if (node.vxlan === undefined) return `${node.name} does not tell its VXLAN parameters`;
   const { vni, port } = node.vxlan;

@@ -4,6 +4,7 @@ import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';
 import { hostGw } from './host-gw.ts';
 import { gre, ipip } from './ip-tunnel.ts';
+import { wireguard } from './wireguard.ts';
 import { vxlan } from './vxlan.ts';
 
 const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
@@ -11,6 +12,7 @@ const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
   'host-gw': hostGw,
   ipip,
   gre,
+  wireguard,
   alloc,
 };
 

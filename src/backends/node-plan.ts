@@ -47,7 +47,11 @@ export function planNode(self: Self): Item[] {
 export function planPeer(self: Self, node: NodeAdvert): PeerPlan {
   const { legs, unreachable } = chooseForPeer(self, node);
   const backend = backendFor(self.settings.road.type);
-  const items = [...peerElement(self, node, legs), ...legs.flatMap((leg) => backend.planLeg(self, leg))];
+  const items = [
+    ...peerElement(self, node, legs),
+    ...(backend.planPeer?.(self, node, legs) ?? []),
+    ...legs.flatMap((leg) => backend.planLeg(self, leg)),
+  ];
   return { items, legs, unreachable };
 }
 

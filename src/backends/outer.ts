@@ -15,6 +15,10 @@ export function outerPackets({ road, network }: Settings): OuterPackets | undefi
     const any = `udp dport ${road.vxlan.port}`;
     return { any, own: `${any} @th,96,24 ${road.vxlan.vni}` };
   }
+  if (road.type === 'wireguard') {
+    const any = `udp dport ${road.wireguard.port}`;
+    return { any, own: any };
+  }
   if (road.type === 'gre') return ofProtocols([ENCAPSULATION.gre]);
   if (road.type === 'ipip')
     return ofProtocols(families(network.subnets).map((inner) => ENCAPSULATION[inner]));

@@ -3,7 +3,7 @@
  * sources, forged tunnel packets) and translate (masquerade, host ports). They accept nothing, as an accept would end only
  * this table; ./foreign.ts deals with other programs' chains that drop.
  */
-import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX } from '#model/numbers.ts';
+import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX, WIREGUARD } from '#model/numbers.ts';
 import { declareSet, NFT_SETS, type NftSetName } from '#model/nft-sets.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
@@ -69,13 +69,20 @@ export function inetRules(self: Self): string {
     chain('tunnel', tunnelGuard(self)),
     chain('hostports', hostPorts(self)),
     baseChain('guard', 'filter hook prerouting priority raw', [
+      ...plainText(self, 'from'),
       ...untracked(self),
       `${PODS} goto frompod`,
       ...bridges.map((from) => `${from} goto frombridge`),
     ]),
     ...untracked(self).map((rule) => baseChain('rawoutput', 'filter hook output priority raw', [rule])),
     baseChain('input', 'filter hook input priority filter', [...toTunnel(self), ...encapsulated(self)]),
-    baseChain('forward', 'filter hook forward priority filter', toTunnel(self)),
+    baseChain('forward', 'filter hook forward priority filter', [
+      ...toTunnel(self),
+      ...plainText(self, 'to'),
+    ]),
+    ...(isStrict(self)
+      ? [baseChain('sealed', 'filter hook output priority filter', plainText(self, 'to'))]
+      : []),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
     baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
@@ -110,6 +117,20 @@ function toTunnel(self: Self): string[] {
 function untracked(self: Self): string[] {
   const outer = outerPackets(self.settings);
   return outer === undefined ? [] : [`${outer.own} notrack`];
+}
+
+function isStrict({ settings: { road } }: Self): boolean {
+  return road.type === 'wireguard' && road.wireguard.strict;
+}
+
+/** Packets from or to pods of other nodes that come or go by another link than WireGuard's. */
+function plainText(self: Self, side: 'from' | 'to'): string[] {
+  if (!isStrict(self)) return [];
+  const [field, link] = side === 'from' ? ['saddr', 'iifname'] : ['daddr', 'oifname'];
+  return scopes(self).map(({ family, range, subnet }) => {
+    const { ip } = WORDS[family];
+    return `${link} != "${WIREGUARD.link}" ${ip} ${field} ${range} ${ip} ${field} != ${subnet} counter drop`;
+  });
 }
 
 /** Our tunnel's packets only from known peers. */

@@ -207,9 +207,9 @@ const SITUATIONS: readonly Situation[] = [
   {
     name: 'no datastore at all',
     answers: { needs: ['no-datastore', 'encryption'] },
-    first: ['weave'],
-    decides: ['weave', 'maintained', 'no'],
-    otherwise: [],
+    first: ['tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
+    decides: ['tartan-kubenet', 'encryption', 'no'],
+    otherwise: ['tartan-canal', 'tartan-flannel'],
   },
   {
     name: 'a few hosts without Kubernetes, Calico’s policies, policies for the nodes, one program',

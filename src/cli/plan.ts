@@ -32,6 +32,7 @@ export function planCommand(make: Make): Command {
       subnets: scene.subnets,
       underlay: scene.underlay,
       settings,
+      ...(scene.wireguardKey === undefined ? {} : { wireguardKey: scene.wireguardKey }),
     };
     const problems = checkRoad(self);
     if (problems.length > 0) throw new Fault('settings-invalid', 'the road cannot be built', { problems });
@@ -55,6 +56,7 @@ type Scene = {
   readonly subnets: PerFamily<Prefix>;
   readonly underlay: UnderlayChoice;
   readonly nodes: readonly NodeAdvert[];
+  readonly wireguardKey?: string;
 };
 
 function text<T extends string>(kind: string, parseText: (text: string) => T | undefined) {
@@ -81,6 +83,8 @@ const sceneSchema = z.strictObject({
     connected: z.array(prefix),
     why: z.string().default('given by the scene'),
   }),
+  /** Public key of the node, for the road wireguard. */
+  wireguardKey: z.string().optional(),
   nodes: z.array(
     z.strictObject({
       name: z.string(),
@@ -88,6 +92,7 @@ const sceneSchema = z.strictObject({
       subnets: perFamily(prefix),
       road: z.enum(ROAD_NAMES),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
+      wireguard: z.strictObject({ publicKey: z.string(), port: z.int() }).optional(),
       mtu: z.int(),
       ready: z.boolean().default(true),
     }),

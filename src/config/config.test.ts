@@ -48,6 +48,18 @@ test('one mode for all roads: directRouting is a spelling of it, Never is host-g
   assert.deepEqual(roadOf('{mode: CrossSubnet}'), ['vxlan', 'CrossSubnet']);
   assert.deepEqual(roadOf('{type: host-gw, mode: Always}'), ['host-gw', 'Always', 'f:4 road.mode']);
   assert.match(
+    problems('', { 'road.wireguard.strict': true })[0] ?? '',
+    /strict: needs the road wireguard, not vxlan/,
+  );
+  assert.match(
+    problems('', {
+      'road.type': 'wireguard',
+      'road.mode': 'CrossSubnet',
+      'road.wireguard.strict': true,
+    })[0] ?? '',
+    /strict: would drop what the mode CrossSubnet sends plain/,
+  );
+  assert.match(
     problems('', { 'road.mode': 'Always', 'road.vxlan.directRouting': true })[0] ?? '',
     /road.mode: Always contradicts road.vxlan.directRouting/,
   );
@@ -67,7 +79,7 @@ test('everything that is wrong is told at its line', () => {
       'f:4 roud: unknown setting; did you mean road?',
       'f:6 road.vxlan.prt: unknown setting; did you mean port?',
       'f:6 road.vxlan.vni: must be a whole number from 1 to 16777215',
-      'f:7 road.type: must be one of vxlan, host-gw, ipip, gre, alloc, not "x"',
+      'f:7 road.type: must be one of vxlan, host-gw, ipip, gre, wireguard, alloc, not "x"',
       'f:9 underlay.interfaceRegexes.0: Invalid regular expression: /(/: Unterminated group',
     ],
   );

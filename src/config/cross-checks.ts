@@ -39,6 +39,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkLease(raw),
     ...checkExcluded(raw),
     ...checkMode(raw),
+    ...checkStrict(raw),
     ...checkMtu(raw),
     ...checkPaths(raw),
     ...checkPolicy(raw),
@@ -98,6 +99,14 @@ export function roadOf({ road }: RawSettings): { type: RoadName; mode: RoadMode 
 function warnMode({ road }: RawSettings): Wrong[] {
   if (!PLAIN.has(road.type) || road.mode === undefined || road.mode === 'Never') return [];
   return [{ path: ['road', 'mode'], message: `has no effect with the road ${road.type}` }];
+}
+
+function checkStrict({ road }: RawSettings): Wrong[] {
+  const path = ['road', 'wireguard', 'strict'];
+  if (!road.wireguard.strict) return [];
+  if (road.type !== 'wireguard') return [{ path, message: `needs the road wireguard, not ${road.type}` }];
+  if (road.mode === undefined || road.mode === 'Always') return [];
+  return [{ path, message: `would drop what the mode ${road.mode} sends plain` }];
 }
 
 function checkMode({ road }: RawSettings): Wrong[] {

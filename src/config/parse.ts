@@ -154,6 +154,7 @@ function shape(profile: string, raw: RawSettings): Settings {
       vxlan: road.vxlan,
       ipip: tunnelOf(road.ipip),
       gre: tunnelOf(road.gre),
+      wireguard: road.wireguard,
     },
     wiring: { ...attached, ...(podMtu === undefined ? {} : { mtu: podMtu }) },
     ...(listen === undefined ? {} : { listen }),

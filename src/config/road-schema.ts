@@ -1,6 +1,6 @@
 /** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
 import { z } from 'zod';
-import { VXLAN } from '#model/numbers.ts';
+import { VXLAN, WIREGUARD } from '#model/numbers.ts';
 import { ROAD_NAMES } from '#model/settings.ts';
 import { flag, group } from './group.ts';
 import { setting, whole } from './values.ts';
@@ -44,6 +44,15 @@ export const road = group(
     ),
     ipip: tunnelGroup('When the road is ipip.'),
     gre: tunnelGroup('When the road is gre.'),
+    wireguard: group(
+      {
+        port: setting(whole(1, 65_535), '1–65535', 'UDP port that this node listens on.').default(
+          WIREGUARD.port,
+        ),
+        strict: flag(false, 'What is from or to pods of other nodes and not encrypted is dropped.'),
+      },
+      'When the road is wireguard. The node’s private key is `wireguard.key` below `paths.state`, made by the agent.',
+    ),
   },
   'The road between nodes.',
 );

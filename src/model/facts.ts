@@ -17,6 +17,7 @@ export type KernelFacts = {
   /** Of all kinds of devices that the road has on this node. */
   readonly ipip?: Ability;
   readonly gre?: Ability;
+  readonly wireguard?: Ability;
   readonly bridge?: Ability;
   readonly veth?: Ability;
   readonly nftables?: Ability;

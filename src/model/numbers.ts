@@ -55,6 +55,7 @@ export const CONNECTION_MARK = { cut: 0x0000_1000 } as const;
 /** kube-proxy's masquerade mark: such packets are left to kube-proxy. */
 export const KUBE_PROXY_MASQUERADE_MARK = 0x4000;
 
+export const WIREGUARD = { port: 51_820, link: 'tartan.wg' } as const;
 export const VXLAN = { vni: 1, port: 8472 } as const;
 
 /** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE. */
@@ -68,6 +69,8 @@ export const OVERHEAD = {
   ipip: { 4: 20, 6: 40 },
   /** The outer header and GRE's 4 bytes (RFC 2784: no key, no checksum). */
   gre: { 4: 24, 6: 44 },
+  /** Outer header, 8 UDP, 16 of the message and 16 of its tag (the WireGuard paper, section 5.4.6). */
+  wireguard: { 4: 60, 6: 80 },
   'host-gw': { 4: 0, 6: 0 },
   alloc: { 4: 0, 6: 0 },
 } as const satisfies Record<RoadName, Record<Family, number>>;

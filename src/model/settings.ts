@@ -4,8 +4,8 @@ import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Failsafe } from './workload.ts';
 
-export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'alloc';
-export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'ipip', 'gre', 'alloc'];
+export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'alloc';
+export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'ipip', 'gre', 'wireguard', 'alloc'];
 
 /** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw. */
 export type RoadMode = 'Always' | 'CrossSubnet';
@@ -39,6 +39,13 @@ export type TunnelSettings = {
   readonly ttl: number;
   /** Type of service or traffic class, 0–255; absent: the inner packet's. */
   readonly tos?: number;
+};
+
+export type WireguardSettings = {
+  /** UDP port that this node listens on. */
+  readonly port: number;
+  /** What is from or to pods of other nodes and not sealed is dropped. */
+  readonly strict: boolean;
 };
 
 export type UnderlaySettings = {
@@ -95,6 +102,7 @@ export type Settings = {
     readonly vxlan: VxlanSettings;
     readonly ipip: TunnelSettings;
     readonly gre: TunnelSettings;
+    readonly wireguard: WireguardSettings;
   };
   readonly wiring: {
     readonly type: 'routed' | 'bridge';

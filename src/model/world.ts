@@ -17,6 +17,8 @@ export type NodeAdvert = {
   readonly road: RoadName;
   /** What a VXLAN peer needs: keys are families of the inner packet. */
   readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
+  /** What a WireGuard peer needs: the public key in base64, and the port that the node listens on. */
+  readonly wireguard?: { readonly publicKey: string; readonly port: number };
   /** MTU of the node's underlay link in bytes. */
   readonly mtu: number;
   /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */

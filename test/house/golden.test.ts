@@ -37,6 +37,12 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
   },
   'ipip-over-ipv6': { profile: 'canal', ...SIX, 'network.ipv4': null, 'road.type': 'ipip' },
   'gre-dual-stack': { profile: 'kubenet', ...SIX, 'road.type': 'gre', 'road.gre.tos': 16 },
+  'wireguard-strict': {
+    profile: 'canal',
+    ...SIX,
+    'road.type': 'wireguard',
+    'road.wireguard.strict': true,
+  },
   'gre-never': { profile: 'kubenet', 'road.type': 'gre', 'road.mode': 'Never' },
   'routed-host-gw': { profile: 'kubenet', 'wiring.type': 'routed', 'masquerade.enabled': false },
 };
@@ -58,6 +64,9 @@ function nodeOf(settings: Settings, index: number): Self {
     }),
     underlay: { link: 'eth0', mtu: 1500, local, announced: local, connected, why: 'golden' },
     settings,
+    ...(settings.road.type === 'wireguard'
+      ? { wireguardKey: Buffer.alloc(32, index).toString('base64') }
+      : {}),
   };
 }
 

@@ -124,8 +124,8 @@ export const FEATURES = {
   wireguard: {
     what: 'WireGuard devices',
     modules: ['wireguard'],
-    use: '',
-    without: '',
+    use: 'road `wireguard`',
+    without: '`status`: the device is refused; other roads work, without encryption',
     probe: link('wireguard'),
   },
   ipip: {

@@ -9,5 +9,6 @@ export function failsafeOf({ policy: { failsafe }, road }: Settings): PolicyWorl
     ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
     egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
   };
+  if (road.type === 'wireguard') return openTunnel(told, road.wireguard.port);
   return road.type === 'vxlan' ? openTunnel(told, road.vxlan.port) : told;
 }

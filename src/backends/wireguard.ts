@@ -1,0 +1,81 @@
+/**
+ * WireGuard with the kernel's device: one for all peers, and a peer for each node by its public key. What comes in is
+ * taken from a node's own subnets only (allowed IPs), and routed pods reach it as with any tunnel.
+ */
+import type { Item } from '#model/host.ts';
+import type { Leg } from '#model/leg.ts';
+import { MAIN_TABLE, WIREGUARD } from '#model/numbers.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import { type Address, addressBits, type Family } from '#net/address.ts';
+import { families } from '#net/per-family.ts';
+import { interfaceAddress, type Prefix, prefixAddress } from '#net/prefix.ts';
+import { type NetworkBackend, roadOverhead, type Self, tunnelFamily } from './backend.ts';
+import { directRoute } from './host-gw.ts';
+
+const LINK = WIREGUARD.link;
+/** 32 bytes in base64. */
+const KEY = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
+
+function linkMtu(self: Self): number {
+  return self.underlay.mtu - roadOverhead(self);
+}
+
+export const wireguard: NetworkBackend = {
+  name: 'wireguard',
+  advertise({ wireguardKey, settings }) {
+    if (wireguardKey === undefined) return {};
+    return { wireguard: { publicKey: wireguardKey, port: settings.road.wireguard.port } };
+  },
+  planNode(self) {
+    const { wireguardKey: publicKey, settings } = self;
+    if (publicKey === undefined) return [];
+    const { port } = settings.road.wireguard;
+    return [
+      { kind: 'link', type: 'wireguard', name: LINK, publicKey, port, mtu: linkMtu(self) },
+      ...families(self.subnets).flatMap((family) => planFamily(self, family)),
+    ];
+  },
+  planLeg(self, leg) {
+    if (leg.carrier === 'direct') return [directRoute(self, leg)];
+    const mtu = leg.mtu < linkMtu(self) ? { mtu: leg.mtu } : {};
+    const { prefix, metric } = leg;
+    return [{ kind: 'route', type: 'unicast', prefix, table: MAIN_TABLE, metric, link: LINK, ...mtu }];
+  },
+  planPeer,
+};
+
+/** A peer that is reached plain may seal what it sends all the same. */
+function planPeer(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
+  const endpoint = node.addresses[tunnelFamily(self)];
+  if (node.wireguard === undefined || endpoint === undefined || legs.length === 0) return [];
+  const { publicKey, port } = node.wireguard;
+  const allowed = legs.map(({ prefix }) => prefix).sort();
+  return [{ kind: 'wireguard-peer', link: LINK, publicKey, endpoint, port, allowed }];
+}
+
+/** As with VXLAN: the tunnel address is the subnet's network address, which peers know and no pod gets. */
+function planFamily(self: Self, family: Family): Item[] {
+  const own: Address = prefixAddress(self.subnets[family] as Prefix);
+  const address = interfaceAddress(own, addressBits(family));
+  if (family === 6) {
+    return [
+      { kind: 'address', link: LINK, address, nodad: true },
+      { kind: 'sysctl', key: `net/ipv6/conf/${LINK}/accept_ra`, value: '0' },
+    ];
+  }
+  return [
+    { kind: 'address', link: LINK, address },
+    // Loose: while a road changes, a peer's packets may still come by the old one.
+    { kind: 'sysctl', key: `net/ipv4/conf/${LINK}/rp_filter`, value: '2' },
+  ];
+}
+
+/** Why the two cannot talk, whatever the family. */
+export function keyMismatch(self: Self, node: NodeAdvert): string | undefined {
+  if (node.wireguard === undefined) return `${node.name} does not tell its WireGuard key`;
+  const { publicKey: theirs, port } = node.wireguard;
+  if (!KEY.test(theirs) || !(Number.isInteger(port) && port > 0 && port < 0x1_0000))
+    return `${node.name} tells no usable WireGuard key and port`;
+  if (self.wireguardKey === undefined) return 'this node has no WireGuard key';
+  return theirs === self.wireguardKey ? `${node.name} claims this node’s WireGuard key` : undefined;
+}
