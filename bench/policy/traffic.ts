@@ -120,7 +120,7 @@ function loads(undo: DisposableStack): readonly Load[] {
     undo.defer(program.remove);
     return program.path;
   }) as [string, string];
-  const ask = async (argv: readonly string[], attempts = 3): Promise<Figures> => {
+  const ask = async (argv: readonly string[], attempts = 10): Promise<Figures> => {
     const { code, stdout, stderr } = await execute(argv);
     const [rate = 0, cpuUs = 0] = stdout.split('\t').map(Number);
     if (code === 0) return { rate, cpuUs };
