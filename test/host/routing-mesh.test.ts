@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { systemClock } from '#lib/clock.ts';
+import { openBird } from '../../src/bird/bird.ts';
 import { planRouting } from '../../src/routing/plan.ts';
 import { passwordSymbol, renderBird } from '../../src/routing/render.ts';
 import { inputOf, SETTINGS } from '../../src/routing/testing/cluster.ts';
@@ -100,6 +102,22 @@ test(
     assert.ok(!JSON.stringify(problems).includes(PASSWORD));
     assert.equal(readFileSync(file, 'utf8'), before);
     await net.established(1, 4);
+  },
+);
+
+test(
+  'an agent that comes finds the daemon that the last one left, and its configuration',
+  { skip },
+  async () => {
+    const { directory, pid } = net.speaker(2);
+    const [before, options] = [pid(), { directory, clock: systemClock, timeoutMs: 30_000 }];
+    const next = await openBird({ ...options, command: ['/bin/false'], onChange: () => assert.fail() });
+    assert.ok(next.isUp());
+    assert.deepEqual(await next.configure(configOf(2), PASSWORDS), []);
+    assert.equal((await next.sessions()).filter(({ up }) => up).length, 4);
+    await next.close('leave');
+    assert.equal(pid(), before);
+    await net.established(2, 4);
   },
 );
 
