@@ -3,7 +3,7 @@
  * 10.77.N.1 and fd77:0:0:N::1; the router has 192.168.1.9 and fd00::9. Every daemon is the real BIRD in a namespace.
  */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { systemClock } from '#lib/clock.ts';
@@ -18,7 +18,7 @@ export type Speaker = {
   readonly bird: Bird;
   /** What the daemon told of, newest last. */
   readonly changes: { readonly up: boolean; readonly why: string }[];
-  pid(): number;
+  readonly pid: () => number;
 };
 
 export type RoutingNet = {
@@ -101,13 +101,12 @@ export function learned({ netns }: Speaker, family: 4 | 6): string[] {
   return routes.map(({ dst, gateway, metric }) => `${dst} via ${gateway} metric ${metric}`).sort();
 }
 
-/** Percent of pings lost, from pod to pod. */
+/** Pings from pod to pod while the work is done. */
 export async function lostWhile(
   from: Speaker,
   [source, target]: readonly [string, string],
   work: () => Promise<void>,
 ): Promise<{ readonly sent: number; readonly received: number }> {
-  const ended = new AbortController();
   const ping = from.netns.start(['ping', '-q', '-i', '0.02', '-I', source, target], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
@@ -119,7 +118,6 @@ export async function lostWhile(
   } finally {
     ping.kill('SIGINT');
     await exit;
-    ended.abort();
   }
   const [, sent, received] = /(\d+) packets transmitted, (\d+) (?:packets )?received/.exec(output) ?? [];
   return { sent: Number(sent), received: Number(received) };
@@ -127,7 +125,6 @@ export async function lostWhile(
 
 /** Whether BIRD reads the text as a configuration; what it says if not. */
 export async function checkConfig(directory: string, text: string): Promise<string> {
-  const { writeFileSync } = await import('node:fs');
   const file = join(directory, 'checked.conf');
   writeFileSync(file, text, { mode: 0o600 });
   const { code, stderr } = await execute(['bird', '-p', '-c', file]);

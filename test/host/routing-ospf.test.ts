@@ -36,14 +36,14 @@ test(
     assert.deepEqual(await configure(1, 'one'), []);
     assert.deepEqual(await configure(2, 'another'), []);
     const { bird } = net.speaker(1);
-      await waitFor(
+    await waitFor(
       'OSPF to run',
       async () => (await bird.sessions()).filter(({ up }) => up).length === 2,
       60_000,
     );
     // Three hellos.
-  await new Promise((resolve) => setTimeout(resolve, 3000));
-  assert.deepEqual(learned(net.speaker(1), 4), []);
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    assert.deepEqual(learned(net.speaker(1), 4), []);
     assert.deepEqual(await configure(2, 'one'), []);
     await waitFor(
       'routes of both families',
