@@ -13,6 +13,7 @@ import { waitFor, whyNoKernel } from './namespace.ts';
 import {
   admits,
   awaitPolicies,
+  end,
   type PolicyLab,
   reaches,
   silences,
@@ -129,17 +130,13 @@ for (const profile of ['canal', 'flannel']) {
           ['free', 10],
         ] as const) {
           const name = `${app}${round}`;
-          // The runtime has made the namespace, and the pod's first process runs in it, before ADD comes.
+          // The pod's first process runs in its namespace before ADD comes.
           const before = allowed.received();
-          const adding = lab.addPod('node1', name, shop(app));
-          await waitFor('the namespace', async () =>
-            (await lab.exec('node1', ['ip', 'netns', 'list'])).stdout.includes(`pod-${name}`),
-          );
           const sender = policies.send(`lab-${lab.name}.pod-${name}`, sink.addresses[0] ?? '', port);
-          await adding;
+          await lab.addPod('node1', name, shop(app));
           if (app === 'free') await waitFor('the free pod’s packets', () => allowed.received() > before);
           else await sleep(30);
-          sender.kill('SIGKILL');
+          await end(sender);
           await lab.removePod(name);
         }
       }

@@ -17,7 +17,7 @@ export type Probe = {
 
 export type PolicyLab = AsyncDisposable & {
   readonly lab: Lab;
-  /** A process in the namespace of a pod or node; ended with the lab. */
+  /** Goes on in the namespace of a pod or node, which may still be in the making; ended with the lab. */
   readonly start: (netns: string, script: string) => ChildProcess;
   /** Receives at the pod's UDP port. */
   receive(pod: PodRecord, port: number, family?: 4 | 6): Promise<Probe>;
@@ -45,10 +45,9 @@ export async function startPolicyLab(
   const children = new Set<ChildProcess>();
   let files = 0;
   const start = (netns: string, script: string): ChildProcess => {
-    const child = spawn('ip', ['netns', 'exec', netns, 'bash', '-c', script], {
-      stdio: 'ignore',
-      detached: true,
-    });
+    // A namespace that is being made may be entered as soon as it can be, and not a moment later.
+    const enter = 'until ip netns exec "$0" bash -c "$1"; do sleep 0.002; done';
+    const child = spawn('bash', ['-c', enter, netns, script], { stdio: 'ignore', detached: true });
     children.add(child);
     child.on('exit', () => children.delete(child));
     return child;
@@ -84,7 +83,7 @@ export async function startPolicyLab(
 }
 
 /** The process and its children: a pipeline is a group of its own. */
-function end(child: ChildProcess): Promise<void> {
+export function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null || child.pid === undefined)
     return Promise.resolve();
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()));
