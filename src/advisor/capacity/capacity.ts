@@ -13,6 +13,8 @@ export type CapacityQuery = {
   readonly nodes?: number | undefined;
   readonly podsPerNode?: number | undefined;
   readonly daemonSets: number;
+  /** Of which cloud the route tables count; absent: all are told of. */
+  readonly platform?: string | undefined;
   readonly instance?: InstanceLimits | undefined;
   /** Of one node in a month, in any currency. */
   readonly price?: number | undefined;
@@ -112,13 +114,13 @@ function costLine({ what, source }: CapacityLine, pods: number, price: number): 
 }
 
 const ROUTE_TABLES = [
-  ['AWS', 50],
-  ['Google Cloud, historically', 100],
-  ['Azure', 400],
+  ['aws', 'AWS', 50],
+  ['gcp', 'Google Cloud, historically', 100],
+  ['azure', 'Azure', 400],
 ] as const;
 
-function routeTables({ nodes }: CapacityQuery): CapacityLine[] {
-  return ROUTE_TABLES.map(([cloud, amount]) => ({
+function routeTables({ nodes, platform }: CapacityQuery): CapacityLine[] {
+  return ROUTE_TABLES.filter(([name]) => (platform ?? name) === name).map(([, cloud, amount]) => ({
     what: `nodes by cloud routes: ${cloud}`,
     amount,
     ...(nodes === undefined ? {} : { enough: amount >= nodes }),

@@ -84,8 +84,16 @@ const NODES_OF: Readonly<Partial<Record<Platform, Feature>>> = {
   azure: 'nodesAzure',
 };
 
+const SENTENCES: Readonly<Partial<Record<Feature, string>>> = {
+  maintained: 'somebody must maintain it',
+  onBareMetal: 'it must run on bare metal',
+  onAws: 'it must run on AWS',
+  onGcp: 'it must run on Google Cloud',
+  onAzure: 'it must run on Azure',
+};
+
 function able(id: string, feature: Feature): Requirement {
-  return { id, feature, test: 'able', sentence: `it must have ${titleOf(feature)}` };
+  return { id, feature, test: 'able', sentence: SENTENCES[feature] ?? `it must have ${titleOf(feature)}` };
 }
 
 export function requirementsOf(answers: Answers): Requirement[] {

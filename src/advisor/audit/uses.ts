@@ -1,0 +1,112 @@
+/**
+ * What an object of an operator's manifests needs of a provider: the feature that reads its kind at all, and those of the
+ * fields it uses, each at its path. Objects of which no fact tells need nothing.
+ */
+import { isFields } from '#model/manifest-shapes.ts';
+import type { Manifest } from '#model/manifest.ts';
+import type { Feature } from '../facts/features.ts';
+
+export type Use = { readonly feature: Feature; readonly path: string };
+export type Uses = {
+  /** `kind [namespace/]name`. */
+  readonly object: string;
+  readonly source: string;
+  /** Without it nobody reads the object; absent for kinds that all know. */
+  readonly kind?: Feature;
+  readonly fields: readonly Use[];
+};
+
+/** By API group, and the beginning of the kind; the first that fits. */
+const KINDS: readonly (readonly [group: RegExp, kind: RegExp, feature: Feature])[] = [
+  [/^networking\.k8s\.io$/, /^NetworkPolicy$/, 'networkPolicy'],
+  [/^policy\.networking\.k8s\.io$/, /NetworkPolicy$/, 'clusterPolicy'],
+  [/projectcalico\.org$/, /^HostEndpoint$/, 'hostPolicy'],
+  [/projectcalico\.org$/, /^BGP/, 'bgp'],
+  [/projectcalico\.org$/, /(?:Policy|NetworkSet|^Tier|^Profile)$/, 'calicoPolicy'],
+  [/^cilium\.io$/, /^CiliumEgressGatewayPolicy$/, 'egressGateway'],
+  [/^cilium\.io$/, /^CiliumBGP/, 'bgp'],
+  [/^cilium\.io$/, /NetworkPolicy$|^CiliumCIDRGroup$/, 'ciliumPolicy'],
+];
+
+/** Fields by their name, wherever they stand, and the kinds in which they count. */
+type Field = {
+  readonly name: string;
+  readonly feature: Feature;
+  readonly in: 'policy' | 'pod';
+  readonly when: (value: unknown) => boolean;
+};
+const isThere = (value: unknown): boolean => value !== undefined && value !== null;
+const isName = (value: unknown): boolean => typeof value === 'string' && !/^[\d:]+$/.test(value);
+const isFilled = (value: unknown): boolean => Array.isArray(value) && value.length > 0;
+const hasName = (value: unknown): boolean => Array.isArray(value) && value.some(isName);
+
+const FIELDS: readonly Field[] = [
+  { name: 'egress', feature: 'egressPolicy', in: 'policy', when: isThere },
+  { name: 'egressDeny', feature: 'egressPolicy', in: 'policy', when: isThere },
+  {
+    name: 'policyTypes',
+    feature: 'egressPolicy',
+    in: 'policy',
+    when: (value) => Array.isArray(value) && value.includes('Egress'),
+  },
+  { name: 'endPort', feature: 'portRanges', in: 'policy', when: isThere },
+  { name: 'port', feature: 'namedPorts', in: 'policy', when: isName },
+  { name: 'namedPort', feature: 'namedPorts', in: 'policy', when: isThere },
+  { name: 'destinationNamedPort', feature: 'namedPorts', in: 'policy', when: isThere },
+  { name: 'ports', feature: 'namedPorts', in: 'policy', when: hasName },
+  { name: 'http', feature: 'httpPolicy', in: 'policy', when: isThere },
+  { name: 'domains', feature: 'dnsPolicy', in: 'policy', when: isFilled },
+  { name: 'domainNames', feature: 'dnsPolicy', in: 'policy', when: isFilled },
+  { name: 'toFQDNs', feature: 'dnsPolicy', in: 'policy', when: isFilled },
+  { name: 'nodeSelector', feature: 'hostPolicy', in: 'policy', when: isThere },
+  { name: 'hostPort', feature: 'hostPorts', in: 'pod', when: isThere },
+  { name: 'kubernetes.io/ingress-bandwidth', feature: 'bandwidth', in: 'pod', when: isThere },
+  { name: 'kubernetes.io/egress-bandwidth', feature: 'bandwidth', in: 'pod', when: isThere },
+];
+
+const POD_KINDS = new Set(['Pod', 'Deployment', 'DaemonSet', 'StatefulSet', 'ReplicaSet', 'Job', 'CronJob']);
+
+/** Undefined for what needs nothing that facts tell of. */
+export function usesOf({ value, source }: Manifest): Uses | undefined {
+  if (!isFields(value)) return undefined;
+  const kind = String(value['kind']);
+  const reads = readerOf(String(value['apiVersion']).split('/')[0] ?? '', kind);
+  if (reads === undefined && !POD_KINDS.has(kind)) return undefined;
+  const fields = fieldsOf(value, reads === undefined ? 'pod' : 'policy');
+  if (reads === undefined && fields.length === 0) return undefined;
+  return { object: nameOf(kind, value['metadata']), source, ...(reads ? { kind: reads } : {}), fields };
+}
+
+function readerOf(group: string, kind: string): Feature | undefined {
+  return KINDS.find(([groups, kinds]) => groups.test(group) && kinds.test(kind))?.[2];
+}
+
+function fieldsOf(value: unknown, sort: Field['in']): Use[] {
+  const known = FIELDS.filter((field) => field.in === sort);
+  return [...walk(value, [])].flatMap(([path, name, found]) =>
+    known
+      .filter((field) => field.name === name && field.when(found))
+      .map(({ feature }) => ({ feature, path: path.join('.') })),
+  );
+}
+
+function nameOf(kind: string, metadata: unknown): string {
+  const { name, namespace } = isFields(metadata) ? metadata : {};
+  const place = typeof namespace === 'string' ? `${namespace}/` : '';
+  return `${kind} ${place}${typeof name === 'string' ? name : '?'}`;
+}
+
+type Found = readonly [path: readonly string[], name: string, value: unknown];
+
+/** No object that anybody reads is deeper. */
+const MAX_DEPTH = 64;
+
+/** Every field in it. */
+function* walk(value: unknown, path: readonly string[]): Generator<Found> {
+  if (typeof value !== 'object' || value === null || path.length > MAX_DEPTH) return;
+  for (const [name, inner] of Object.entries(value)) {
+    const at = [...path, name];
+    if (!Array.isArray(value)) yield [at, name, inner];
+    yield* walk(inner, at);
+  }
+}

@@ -1,0 +1,80 @@
+/** `tartan choose --audit DIR` and `--capacity`: reports beside the choice, as documents and as data. */
+import { audit, type Audit } from '#advisor/audit/audit.ts';
+import { usesOf } from '#advisor/audit/uses.ts';
+import { type CapacityLine } from '#advisor/capacity/capacity.ts';
+import type { Block } from '#advisor/choose/document.ts';
+import type { Facts } from '#advisor/facts/facts.ts';
+import type { Problem } from '#model/fault.ts';
+import { type Manifest, readManifests } from '#model/manifest.ts';
+import { FRONTENDS, parseObject } from '#policy/frontends/index.ts';
+import { readTexts, warn } from './policy-source.ts';
+
+/** Text that is no YAML is told on standard error, and the rest is looked at. */
+export function auditFiles(facts: Facts, paths: readonly string[]): Audit {
+  const read = [...readTexts(paths)].map(([source, text]) => readManifests(source, text));
+  warn(read.flatMap(({ problems }) => problems));
+  return audit(
+    facts,
+    read.flatMap(({ manifests }) => manifests),
+    refusalsOf,
+  );
+}
+
+/** Of policies of all kinds: what the engine cannot read it refuses. Other objects are not for it. */
+function refusalsOf(manifest: Manifest): readonly Problem[] {
+  const { apiVersion, kind } = manifest.value as { readonly apiVersion?: unknown; readonly kind?: unknown };
+  const isKnown = FRONTENDS.some((one) => one.kind === kind && one.apiVersion === apiVersion);
+  const isPolicy = usesOf(manifest)?.kind === 'ciliumPolicy';
+  return isKnown || isPolicy ? parseObject(manifest).problems : [];
+}
+
+export function auditDocument({ sources }: Facts, found: Audit): Block[] {
+  const blocks = found.flatMap(({ object, file, candidates }): Block[] => [
+    { kind: 'heading', text: `${object} (${file})` },
+    {
+      kind: 'lines',
+      lines: candidates.flatMap(({ title, outcome, because }) => [
+        `${outcome.padEnd(8)} ${title}`,
+        ...because.map(
+          ({ path, what, value, note, source }) =>
+            `  ${path === '' ? 'its kind' : path}: ${what}: ${value}${note === undefined ? '' : `, ${note}`} [${source ?? 'no source'}]`,
+        ),
+      ]),
+    },
+  ]);
+  if (blocks.length === 0) return [{ kind: 'lines', lines: ['no object needs anything of a provider'] }];
+  const used = found.flatMap(({ candidates }) => candidates.flatMap(({ because }) => because));
+  return [...blocks, ...sourceBlocks(sources, used)];
+}
+
+export function capacityDocument({ sources }: Facts, lines: readonly CapacityLine[]): Block[] {
+  const rows = lines.map(({ what, amount, enough, how, source }) => [
+    what,
+    String(amount),
+    enough === undefined ? '' : enough ? 'yes' : 'no',
+    how,
+    source,
+  ]);
+  const header = ['what', 'amount', 'fits', 'how', 'source'];
+  return [
+    { kind: 'heading', text: 'Capacity' },
+    { kind: 'table', header, rows },
+    ...sourceBlocks(sources, lines),
+  ];
+}
+
+/** What the names of sources stand for. */
+function sourceBlocks(
+  sources: Facts['sources'],
+  used: readonly { readonly source?: string | undefined }[],
+): Block[] {
+  const names = new Set(used.map(({ source }) => source).filter((name) => name !== undefined));
+  const rows = [...names].sort().map((name) => {
+    const { title, date, url = '' } = sources[name] ?? { title: '', date: '' };
+    return [name, date, title, url];
+  });
+  return [
+    { kind: 'heading', text: 'Sources' },
+    { kind: 'table', header: ['source', 'of', 'what', 'where'], rows },
+  ];
+}
