@@ -167,8 +167,9 @@ const OF_PREFERENCE: Readonly<Record<(typeof PREFERENCES)[number], readonly Pref
   throughput: [{ id: 'throughput', feature: 'throughputGbit', better: 'more' }],
   'encrypted-throughput': [{ id: 'encrypted-throughput', feature: 'encryptedGbit', better: 'more' }],
   memory: [
-    { id: 'memory', feature: 'memoryMiB', better: 'less' },
+    // Measured for most, in one place; what agents take by themselves is told of few.
     { id: 'memory', feature: 'benchMemoryMiB', better: 'less' },
+    { id: 'memory', feature: 'memoryMiB', better: 'less' },
   ],
   simplicity: [{ id: 'simplicity', feature: 'oneProgram', better: 'more' }],
   'no-encapsulation': [
