@@ -43,10 +43,15 @@ const globals = (link: Link): string[] =>
 const hostLinkOf = (result: Result): string =>
   result.interfaces?.findLast((one) => one.sandbox === undefined || one.sandbox === '')?.name ?? '';
 
+const linkNames = ({ netns }: ReturnType<typeof makePod>): string[] =>
+  netns.list<Link>('link').map((one) => one.ifname);
+
 async function addAndDelete(subject: Subject, families: readonly (4 | 6)[]): Promise<void> {
   const network = subject.network({ families });
   const before = linksOf(subject);
   const pod = makePod();
+  // `lo`, and where tunnel modules are loaded the devices that the kernel gives to every namespace.
+  const given = linkNames(pod);
   const result = await add(subject, network, pod);
   const link = podLink(pod);
   assert.deepEqual(
@@ -66,10 +71,7 @@ async function addAndDelete(subject: Subject, families: readonly (4 | 6)[]): Pro
   }
   assert.equal((await subject.leases(network.name)).length, families.length);
   await del(subject, network, pod, result);
-  assert.deepEqual(
-    pod.netns.list<Link>('link').map((one) => one.ifname),
-    ['lo'],
-  );
+  assert.deepEqual(linkNames(pod), given);
   assert.deepEqual(
     linksOf(subject).filter((name) => !before.includes(name) && name !== 'cni0'),
     [],

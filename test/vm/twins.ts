@@ -27,10 +27,6 @@ export const TWINS: readonly Twin[] = [
     needs: ['packet log', 'logged connections'],
     only: [/^(tcp|icmp).*ingress/, /^to the node/, /^what an address was/, /^without nfnetlink_log/],
   },
-  // One lab is what the two minutes allow; a device of GRE differs from one of IP in IP by its kind alone.
-  { file: 'test/host/ip-tunnels.test.ts', needs: ['ipip', 'gre'], only: [/^a device/, /^the road ipip/] },
-  { file: 'test/host/wireguard.test.ts', needs: ['wireguard'] },
-  { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
   {
     file: 'test/vm/conformance.test.ts',
     needs: ['sctp'],
@@ -40,6 +36,10 @@ export const TWINS: readonly Twin[] = [
       /^tartan bridge (H1 .*IPv4|B2 .*dual|B13) /,
     ],
   },
+  // One lab is what the two minutes allow; a device of GRE differs from one of IP in IP by its kind alone.
+  { file: 'test/host/ip-tunnels.test.ts', needs: ['ipip', 'gre'], only: [/^a device/, /^the road ipip/] },
+  { file: 'test/host/wireguard.test.ts', needs: ['wireguard'] },
+  { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
 ];
 
 /** Files of the twins that need a feature. */
