@@ -211,10 +211,15 @@ function compareReasons({ trail, action, exempt, scope }: Check, opinion: Opinio
 }
 
 test('from one state to the next is the same as from nothing, and deltas lead there', () => {
-  const states = fc.array(fc.record({ world: worldOf, sketch: bookSketches, keep: fc.nat(6) }), {
-    minLength: 2,
-    maxLength: 6,
-  });
+  const state = worldOf.chain((world) =>
+    fc.record({
+      world: fc.constant(world),
+      sketch: bookSketches,
+      keep: fc.nat(6),
+      flows: fc.array(flowsIn(world), { minLength: FLOWS, maxLength: FLOWS }),
+    }),
+  );
+  const states = fc.array(state, { minLength: 2, maxLength: 6 });
   fc.assert(
     fc.property(states, (states) => {
       const compiler = createCompiler('a');
@@ -224,9 +229,9 @@ test('from one state to the next is the same as from nothing, and deltas lead th
         reasons: new Map(),
         logs: new Map(),
       };
-      let now = states[0] as (typeof states)[number];
+      let now: State = states[0] as (typeof states)[number];
       let book = bookOf(now.sketch);
-      for (const { world, sketch, keep } of states) {
+      for (const { world, sketch, keep, flows } of states) {
         now = mix(now, { world, sketch, keep });
         if (now.sketch === sketch || keep > 2) book = bookOf(now.sketch);
         loaded = apply(loaded, compiler.update(book, now.world));
@@ -235,6 +240,8 @@ test('from one state to the next is the same as from nothing, and deltas lead th
         assert.ok(left !== undefined && isEmptyDelta(left), 'deltas lead to the program');
         assert.deepEqual(canonical(program), canonical(compile(book, now.world, { node: 'a' })));
         assert.equal(compiler.update(book, now.world), undefined);
+        for (const flow of flows)
+          assert.deepEqual(simulate(compiler.living, flow), simulate(program, flow), 'asked where it lives');
       }
     }),
     { numRuns: 120 },

@@ -2,9 +2,12 @@
 import type { ChainRule, PolicyDelta, PolicyProgram, Reason } from '#model/policy-program.ts';
 import type { Step } from '#model/verdict.ts';
 import { change, isEmptyDelta } from './diff.ts';
+import { type Ranges, rangesOf } from './ranges.ts';
 
 export class Ledger {
   readonly #entries = new Map<string, string>();
+  /** Follows the entries: whoever looks at the living program searches it. */
+  readonly #ranges: Ranges = rangesOf(this.#entries);
   readonly #chains = new Map<string, readonly ChainRule[]>();
   readonly #reasons = new Map<string, Reason>();
   readonly #logs = new Map<string, Step>();
@@ -22,12 +25,14 @@ export class Ledger {
     const was = this.#entries.get(key);
     if (was === value) return;
     if (!this.#touched.has(key)) this.#touched.set(key, was);
+    if (was === undefined) this.#ranges.add(key);
     this.#entries.set(key, value);
   }
   delete(key: string): void {
     const was = this.#entries.get(key);
     if (was === undefined) return;
     if (!this.#touched.has(key)) this.#touched.set(key, was);
+    this.#ranges.remove(key);
     this.#entries.delete(key);
     this.#reasons.delete(key);
   }

@@ -2,8 +2,6 @@
 import {
   type ChainRule,
   type Decided,
-  POLICY_MAPS,
-  type PolicyMapName,
   type PolicyProgram,
   type Reason,
   type Span,
@@ -12,6 +10,7 @@ import type { Flow } from '#model/verdict.ts';
 import { type Address, addressFamily, addressValue } from '#net/address.ts';
 import { WITH_PORTS } from './condition.ts';
 import { isIcmp } from './grid.ts';
+import { rangesOf } from './ranges.ts';
 
 export type Answer = {
   readonly decided: Decided;
@@ -54,7 +53,9 @@ function findEntry(program: PolicyProgram, number: string, flow: Flow): string |
   const exact = `port ${number} ${protocol} ${port}`;
   if (port !== undefined && program.entries.has(exact)) return exact;
   const range =
-    port === undefined ? undefined : findRange(program, `ports ${number} ${protocol}`, BigInt(port));
+    port === undefined
+      ? undefined
+      : rangesOf(program.entries).find(`ports ${number} ${protocol}`, BigInt(port));
   return (
     range ?? [`protocol ${number} ${protocol}`, `rest ${number}`].find((key) => program.entries.has(key))
   );
@@ -79,45 +80,7 @@ function isWithin(span: Span | undefined, value: number | undefined): boolean {
   return span === undefined || (value !== undefined && span[0] <= value && value <= span[1]);
 }
 
-type Range = { readonly from: bigint; readonly to: bigint; readonly key: string };
-
-/** Entries with ranges by what stands before the range, sorted: made once per program. */
-const ranges = new WeakMap<PolicyProgram['entries'], Map<string, Range[]>>();
-
-function rangesOf({ entries }: PolicyProgram): Map<string, Range[]> {
-  const known = ranges.get(entries);
-  if (known !== undefined) return known;
-  const found = new Map<string, Range[]>();
-  for (const key of entries.keys()) {
-    const map = key.slice(0, key.indexOf(' ')) as PolicyMapName;
-    if (!('ranges' in POLICY_MAPS[map])) continue;
-    const space = key.lastIndexOf(' ');
-    const [from = '', to = ''] = key.slice(space + 1).split('-');
-    const value = (text: string): bigint => (map === 'ports' ? BigInt(text) : addressValue(text as Address));
-    const prefix = key.slice(0, space);
-    const list = found.get(prefix) ?? [];
-    found.set(prefix, list);
-    list.push({ from: value(from), to: value(to), key });
-  }
-  for (const list of found.values()) list.sort((a, b) => (a.from < b.from ? -1 : 1));
-  ranges.set(entries, found);
-  return found;
-}
-
-function findRange(program: PolicyProgram, prefix: string, value: bigint): string | undefined {
-  const list = rangesOf(program).get(prefix) ?? [];
-  let low = 0;
-  let high = list.length;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    if ((list[middle]?.to ?? 0n) < value) low = middle + 1;
-    else high = middle;
-  }
-  const found = list[low];
-  return found !== undefined && found.from <= value ? found.key : undefined;
-}
-
 function lookUpRange(program: PolicyProgram, map: string, address: Address): string | undefined {
-  const key = findRange(program, map, addressValue(address));
+  const key = rangesOf(program.entries).find(map, addressValue(address));
   return key === undefined ? undefined : program.entries.get(key);
 }
