@@ -263,10 +263,7 @@ export class Agent {
 
   #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
     const { store, clock, log, signal, events } = this.#parts;
-    const onSynced = (): void => {
-      if (kind === 'SubnetClaim') this.#onClaim();
-      else this.#placeLoop?.nudge();
-    };
+    const onSynced = (): void => this.#placeLoop?.nudge();
     const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
     return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed });
   }
@@ -284,7 +281,6 @@ export class Agent {
   }
 
   #onClaim(): void {
-    this.policies?.setHolders(holdersOf(this.#allClaims(), this.settings.network));
     this.cluster.unsettle();
     this.#placeLoop?.nudge();
   }
@@ -303,13 +299,13 @@ export class Agent {
   /** The node's own place: subnets, underlay, advert. */
   async #placePass(): Promise<'ok' | 'retry'> {
     if (!this.#nodes.synced || !this.#claims.synced) return 'ok';
-    await this.subnets.maintain();
-    this.pools.setSubnets(this.subnets.held);
     if (this.cluster.self === undefined) {
       for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
+    this.policies?.setPlace(hostAddresses(this.underlay()), holdersOf(this.#allClaims()));
+    await this.subnets.maintain();
+    this.pools.setSubnets(this.subnets.held);
     if (this.cluster.refresh(this.subnets.held)) this.attachments.claim();
-    this.policies?.setNode(this.settings.node.name, hostAddresses(this.underlay()));
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached);

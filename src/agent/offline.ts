@@ -8,6 +8,7 @@ import { bootId } from './boot.ts';
 import { gatherFacts, type Scene } from './facts.ts';
 import { liveNamespaces } from './leaks.ts';
 import { readNodeFile } from './node-file.ts';
+import { removePolicyTables } from './policy/tables.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
 import { requiredFamilies, selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
@@ -20,7 +21,6 @@ import type { HostFacts } from '#model/facts.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { HostState, Item } from '#model/host.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
-import { POLICY_TABLE } from '#model/policy-program.ts';
 import type { Settings } from '#model/settings.ts';
 import { showItem } from '#model/show.ts';
 import type { SubnetClaim } from '#model/world.ts';
@@ -72,23 +72,13 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   const failures = kernel.apply(steps);
   const memory = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
   report.failed.push(...[...failures, ...memory.restore(kernel)].map(({ step }) => step.key));
-  report.removed.push(...removePolicy(kernel));
+  report.removed.push(...removePolicyTables(kernel));
   await reapDeadLinks(kernel, seen, living);
   const left = kernel.observe(NOTHING);
   report.removed.push(...[...seen].filter(([key]) => !left.has(key)).map(([, item]) => showItem(item)));
   report.removed.push(...(await leaveStore(settings, living)));
   if (living.length === 0) rmSync(settings.paths.run, { recursive: true, force: true });
   return report;
-}
-
-function removePolicy(kernel: Kernel): string[] {
-  if (!kernel.hasPolicy()) return [];
-  for (const which of ['enforced', 'staged'] as const) {
-    const table = kernel.openPolicy({ table: which });
-    table.removePolicy();
-    table.close();
-  }
-  return [`table inet ${POLICY_TABLE}`];
 }
 
 function isPodLink(item: Item): boolean {

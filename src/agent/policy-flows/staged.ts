@@ -3,6 +3,7 @@
  * staged. Nothing here ever fails a load: what is enforced does not depend on it.
  */
 import type { Logger } from '../log.ts';
+import { Mirror } from '../policy/mirror.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
@@ -24,8 +25,7 @@ export class Staged {
   readonly #options: StagedOptions;
   readonly #table: PolicyTable;
   #compiler: PolicyCompiler | undefined;
-  #program: PolicyProgram | undefined;
-  #isLoaded = false;
+  readonly #mirror: Mirror;
   /** What a predecessor left is still to be removed. */
   #mayBeThere = true;
 
@@ -37,12 +37,12 @@ export class Staged {
       denial: { logPerSecond, audit: true },
       ...(bridge === undefined ? {} : { bridge }),
     });
+    this.#mirror = new Mirror(this.#table, () => {});
   }
 
-  /** Undefined: nothing is staged. A copy, made at most once per load. */
+  /** Undefined: nothing is staged. No copy. */
   program(): PolicyProgram | undefined {
-    this.#program ??= this.#compiler?.program();
-    return this.#program;
+    return this.#compiler?.living;
   }
 
   /** Each time when what is enforced has been loaded. */
@@ -51,7 +51,7 @@ export class Staged {
       if (book.pending === undefined) this.remove();
       else this.#update({ ...book, enforced: book.pending }, world);
     } catch (error) {
-      this.#isLoaded = false;
+      this.#mirror.forget();
       this.#options.log.warn(
         { error: String(error) },
         'staged policies cannot be loaded; nothing is told of them',
@@ -62,36 +62,17 @@ export class Staged {
   #update(book: RuleBook, world: PolicyView['world']): void {
     this.#compiler ??= createCompiler(this.#options.node);
     const delta = this.#compiler.update(book, world);
-    // The same entries may have other reasons: lines of files move.
-    this.#program = undefined;
     if (this.#options.logPerSecond === 0 || !this.#table.canLog()) return;
-    if (this.#isLoaded && delta === undefined) return;
     this.#mayBeThere = true;
-    if (!this.#isLoaded || delta === undefined) this.#replace();
-    else {
-      try {
-        this.#table.loadPolicy(delta);
-      } catch {
-        this.#replace();
-      }
-    }
-  }
-
-  #replace(): void {
-    this.#isLoaded = false;
-    this.#table.replacePolicy(this.program() ?? EMPTY);
-    this.#isLoaded = true;
+    this.#mirror.put(this.#compiler.living, delta);
   }
 
   /** Throws NetlinkError. */
   remove(): void {
     this.#compiler = undefined;
-    this.#program = undefined;
-    this.#isLoaded = false;
+    this.#mirror.forget();
     if (!this.#mayBeThere) return;
     this.#table.removePolicy();
     this.#mayBeThere = false;
   }
 }
-
-const EMPTY: PolicyProgram = { entries: new Map(), chains: new Map(), reasons: new Map(), logs: new Map() };

@@ -5,6 +5,7 @@
  * - after a change, connections that are denied by now are cut (where the settings say so).
  */
 import type { Logger } from '../log.ts';
+import { Mirror } from './mirror.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
 import type { PolicyProgram } from '#model/policy-program.ts';
@@ -26,8 +27,7 @@ export type LoaderOptions = {
 export class Loader {
   readonly #options: LoaderOptions;
   readonly #compiler: PolicyCompiler;
-  /** The kernel holds what the compiler has made, as far as is known. */
-  #isLoaded = false;
+  readonly #mirror: Mirror;
   #isSuspect = false;
   #cutting: Promise<void> | undefined;
   #cutAgain = false;
@@ -35,6 +35,9 @@ export class Loader {
   constructor(options: LoaderOptions) {
     this.#options = options;
     this.#compiler = createCompiler(options.node);
+    this.#mirror = new Mirror(options.table, (error) =>
+      options.log.warn({ error: String(error) }, 'a change of policies did not fit; replacing all'),
+    );
   }
 
   /** As it is meant to be in the kernel, at any time: no copy, as there are tens of thousands of entries. */
@@ -51,27 +54,10 @@ export class Loader {
   load({ book, world }: PolicyView): boolean {
     const { table } = this.#options;
     const delta = this.#compiler.update(book, world);
-    if (this.#isLoaded && this.#isSuspect && !table.isOwned()) this.#compare();
-    else if (this.#isLoaded && delta === undefined) return false;
-    else if (delta === undefined || !this.#isLoaded) this.#replace();
-    else {
-      this.#isLoaded = false;
-      try {
-        table.loadPolicy(delta);
-      } catch (error) {
-        this.#options.log.warn({ error: String(error) }, 'a change of policies did not fit; replacing all');
-        this.#replace();
-      }
-      this.#isLoaded = true;
-    }
+    if (this.#mirror.isLoaded && this.#isSuspect && !table.isOwned()) this.#compare();
+    else if (this.#mirror.isLoaded && delta === undefined) return false;
+    else this.#mirror.put(this.program, delta);
     return true;
-  }
-
-  #replace(): void {
-    this.#isLoaded = false;
-    this.#options.table.replacePolicy(this.program);
-    this.#isLoaded = true;
-    this.#isSuspect = false;
   }
 
   /** What a table holds that is no longer owned, or never could be (Linux before 6.9). */
@@ -84,7 +70,8 @@ export class Loader {
       return;
     }
     log.warn({ entries: delta?.entries.size }, 'the policy table was changed by somebody else; replacing it');
-    this.#replace();
+    this.#mirror.replace(this.program);
+    this.#isSuspect = false;
   }
 
   /** One walk at a time; what is asked for meanwhile is one more. Resolves when connections are as policies say. */

@@ -35,7 +35,7 @@ type Bench = {
   readonly directory: string;
 };
 
-function start(t: TestContext, before?: Bench): Bench {
+function start(t: TestContext, before?: Bench, placed = true): Bench {
   const directory = before?.directory ?? mkdtempSync(join(tmpdir(), 'tartan-policies-'));
   const kernel = before?.kernel ?? new FakeKernel();
   const stop = new AbortController();
@@ -61,6 +61,7 @@ function start(t: TestContext, before?: Bench): Bench {
     onLeave: () => {},
   });
   policies.begin();
+  if (placed) policies.setPlace([], holdersOf([]));
   t.after(async () => {
     stop.abort();
     await policies.stopped;
@@ -105,7 +106,7 @@ const selected = ({ kernel }: Bench, ip: string): boolean =>
   kernel.policy.entries?.has(`ingress4 ${ip}`) === true;
 
 test('nothing is loaded, and no pod added, before every source has told all', async (t) => {
-  const bench = start(t);
+  const bench = start(t, undefined, false);
   const { policies, kernel, attachments } = bench;
   attachments.push(attached('db', '10.244.0.2', 'db'));
   policies.setManifest(...isolate('db'));
@@ -114,6 +115,9 @@ test('nothing is loaded, and no pod added, before every source has told all', as
   assert.deepEqual(policies.notReady(), ['the policies have not been read yet']);
   bench.synced = true;
   policies.dismiss();
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal(kernel.policy.entries, undefined, 'the node’s own addresses are not known');
+  policies.setPlace([address('192.0.2.1')], holdersOf([]));
   await until('the table', () => selected(bench, '10.244.0.2'));
   assert.deepEqual(policies.notReady(), []);
 });
@@ -226,11 +230,7 @@ test('what a dead node told of its pods counts for nothing where its subnet is a
         each.kind === 'pod' && each.addresses.includes(address('10.244.7.2')) ? [each.labels['app']] : [],
       );
   const claims = (node: string): void =>
-    policies.setHolders(
-      holdersOf([{ node, subnet: prefix('10.244.7.0/24'), reserved: false }], {
-        subnets: { 4: { length: 24 } },
-      } as never),
-    );
+    policies.setPlace([], holdersOf([{ node, subnet: prefix('10.244.7.0/24'), reserved: false }]));
   pods('dead', 'trusted');
   claims('dead');
   assert.deepEqual(labels(), ['trusted']);

@@ -11,7 +11,7 @@ import type { Events, Logger } from '../log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
 import type { Complaints } from './complaints.ts';
 import { failsafeOf } from './failsafe.ts';
-import { type HolderOf, withoutStrangers } from './holders.ts';
+import { type Holders, Tellers } from './holders.ts';
 import { Loader } from './loader.ts';
 import { workloadsOf } from './workloads.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -63,10 +63,9 @@ export class Policies {
   /** Objects in force, by name. */
   readonly #present = new Set<string>();
   readonly #vanished = new Set<string>();
-  /** What nodes tell of their pods, and what of that is believed. */
-  readonly #told = new Map<string, NodeWorkloads>();
-  readonly #believed = new Map<string, NodeWorkloads>();
-  #holderOf: HolderOf = () => undefined;
+  readonly #tellers: Tellers;
+  /** The own addresses, as text; undefined: not yet known. */
+  #place: string | undefined;
   /** Names of tiers that are kept though they are gone. */
   #retained = new Set<string>();
   /** What the next load brings may deny what was allowed. */
@@ -101,6 +100,7 @@ export class Policies {
       log,
       cuts: established === 'cut' && !audit,
     });
+    this.#tellers = new Tellers(settings.network, (name, pods) => this.#inputs.setWorkloads(name, pods));
     this.#inputs.setOwn(this.ownPods().pods);
     for (const [name, manifest] of options.keep.entries()) {
       if (!isRetainedTier(name)) continue;
@@ -148,27 +148,20 @@ export class Policies {
   }
 
   setWorkloads(node: string, workloads: NodeWorkloads | undefined): void {
-    if (workloads === undefined) this.#told.delete(node);
-    else this.#told.set(node, workloads);
-    this.#believe(node, workloads);
+    this.#tellers.tell(node, workloads);
     this.#onInput();
   }
 
-  /** Subnets are others' now. */
-  setHolders(holderOf: HolderOf): void {
-    this.#holderOf = holderOf;
-    for (const [node, told] of this.#told) this.#believe(node, told);
-    this.#onInput();
+  /** This node's own addresses, and whose the subnets are. Until they are known nothing is loaded. */
+  setPlace(addresses: readonly Address[], holders: Holders): void {
+    const place = addresses.join(' ');
+    const isNew = this.#place !== place;
+    this.#place = place;
+    if (isNew) this.#inputs.setNode(this.#options.settings.node.name, addresses);
+    if (this.#tellers.setHolders(holders) || isNew) this.#onInput();
   }
 
-  #believe(node: string, told: NodeWorkloads | undefined): void {
-    const believed = told && withoutStrangers(told, this.#holderOf);
-    if (believed !== undefined && this.#believed.get(node) === believed) return;
-    if (believed === undefined) this.#believed.delete(node);
-    else this.#believed.set(node, believed);
-    this.#inputs.setWorkloads(node, believed);
-  }
-
+  /** Another node. */
   setNode(name: string, addresses: readonly Address[] | undefined): void {
     this.#inputs.setNode(name, addresses);
     this.#onInput();
@@ -227,7 +220,7 @@ export class Policies {
 
   /** Why no pod can be added, one sentence each. */
   notReady(): string[] {
-    if (!this.#options.isSynced()) return ['the policies have not been read yet'];
+    if (!this.#isSynced()) return ['the policies have not been read yet'];
     if (this.#failure !== undefined) return [`the policies cannot be loaded: ${this.#failure}`];
     return this.#isLoaded ? [] : ['the policies are not loaded yet'];
   }
@@ -289,7 +282,7 @@ export class Policies {
   }
 
   async #pass(): Promise<'ok' | 'retry'> {
-    if (!this.#options.isSynced() || this.paused) return 'ok';
+    if (!this.#isSynced() || this.paused) return 'ok';
     await this.#gather();
     this.#settle();
     const mayDeny = this.#mayDeny;
@@ -307,6 +300,10 @@ export class Policies {
       this.#noteFailure(toFault(error).message);
       return 'retry';
     }
+  }
+
+  #isSynced(): boolean {
+    return this.#place !== undefined && this.#options.isSynced();
   }
 
   async #gather(): Promise<void> {

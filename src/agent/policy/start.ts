@@ -5,6 +5,7 @@ import { type Flows, startFlows } from '../policy-flows/start.ts';
 import { Complaints } from './complaints.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
+import { removePolicyTables } from './tables.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
@@ -24,7 +25,8 @@ export type Started = { readonly policies: Policies; readonly flows: Flows };
 export function startPolicies({ parts, areNodesKnown }: StartOptions): Started | undefined {
   const { keep, kernel, store, clock, signal, log } = parts;
   if (keep === undefined) {
-    removeLeftover(parts);
+    if (removePolicyTables(kernel).length > 0)
+      parts.events.add('info', 'policy is off: the table of policies is removed');
     return undefined;
   }
   const complaints = new Complaints(parts.events, clock, signal);
@@ -51,16 +53,6 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
   const publisher = startPublisher({ store, clock, signal, log, published: workloads });
   publisher.publish(policies.ownPods());
   return { policies, flows };
-}
-
-function removeLeftover({ kernel, events }: AgentParts): void {
-  if (!kernel.hasPolicy()) return;
-  for (const which of ['enforced', 'staged'] as const) {
-    const table = kernel.openPolicy({ table: which });
-    table.removePolicy();
-    table.close();
-  }
-  events.add('info', 'policy is off: the table of policies is removed');
 }
 
 function linkOf({ links }: Underlay, address: Address): string | undefined {
