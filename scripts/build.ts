@@ -63,7 +63,7 @@ writeFileSync('dist/tartan.cjs', bundle.replace(/[^\x00-\x7f]/g, '?'));
 
 // Without source maps: the bundle is readable as it is, and to hold its map takes 30 MB in every agent. With V8's default
 // for new objects (16 MB and more), thousands of peers arriving at once leave an agent 40 MB larger.
-const flags = ['--min-semi-space-size=4', '--max-semi-space-size=4', '--v8-pool-size=2'];
+const flags = ['--min-semi-space-size=4', '--max-semi-space-size=4', '--v8-pool-size=2', '--expose-gc'];
 const wrapper = `#!/bin/sh
 # Runs Tartan with the Node that this tree pins (node_modules), else with the system’s.
 case $0 in */*) self=$0 ;; *) self=./$0 ;; esac

@@ -12,6 +12,7 @@ import { type Chores, startChores } from './chores.ts';
 import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
+import { settleHeap } from './heap.ts';
 import { Host } from './host.ts';
 import type { Events, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
@@ -330,6 +331,7 @@ export class Agent {
       const { programmed, known } = countPeers(this);
       this.events.add('info', `ready: ${programmed} of ${known} peers in the store are programmed`);
       this.#placeLoop.nudge();
+      settleHeap();
     }
     return outcome;
   }

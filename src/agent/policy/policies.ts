@@ -6,6 +6,7 @@
  * - when too many objects vanish at once, they stay in force until `tartan resume`.
  */
 import type { Ledger } from '../attachments.ts';
+import { settleHeap } from '../heap.ts';
 import type { Braked } from '../host.ts';
 import type { Events, Logger } from '../log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
@@ -315,8 +316,10 @@ export class Policies {
   #noteLoaded(): void {
     this.#loadedAtMs = this.#options.clock.monotonicMs();
     const { events } = this.#options;
-    if (!this.#isLoaded) events.add('info', `policies are loaded: ${this.program().entries.size} entries`);
-    else if (this.#failure !== undefined) events.add('info', 'policies can be loaded again');
+    if (!this.#isLoaded) {
+      events.add('info', `policies are loaded: ${this.program().entries.size} entries`);
+      settleHeap();
+    } else if (this.#failure !== undefined) events.add('info', 'policies can be loaded again');
     this.#isLoaded = true;
     this.#failure = undefined;
   }
