@@ -195,6 +195,20 @@ export type RouteFilter = {
   readonly rules: Readonly<Record<Direction, Readonly<Record<Family, readonly FilterRule[]>>>>;
 };
 
+/** What a node tells others of itself; one that tells nothing does not speak BGP. */
+export type RoutingAdvert = Pick<RoutingNode, 'as' | 'reflector'>;
+
+/** What settings say; objects of the store may say otherwise. */
+export type RoutingConfig = {
+  /** A daemon speaks for this node. */
+  readonly enabled: boolean;
+  readonly speaker: Omit<RoutingSettings, 'pools' | 'metric'>;
+  readonly peers: readonly PeerRule[];
+  readonly node: RoutingAdvert;
+  /** Directory of Secrets: the file NAME/KEY below it. */
+  readonly secrets: string;
+};
+
 /** A session as the daemon tells of it. */
 export type SeenSession = {
   readonly name: string;

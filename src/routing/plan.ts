@@ -36,15 +36,22 @@ export type RoutingInput = {
   readonly filters: readonly RouteFilter[];
   readonly nodes: readonly RoutingNode[];
   readonly services: readonly ServiceAddress[];
+  /** Absent: packets to pods of other nodes travel plain. */
+  readonly tunnels?: readonly Tunnel[];
   /** Whether the password can be read now. */
   readonly hasSecret: (ref: SecretRef) => boolean;
 };
+
+/** Packets to pods whose routes have this next hop leave by the link. */
+export type Tunnel = { readonly nextHop: Address; readonly link: string };
 
 export type Gateway = { readonly to: Address; readonly via: Address };
 
 export type RoutingPlan = {
   readonly node: string;
   readonly routerId: Address;
+  /** Of this node. */
+  readonly as: number;
   readonly families: readonly Family[];
   readonly port: number;
   readonly bindToNode: boolean;
@@ -59,6 +66,7 @@ export type RoutingPlan = {
   readonly serviceRanges: readonly Prefix[];
   readonly tags: readonly PrefixTag[];
   readonly gateways: readonly Gateway[];
+  readonly tunnels: readonly Tunnel[];
   readonly sessions: readonly Session[];
   /** Those that sessions name. */
   readonly filters: readonly RouteFilter[];
@@ -83,6 +91,7 @@ export function planRouting(input: RoutingInput): {
   const plan: RoutingPlan = {
     node: self.name,
     routerId: routerIdOf(self, settings),
+    as: self.as ?? settings.as,
     families: families(self.addresses),
     port: portOf(input, self),
     bindToNode,
@@ -96,6 +105,7 @@ export function planRouting(input: RoutingInput): {
     serviceRanges: serviceRanges(input),
     tags: own?.tags ?? settings.tags,
     gateways: gatewaysOf(sessions),
+    tunnels: input.tunnels ?? [],
     sessions,
     filters: input.filters.filter(({ name }) => named.has(name)),
     ...(ospf === undefined ? {} : { ospf }),

@@ -4,10 +4,10 @@
  */
 import { POD_LINK_PREFIX, ROUTE_PROTOCOL } from '#model/numbers.ts';
 import type { Direction, FilterOperation, FilterRule, RouteFilter } from '#model/routing.ts';
-import { addressBits, type Family } from '#net/address.ts';
+import { addressBits, addressFamily, type Family } from '#net/address.ts';
 import { type Prefix, prefixFamily, prefixLength } from '#net/prefix.ts';
 import { widest } from './announcements.ts';
-import type { RoutingPlan } from './plan.ts';
+import type { RoutingPlan, Tunnel } from './plan.ts';
 import type { Session } from './session.ts';
 import { addCommunity, block, hasCommunity, prepend, quote, symbol, within } from './text.ts';
 
@@ -50,13 +50,18 @@ function renderAnnounce(plan: RoutingPlan, family: Family): string[] {
 }
 
 /** What goes into the kernel, and what is taken from it to find next hops. */
-function renderInstall({ pools, serviceRanges }: RoutingPlan, family: Family): string[] {
+function renderInstall(plan: RoutingPlan, family: Family): string[] {
+  const { pools, serviceRanges } = plan;
   const others = pools.filter(({ installed }) => !installed).map(({ prefix }) => prefix);
+  const tunnels = plan.tunnels.filter(({ nextHop }) => addressFamily(nextHop) === family);
+  const pods = tunnels.length === 0 ? [] : pools.map(({ prefix }) => prefix);
   return [
+    ...(tunnels.length === 0 ? [] : renderTunnels(tunnels, family)),
     ...block(`filter install${family}`, [
       'if ! (source ~ [ RTS_BGP, RTS_OSPF, RTS_OSPF_IA, RTS_OSPF_EXT1, RTS_OSPF_EXT2 ]) then reject;',
       ...whenWithin(serviceRanges, family, ['', 'reject;']),
       ...whenWithin(others, family, ['', 'reject;']),
+      ...whenWithin(pods, family, ['source = RTS_BGP && ', `through_tunnel${family}();`]),
       'accept;',
     ]),
     ...block(`filter learn${family}`, [
@@ -65,6 +70,16 @@ function renderInstall({ pools, serviceRanges }: RoutingPlan, family: Family): s
       'accept;',
     ]),
   ];
+}
+
+/** A link that is not there is an error of the filter: the route is left out, and looked at again at the next scan. */
+function renderTunnels(tunnels: readonly Tunnel[], family: Family): string[] {
+  return block(
+    `function through_tunnel${family}()`,
+    tunnels.map(
+      ({ nextHop, link }) => `if bgp_next_hop = ${nextHop} then { ifname = ${quote(link)}; accept; }`,
+    ),
+  );
 }
 
 function renderTo({ name, family, inside, ...session }: Session): string[] {

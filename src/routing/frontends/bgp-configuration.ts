@@ -1,5 +1,6 @@
 /** Calico's BGPConfiguration (api/pkg/apis/projectcalico/v3/bgpconfig.go): `default` for all nodes, `node.NAME` for some fields of one. */
 import { z } from 'zod';
+import { given } from '#lib/given.ts';
 import type { Say } from '#model/manifest-schema.ts';
 import { across, isThere, listOf, portNumber } from '#model/manifest-shapes.ts';
 import type {
@@ -10,18 +11,10 @@ import type {
   RoutingSettings,
   ServiceKind,
 } from '#model/routing.ts';
+import { readCommunity } from '#model/routing-text.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { defineCalico, type Frontend } from './frontend.ts';
-import {
-  anyPrefix,
-  asNumber,
-  community,
-  given,
-  password,
-  readCommunity,
-  refused,
-  seconds,
-} from './shapes.ts';
+import { anyPrefix, asNumber, community, password, refused, seconds } from './shapes.ts';
 
 const ranges = z.array(z.strictObject({ cidr: anyPrefix })).nullish();
 

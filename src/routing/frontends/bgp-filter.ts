@@ -1,10 +1,11 @@
 /** Calico's BGPFilter (api/pkg/apis/projectcalico/v3/bgpfilter.go): rules by direction and family, the first that matches decides. */
 import { z } from 'zod';
+import { given } from '#lib/given.ts';
 import { across, isFields, isThere, listOf, oneOf, wholeNumber } from '#model/manifest-shapes.ts';
 import type { FilterOperation, FilterRule } from '#model/routing.ts';
 import { addressBits, type Family } from '#net/address.ts';
 import { defineCalico, type Frontend } from './frontend.ts';
-import { asNumber, community, given, prefixOfFamily, priority } from './shapes.ts';
+import { asNumber, community, prefixOfFamily, priority } from './shapes.ts';
 
 const operation = oneOf({
   addCommunity: z.strictObject({ value: community }).nullish(),

@@ -1,11 +1,12 @@
 /** Calico's BGPPeer (api/pkg/apis/projectcalico/v3/bgppeer.go). */
 import { z } from 'zod';
+import { given } from '#lib/given.ts';
 import { across, isFields, isThere, wholeNumber } from '#model/manifest-shapes.ts';
 import { EVERYTHING, type Selector } from '#model/policy.ts';
 import type { PeerRule, Remote, SessionTraits } from '#model/routing.ts';
 import { type Address, addressFamily, parseAddress } from '#net/address.ts';
 import { defineCalico, type Frontend } from './frontend.ts';
-import { asNumber, given, ipAddress, nodeSelector, password, refused, seconds, textOf } from './shapes.ts';
+import { asNumber, ipAddress, nodeSelector, password, refused, seconds, textOf } from './shapes.ts';
 
 type Place = { readonly address: Address; readonly port?: number };
 

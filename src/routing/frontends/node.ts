@@ -4,16 +4,18 @@
  */
 import { parse } from 'yaml';
 import { z } from 'zod';
+import { given } from '#lib/given.ts';
 import type { Problem } from '#model/fault.ts';
 import type { Manifest, Path } from '#model/manifest.ts';
 import { understand, type Say } from '#model/manifest-schema.ts';
 import { portNumber, texts } from '#model/manifest-shapes.ts';
 import type { Community, FilterRule, PeerRule, Reflector, RouteFilter } from '#model/routing.ts';
+import { readAs, readClusterId, readCommunity } from '#model/routing-text.ts';
 import type { Address, Family } from '#net/address.ts';
 import { parsePrefix, prefixFamily, type Prefix } from '#net/prefix.ts';
 import { nodeNamed } from './bgp-peer.ts';
 import { type Frontend, NO_OBJECTS, type NodeFacts, type RoutingObjects } from './frontend.ts';
-import { asNumber, given, ipAddress, readAs, readClusterId, readCommunity, refused } from './shapes.ts';
+import { asNumber, ipAddress, refused } from './shapes.ts';
 
 const PREFIX = 'kube-router.io/';
 const CLUSTER_ID = 'projectcalico.org/RouteReflectorClusterID';

@@ -2,9 +2,10 @@
 import { z } from 'zod';
 import { across, isThere, wholeNumber } from '#model/manifest-shapes.ts';
 import type { Selector } from '#model/policy.ts';
-import type { Community, SecretRef } from '#model/routing.ts';
+import type { SecretRef } from '#model/routing.ts';
+import { LARGEST_AS, readAs, readCommunity } from '#model/routing-text.ts';
 import { isSelectorProblem, parseSelector } from '#model/selector-text.ts';
-import { type Address, addressFrom, type Family, parseAddress } from '#net/address.ts';
+import { type Family, parseAddress } from '#net/address.ts';
 import { parsePrefix, prefixFamily, type Prefix } from '#net/prefix.ts';
 
 /** A schema of texts that `read` understands. */
@@ -30,8 +31,6 @@ export function prefixOfFamily(family: Family) {
   });
 }
 
-const LARGEST_AS = 0xffff_ffff;
-
 /** A number, also as text, or `high.low` (RFC 5396). 0 is no AS (RFC 7607). */
 export const asNumber = z.union([z.number(), z.string()]).transform((given, context): number => {
   const as = typeof given === 'number' ? given : readAs(given);
@@ -40,31 +39,7 @@ export const asNumber = z.union([z.number(), z.string()]).transform((given, cont
   return z.NEVER;
 });
 
-export function readAs(text: string): number | undefined {
-  if (/^\d{1,10}$/.test(text)) return Number(text);
-  const [, high, low] = /^(\d{1,5})\.(\d{1,5})$/.exec(text) ?? [];
-  if (high === undefined || Number(high) > 0xffff || Number(low) > 0xffff) return undefined;
-  return Number(high) * 0x1_0000 + Number(low);
-}
-
-export function readCommunity(text: string): Community | undefined {
-  if (!/^\d{1,10}(:\d{1,10}){1,2}$/.test(text)) return undefined;
-  const [a = 0, b = 0, c] = text.split(':').map(Number);
-  const largest = c === undefined ? 0xffff : LARGEST_AS;
-  if ([a, b, c ?? 0].some((part) => part > largest)) return undefined;
-  return c === undefined ? [a, b] : [a, b, c];
-}
-
 export const community = textOf('a community aa:nn of 16 bits or aa:nn:mm of 32 bits each', readCommunity);
-
-/** An IPv4 address, or its number (RFC 4456: 32 bits). 0 is none. */
-export function readClusterId(text: string): Address | undefined {
-  const number = /^\d{1,10}$/.test(text) ? Number(text) : undefined;
-  if (number !== undefined)
-    return number >= 1 && number <= LARGEST_AS ? addressFrom(4, BigInt(number)) : undefined;
-  const found = parseAddress(text);
-  return found === undefined || found.includes(':') || found === '0.0.0.0' ? undefined : found;
-}
 
 /** In Calico's language, of nodes' labels. */
 export const nodeSelector = z.string().transform((text, context): Selector => {
@@ -107,11 +82,6 @@ export const password = across(
       say(['secretKeyRef', 'optional'], 'must be false: a session is not held without its password');
   },
 ).transform(({ secretKeyRef: { name, key } }): SecretRef => ({ kind: 'secret', name, key }));
-
-/** `{ key: value }`, or nothing when the field is not there. */
-export function given<K extends string, V>(key: K, value: V | null | undefined): { readonly [P in K]?: V } {
-  return (value === undefined || value === null ? {} : { [key]: value }) as { readonly [P in K]?: V };
-}
 
 /** A field that is known, but that nobody would act on. */
 export function refused(why: string) {

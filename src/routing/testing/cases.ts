@@ -124,6 +124,12 @@ export const CASES: Readonly<Record<string, RoutingInput>> = {
       services: [{ address: address('10.96.0.1'), kind: 'cluster', local: false, ready: ['n2'] }],
     }),
   ),
+  tunnels: inputOf({
+    tunnels: [
+      { nextHop: address('192.168.1.3'), link: 'tartan0123abcde' },
+      { nextHop: address('fd00::3'), link: 'tartanfedcba987' },
+    ],
+  }),
   'ipv6-only': inputOf({
     nodes: six,
     settings: { ...SETTINGS, restartS: 0, meshBfd: { intervalMs: 50, multiplier: 5, graceful: false } },
