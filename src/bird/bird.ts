@@ -10,7 +10,16 @@ import type { Clock } from '#lib/clock.ts';
 import type { Problem } from '#model/fault.ts';
 import type { SeenRoute, SeenSession } from '#model/routing.ts';
 import { type Control, openControl } from './control.ts';
-import { type BirdFiles, dropNext, filesIn, hasPid, readConfig, takeNext, writeNext } from './files.ts';
+import {
+  type BirdFiles,
+  dropNext,
+  filesIn,
+  hasPid,
+  readConfig,
+  readPid,
+  takeNext,
+  writeNext,
+} from './files.ts';
 import { type Reply, textOf } from './reply.ts';
 import { readRoutes } from './routes.ts';
 import { type Passwords, problemsOf, redact, withPasswords } from './secrets.ts';
@@ -36,7 +45,7 @@ export type Bird = {
   /** With those that a filter refused. */
   routes(): Promise<SeenRoute[]>;
   isUp(): boolean;
-  /** `leave`: the daemon goes on. `stop`: it says goodbye to its peers; its routes stay in the kernel. */
+  /** `leave`: the daemon goes on. `stop`: it says goodbye to its peers and has ended; its routes stay in the kernel. */
   close(how: 'leave' | 'stop'): Promise<void>;
 };
 
@@ -80,7 +89,7 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
     isUp: () => state.control !== undefined,
     close: async (how) => {
       state.ending.abort();
-      if (how === 'stop') await state.control?.ask('down').catch(() => {});
+      if (how === 'stop') await stop(state);
       state.control?.close();
     },
   };
@@ -142,6 +151,23 @@ async function start(state: State): Promise<string | undefined> {
   if (code !== 0) return errors;
   await join(state);
   return undefined;
+}
+
+/** One that does not answer, or does not end in time, is killed. */
+async function stop({ control, files, options }: State): Promise<void> {
+  if (control !== undefined) {
+    await control.ask('down').catch(() => {});
+    const timer = new AbortController();
+    await Promise.race([control.closed, options.clock.sleep(options.timeoutMs, timer.signal)]);
+    timer.abort();
+  }
+  const pid = readPid(files);
+  if (pid === undefined) return;
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended.
+  }
 }
 
 /** Connects, and starts the daemon again when the connection ends. Rejects when there is none. */

@@ -43,3 +43,14 @@ export function dropNext({ next }: BirdFiles): void {
 export function hasPid({ pid }: BirdFiles): boolean {
   return statSync(pid, { throwIfNoEntry: false }) !== undefined;
 }
+
+/** Of a daemon that runs with this configuration. */
+export function readPid({ pid, config }: BirdFiles): number | undefined {
+  try {
+    const number = Number(readFileSync(pid, 'utf8'));
+    const words = readFileSync(`/proc/${number}/cmdline`, 'utf8').split('\0');
+    return words.includes(config) ? number : undefined;
+  } catch {
+    return undefined;
+  }
+}
