@@ -39,6 +39,8 @@ export class SysctlMemory {
       observe: (interest) => kernel.observe(interest),
       changes: (signal) => kernel.changes(signal),
       underlay: () => kernel.underlay(),
+      learnedRoutes: () => kernel.learnedRoutes(),
+      removeLearnedRoutes: () => kernel.removeLearnedRoutes(),
       filterChains: () => kernel.filterChains(),
       createPair: (pair) => kernel.createPair(pair),
       reapLinks: (names) => kernel.reapLinks(names),

@@ -5,7 +5,7 @@
 import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
 import { Fault } from '#model/fault.ts';
-import { changedItem, type Item, type ItemKey, keyOf, type LinkItem } from '#model/host.ts';
+import { changedItem, type Item, type ItemKey, keyOf, type LinkItem, type RouteItem } from '#model/host.ts';
 import type { Underlay, UnderlayLink } from '#model/underlay.ts';
 import { FakePolicyTable } from './fake-policy.ts';
 import type { Change, Cut, Failure, Interest, Kernel, VethPair } from './kernel.ts';
@@ -23,6 +23,7 @@ export class FakeKernel implements Kernel, Disposable {
   readonly #namespaces: Map<number, FakeKernel>;
   #underlay: Underlay = NO_UNDERLAY;
   #filterChains: readonly ForeignChain[] = [];
+  readonly #learned: RouteItem[] = [];
   #lastIndex = 1;
 
   constructor(namespaces = new Map<number, FakeKernel>()) {
@@ -35,6 +36,11 @@ export class FakeKernel implements Kernel, Disposable {
     this.#underlay = underlay;
     for (const { name, mtu } of underlay.links.filter((link) => !link.ours)) this.addForeign(name, mtu);
     this.#tell({ type: 'underlay' });
+  }
+  /** What BIRD does. */
+  setLearned(routes: readonly RouteItem[]): void {
+    this.#learned.splice(0, Infinity, ...routes);
+    this.#tell({ type: 'learned' });
   }
   setFilterChains(chains: readonly ForeignChain[]): void {
     this.#filterChains = chains;
@@ -122,6 +128,14 @@ export class FakeKernel implements Kernel, Disposable {
     );
     const links = ours.map((item, index) => ourLink(item as LinkItem, 1000 + index));
     return { ...this.#underlay, links: [...this.#underlay.links, ...links] };
+  }
+
+  learnedRoutes(): RouteItem[] {
+    return [...this.#learned];
+  }
+
+  removeLearnedRoutes(): RouteItem[] {
+    return this.#learned.splice(0);
   }
 
   filterChains(): ForeignChain[] {

@@ -7,7 +7,7 @@ import type { Mac } from '#net/mac.ts';
 import type { Protocol } from '#model/attachment.ts';
 import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
-import type { HostState, Item, ItemKey } from '#model/host.ts';
+import type { HostState, Item, ItemKey, RouteItem } from '#model/host.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { Flow } from '#model/verdict.ts';
 import type { openPolicy, PolicyTable } from './nftables/policy/policy.ts';
@@ -17,12 +17,13 @@ export type Failure = { readonly step: Step; readonly code: string; readonly mes
 
 /**
  * `seen` is undefined when the object is gone. `resync`: events were lost, observe again. `underlay`: something foreign
- * changed. `policy`: somebody else changed a policy table.
+ * changed. `policy`: somebody else changed a policy table. `learned`: BIRD changed a route.
  */
 export type Change =
   | { readonly type: 'item'; readonly key: ItemKey; readonly seen: Item | undefined }
   | { readonly type: 'resync' }
   | { readonly type: 'policy' }
+  | { readonly type: 'learned' }
   | { readonly type: 'underlay' };
 
 /** What to look at besides what carries our marks. */
@@ -64,6 +65,10 @@ export interface Kernel {
   /** Changes as they happen, until the signal aborts. The kernel's echo of our own steps is among them. */
   changes(signal: AbortSignal): AsyncIterable<Change>;
   underlay(): Underlay;
+  /** Routes that this node's BIRD wrote; no step touches them. */
+  learnedRoutes(): RouteItem[];
+  /** For when BIRD is gone for good; answers what was removed. */
+  removeLearnedRoutes(): RouteItem[];
   /** Other programs' base chains that filter what comes in or is forwarded. */
   filterChains(): ForeignChain[];
   /** Throws Fault `kernel` (and leaves nothing) when either name is taken or the namespace is gone. */

@@ -9,6 +9,7 @@ import { applyLink, type LinkStep } from './apply-links.ts';
 import { Conntrack } from './conntrack.ts';
 import { Cutter } from './conntrack-cut.ts';
 import type { Change, Failure, Interest, Kernel } from './kernel.ts';
+import { observeLearned, removeLearned } from './learned.ts';
 import { inNetns } from './netns.ts';
 import { type Nftables, openNftables } from './nftables/nftables.ts';
 import { openPolicy, type PolicyTable } from './nftables/policy/policy.ts';
@@ -113,6 +114,14 @@ class LinuxKernel implements Kernel, Disposable {
 
   underlay(): ReturnType<Kernel['underlay']> {
     return observeUnderlay(this.#scope);
+  }
+
+  learnedRoutes(): ReturnType<Kernel['learnedRoutes']> {
+    return observeLearned(this.#scope);
+  }
+
+  removeLearnedRoutes(): ReturnType<Kernel['removeLearnedRoutes']> {
+    return removeLearned(this.#scope);
   }
 
   filterChains(): ReturnType<Kernel['filterChains']> {

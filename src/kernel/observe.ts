@@ -9,7 +9,7 @@ import type {
   RouteItem,
   RuleItem,
 } from '#model/host.ts';
-import { MAIN_TABLE } from '#model/numbers.ts';
+import { MAIN_TABLE, ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
 import type { Underlay, UnderlayLink, UnderlayRoute } from '#model/underlay.ts';
 import type { Interest } from './kernel.ts';
@@ -32,7 +32,7 @@ import {
   readNeighbor,
   readProxy,
 } from './netlink/neighbor.ts';
-import { askRoutes, isOurRoute, readRoute, type RouteRow } from './netlink/route.ts';
+import { askRoutes, isLearnedRoute, isOurRoute, readRoute, type RouteRow } from './netlink/route.ts';
 import { askRules, readRule } from './netlink/rule.ts';
 import type { Scope } from './scope.ts';
 import { readSysctl } from './sysctl.ts';
@@ -135,7 +135,7 @@ export function observeRoutes(scope: Scope): RouteItem[] {
   const { socket, writer } = scope;
   return FAMILIES.flatMap((family) => {
     writer.clear();
-    askRoutes(writer, NLM_F_DUMP, family, true);
+    askRoutes(writer, NLM_F_DUMP, family, ROUTE_PROTOCOL);
     return socket.dump(writer, (message) => {
       const row = isOurRoute(message) ? readRoute(message) : undefined;
       return row === undefined ? undefined : routeItem(row, scope);
@@ -179,10 +179,12 @@ function underlayRoutes(scope: Scope): UnderlayRoute[] {
   const { socket, writer, names } = scope;
   return FAMILIES.flatMap((family) => {
     writer.clear();
-    askRoutes(writer, NLM_F_DUMP, family, false);
+    askRoutes(writer, NLM_F_DUMP, family);
     return socket.dump(writer, (message) => {
       const row = isOurRoute(message) ? undefined : readRoute(message);
       if (row?.index === undefined || row.item.table !== MAIN_TABLE) return undefined;
+      // What BIRD learns comes by the underlay: it cannot say which link that is.
+      if (isLearnedRoute(message, row)) return undefined;
       const link = names.name(row.index);
       const { prefix, metric, via } = row.item;
       return link === undefined ? undefined : { prefix, link, metric, ...(via === undefined ? {} : { via }) };

@@ -9,12 +9,13 @@ import { RTM_DELLINK, RTM_NEWLINK } from './netlink/link.ts';
 import { isUp, linkItem, type LinkRow, readLink } from './netlink/link-row.ts';
 import { type Message, readMessages } from './netlink/message.ts';
 import { AF_BRIDGE, readNeighbor, RTM_DELNEIGH, RTM_NEWNEIGH } from './netlink/neighbor.ts';
-import { isOurRoute, readRoute, RTM_DELROUTE, RTM_NEWROUTE } from './netlink/route.ts';
+import { isLearnedRoute, isOurRoute, readRoute, RTM_DELROUTE, RTM_NEWROUTE } from './netlink/route.ts';
 import { readRule, RTM_DELRULE, RTM_NEWRULE } from './netlink/rule.ts';
 import { dumpLinks, isOurNeighbor, neighborItem, observeRoutes, routeItem } from './observe.ts';
 import { findLink, type Scope } from './scope.ts';
 
 const UNDERLAY: readonly Change[] = [{ type: 'underlay' }];
+const LEARNED: readonly Change[] = [{ type: 'learned' }];
 const NOTHING: readonly Change[] = [];
 
 export class Translator {
@@ -124,6 +125,7 @@ export class Translator {
   #onRoute(message: Message): readonly Change[] {
     const row = readRoute(message);
     if (row === undefined) return NOTHING;
+    if (isLearnedRoute(message, row)) return LEARNED;
     // The kernel's own routes come and go with every pod's link.
     if (!isOurRoute(message)) return this.#links.get(row.index ?? 0)?.ours === true ? NOTHING : UNDERLAY;
     const item = routeItem(row, this.#scope);

@@ -51,14 +51,14 @@ export async function* watchChanges(options: WatchOptions, signal: AbortSignal):
   }
 }
 
-/** One `underlay` stands for any number that came together. */
+/** One `underlay`, and one `learned`, stands for any number that came together. */
 function* withoutRepeats(changes: readonly Change[]): Generator<Change> {
-  let underlay = false;
+  const kept = new Map<Change['type'], Change>();
   for (const change of changes) {
-    if (change.type === 'underlay') underlay = true;
+    if (change.type === 'underlay' || change.type === 'learned') kept.set(change.type, change);
     else yield change;
   }
-  if (underlay) yield { type: 'underlay' };
+  yield* kept.values();
 }
 
 /** The event socket is open before the translator reads the tables, so nothing falls between. */

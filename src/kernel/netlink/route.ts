@@ -1,7 +1,7 @@
 /** Routes over rtnetlink (include/uapi/linux/rtnetlink.h), marked by our rtm_protocol. */
 import { addressBits, addressFromBytes, type Family } from '#net/address.ts';
 import type { RouteItem } from '#model/host.ts';
-import { MAIN_TABLE, ROUTE_PROTOCOL } from '#model/numbers.ts';
+import { BIRD_ROUTE_PROTOCOL, MAIN_TABLE, METRIC, ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { type Prefix, prefixAddress, prefixFamily, prefixLength } from '#net/prefix.ts';
 import {
   Attributes,
@@ -23,6 +23,7 @@ const HEADER = 12;
 const RTA = { dst: 1, oif: 4, gateway: 5, priority: 6, source: 7, metrics: 8, table: 15 } as const;
 const RTAX_MTU = 2;
 const RTAX_ADVMSS = 8;
+const RTN_UNSPEC = 0;
 const RTN_UNICAST = 1;
 const RTN_BLACKHOLE = 6;
 const RT_SCOPE_UNIVERSE = 0;
@@ -78,11 +79,23 @@ export function removeRoute(writer: MessageWriter, item: RouteItem): void {
   writer.end();
 }
 
-/** A dump request; with `ours` the kernel leaves out routes of other protocols. */
-export function askRoutes(writer: MessageWriter, flags: number, family: Family, ours: boolean): void {
+/** A route that BIRD wrote, as `isLearnedRoute` has it. */
+export function removeLearnedRoute(writer: MessageWriter, { prefix, table, metric }: RouteItem): void {
+  writer.begin(RTM_DELROUTE, 0);
+  writer.put8(prefixFamily(prefix) === 4 ? AF_INET : AF_INET6);
+  writer.put8(prefixLength(prefix));
+  for (const byte of [0, 0, table, BIRD_ROUTE_PROTOCOL, RT_SCOPE_NOWHERE, RTN_UNSPEC]) writer.put8(byte);
+  writer.put32(0);
+  if (prefixLength(prefix) > 0) writer.address(RTA.dst, prefixAddress(prefix));
+  writer.u32(RTA.priority, metric);
+  writer.end();
+}
+
+/** A dump request; with a protocol the kernel leaves out routes of others. */
+export function askRoutes(writer: MessageWriter, flags: number, family: Family, protocol = 0): void {
   writer.begin(RTM_GETROUTE, flags);
   writer.put8(family === 4 ? AF_INET : AF_INET6);
-  for (let byte = 1; byte < HEADER; byte += 1) writer.put8(ours && byte === 5 ? ROUTE_PROTOCOL : 0);
+  for (let byte = 1; byte < HEADER; byte += 1) writer.put8(byte === 5 ? protocol : 0);
   writer.end();
 }
 
@@ -95,6 +108,12 @@ export type RouteRow = {
 
 export function isOurRoute({ bytes, at }: Message): boolean {
   return bytes.readUInt8(at + 5) === ROUTE_PROTOCOL;
+}
+
+/** Of this node's BIRD; an operator's own has another metric. */
+export function isLearnedRoute({ bytes, at }: Message, { item }: RouteRow): boolean {
+  const ofBird = bytes.readUInt8(at + 5) === BIRD_ROUTE_PROTOCOL;
+  return ofBird && item.table === MAIN_TABLE && item.metric === METRIC.learned;
 }
 
 /** Undefined for local, broadcast, cloned and other routes that nobody here plans with. */
