@@ -12,12 +12,21 @@ import type {
   ProxyItem,
   RouteItem,
   RuleItem,
+  StationItem,
 } from '#model/host.ts';
 import { keyOf } from '#model/host.ts';
-import { isUnicastMac } from '#net/mac.ts';
 import type { Failure } from './kernel.ts';
 import { putAddress, removeAddress } from './netlink/address.ts';
-import { putFdb, putNeighbor, putProxy, removeFdb, removeNeighbor, removeProxy } from './netlink/neighbor.ts';
+import {
+  putFdb,
+  putNeighbor,
+  putProxy,
+  putStation,
+  removeFdb,
+  removeNeighbor,
+  removeProxy,
+  removeStation,
+} from './netlink/neighbor.ts';
 import { putRoute, removeRoute } from './netlink/route.ts';
 import { putRule, removeRule } from './netlink/rule.ts';
 import type { Refusal } from './netlink/socket.ts';
@@ -25,9 +34,17 @@ import { observeRoutes } from './observe.ts';
 import type { Scope } from './scope.ts';
 import { SysError } from './sys.ts';
 
-type Entry = AddressItem | NeighborItem | ProxyItem | FdbItem | RouteItem | RuleItem;
+type Entry = AddressItem | NeighborItem | ProxyItem | FdbItem | StationItem | RouteItem | RuleItem;
 
-const ENTRIES: ReadonlySet<ItemKind> = new Set(['address', 'neighbor', 'proxy', 'fdb', 'route', 'rule']);
+const ENTRIES: ReadonlySet<ItemKind> = new Set([
+  'address',
+  'neighbor',
+  'proxy',
+  'fdb',
+  'station',
+  'route',
+  'rule',
+]);
 
 export function isEntry(item: Item): item is Entry {
   return ENTRIES.has(item.kind);
@@ -83,6 +100,8 @@ function packRemoval({ writer, names }: Scope, was: Entry): void {
       return removeProxy(writer, was, names);
     case 'fdb':
       return removeFdb(writer, was, names);
+    case 'station':
+      return removeStation(writer, was, names);
     case 'route':
       return removeRoute(writer, was);
     case 'rule':
@@ -100,8 +119,9 @@ function packChange({ writer, names }: Scope, step: Exclude<Step, { op: 'remove'
     case 'proxy':
       return putProxy(writer, item, names);
     case 'fdb':
-      if (step.op !== 'add' && !isUnicastMac(item.mac)) removeFdb(writer, step.was as FdbItem, names);
       return putFdb(writer, item, names);
+    case 'station':
+      return putStation(writer, item, names);
     case 'route':
       return putRoute(writer, item, names, step.op === 'add' ? 'add' : 'replace');
     case 'rule':

@@ -34,6 +34,7 @@ const vxlan = {
   mtu: 1450,
   mac: mac('02:00:00:00:00:02'),
 } as const satisfies Item;
+const NOBODY = mac('00:00:00:00:00:00');
 const peerRoute = {
   kind: 'route',
   type: 'unicast',
@@ -82,6 +83,22 @@ export const CONTRACT: Readonly<Record<string, Check>> = {
     const seen = kernel.observe(NOTHING);
     assert.equal((seen.get('link tartan.1') as typeof vxlan | undefined)?.vni, 7);
     assert.equal(seen.has('fdb tartan.1 02:00:00:00:01:00'), false, 'entries went with the old device');
+  },
+  'a VXLAN device as a port of a bridge: stations, and copies for everybody': ({ kernel }) => {
+    const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const satisfies Item;
+    const port = { ...vxlan, master: 'ktbr0', notesSources: false, answersNeighbors: true } as const;
+    const copy = (to: string): Item => ({ kind: 'fdb', link: 'tartan.1', mac: NOBODY, remote: address(to) });
+    const known: readonly Item[] = [
+      { kind: 'fdb', link: 'tartan.1', mac: remote, remote: address('10.9.0.2') },
+      { kind: 'station', link: 'tartan.1', mac: remote },
+      { kind: 'neighbor', link: 'ktbr0', address: address('10.1.1.7'), mac: remote },
+      { kind: 'neighbor', link: 'ktbr0', address: address('fd01::7'), mac: remote },
+    ];
+    const base = [bridge, port, ...known];
+    converge(kernel, [...base, copy('10.9.0.2'), copy('10.9.0.3')]);
+    converge(kernel, [...base, copy('10.9.0.4'), copy('10.9.0.3')]);
+    converge(kernel, [bridge, { ...port, notesSources: true, answersNeighbors: false }, copy('10.9.0.3')]);
+    converge(kernel, []);
   },
   'what is no longer wanted of an item is taken from it': ({ kernel, podNetns }) => {
     const bridge = { kind: 'link', type: 'bridge', name: 'ktbr0' } as const satisfies Item;

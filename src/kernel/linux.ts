@@ -23,7 +23,7 @@ import { writeSysctl } from './sysctl.ts';
 import { watchChanges } from './watch.ts';
 import type { PrivateKeyOf } from './wireguard.ts';
 
-type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'nftables' | 'shaper';
+type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'fou' | 'nftables' | 'shaper';
 
 /** Who does the steps of a kind. Neighbouring steps of one channel are done together. */
 const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
@@ -33,6 +33,8 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   neighbor: 'entry',
   proxy: 'entry',
   fdb: 'entry',
+  station: 'entry',
+  'fou-port': 'fou',
   'wireguard-peer': 'wireguard',
   route: 'entry',
   rule: 'entry',
@@ -70,6 +72,7 @@ class LinuxKernel implements Kernel, Disposable {
       link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
       entry: (steps) => applyEntries(this.#scope, steps),
       wireguard: (steps) => this.#scope.wireguard.apply(steps),
+      fou: (steps) => this.#scope.fou.apply(steps),
       nftables: (steps) => run(() => this.#nft().apply(steps)),
       shaper: (steps) => applyShaping(this.#scope, steps),
     };
@@ -80,6 +83,7 @@ class LinuxKernel implements Kernel, Disposable {
     this.#cutter?.close();
     this.#nftables?.close();
     this.#scope.wireguard[Symbol.dispose]();
+    this.#scope.fou[Symbol.dispose]();
     this.#scope.socket[Symbol.dispose]();
   }
 

@@ -8,6 +8,7 @@ import type {
   ProxyItem,
   RouteItem,
   RuleItem,
+  StationItem,
 } from '#model/host.ts';
 import { MAIN_TABLE, ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
@@ -52,6 +53,7 @@ export function observeNetlink(scope: Scope, interest: Interest): Item[] {
     ...rows
       .filter((row) => row.ours && row.kind === 'wireguard')
       .flatMap((row) => scope.wireguard.peers(row.name)),
+    ...scope.fou.ports(),
     ...observeNeighbors(scope, ours, AF_UNSPEC),
     ...observeNeighbors(scope, ours, AF_BRIDGE),
     ...observeProxies(scope),
@@ -88,10 +90,11 @@ function observeAddresses(scope: Scope, ours: ReadonlyMap<number, LinkRow>): Add
 /** Whether the entry is ours, given the link that it is on if that is ours. */
 export function isOurNeighbor(row: NeighborRow, link: LinkRow | undefined): boolean {
   if (!row.permanent) return false;
-  return row.entry.kind === 'fdb' ? link?.vxlan !== undefined : row.marked || link !== undefined;
+  if (row.entry.kind === 'fdb') return link?.vxlan !== undefined;
+  return link !== undefined || (row.entry.kind === 'neighbor' && row.marked);
 }
 
-export function neighborItem(row: NeighborRow, link: string): NeighborItem | FdbItem {
+export function neighborItem(row: NeighborRow, link: string): NeighborItem | FdbItem | StationItem {
   return { ...row.entry, link };
 }
 
@@ -99,7 +102,7 @@ function observeNeighbors(
   scope: Scope,
   ours: ReadonlyMap<number, LinkRow>,
   family: number,
-): (NeighborItem | FdbItem)[] {
+): (NeighborItem | FdbItem | StationItem)[] {
   const { socket, writer, names } = scope;
   writer.clear();
   askNeighbors(writer, family, NLM_F_DUMP);

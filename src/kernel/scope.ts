@@ -5,6 +5,7 @@ import { type LinkContext, type LinkRow, readLink } from './netlink/link-row.ts'
 import { MessageWriter } from './netlink/message.ts';
 import { LinkNames } from './netlink/names.ts';
 import { txChecksumOffload } from './ethtool.ts';
+import { Fou } from './fou.ts';
 import { type PrivateKeyOf, Wireguard } from './wireguard.ts';
 
 export type Scope = {
@@ -14,6 +15,7 @@ export type Scope = {
   readonly names: LinkNames;
   readonly links: LinkContext;
   readonly wireguard: Wireguard;
+  readonly fou: Fou;
   /** Runs a synchronous function in the namespace. */
   readonly run: <T>(work: () => T) => T;
 };
@@ -27,7 +29,7 @@ export function openScope(run: Scope['run'], privateKeyOf: PrivateKeyOf = () => 
     txChecksumOffload: (name) => run(() => tryOffload(name)),
     wireguard: (name) => wireguard.device(name),
   };
-  return { socket, writer: new MessageWriter(), names, links, wireguard, run };
+  return { socket, writer: new MessageWriter(), names, links, wireguard, fou: new Fou(run), run };
 }
 
 function tryOffload(name: string): boolean | undefined {

@@ -19,6 +19,7 @@ const ORDER: readonly ItemKind[] = [
   'nft-table',
   'nft-element',
   'foreign-rule',
+  'fou-port',
   'link',
   'shaper',
   'redirect',
@@ -26,6 +27,7 @@ const ORDER: readonly ItemKind[] = [
   'neighbor',
   'proxy',
   'fdb',
+  'station',
   'wireguard-peer',
   'route',
   'rule',
@@ -84,7 +86,7 @@ function stepFor(key: ItemKey, item: Item | undefined, was: Item | undefined): S
  * Attributes that rtnetlink refuses to change on a living link (drivers/net/vxlan: vxlan_changelink), and those of tunnels,
  * which have no others: each kind of tunnel has its own rules for them.
  */
-const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos'] as const;
+const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos', 'guePort'] as const;
 
 function needsRecreation(item: Item, was: Item): boolean {
   if (item.kind !== 'link' || was.kind !== 'link') return false;

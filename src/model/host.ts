@@ -4,7 +4,7 @@
  * Nothing here knows how the kernel is spoken to.
  */
 import type { Address } from '#net/address.ts';
-import type { Mac } from '#net/mac.ts';
+import { isUnicastMac, type Mac } from '#net/mac.ts';
 import type { InterfaceAddress, Prefix } from '#net/prefix.ts';
 import type { NftSetName } from './nft-sets.ts';
 
@@ -20,6 +20,10 @@ type LinkCommon = {
   readonly hairpin?: boolean;
   /** Bridge port flag: isolated ports reach only non-isolated ones. */
   readonly isolated?: boolean;
+  /** Bridge port flag: the bridge notes whose frames come in by it. */
+  readonly notesSources?: boolean;
+  /** Bridge port flag: what the bridge can answer itself (ARP, neighbour solicitations) does not leave by it. */
+  readonly answersNeighbors?: boolean;
   /** Interface flag IFF_PROMISC. */
   readonly promiscuous?: boolean;
   /** False: UDP transmit checksum offload is switched off (ethtool tx-checksum-ip-generic). */
@@ -51,6 +55,10 @@ export type TunnelLink = LinkCommon & {
   readonly remote: Address;
   readonly ttl: number;
   readonly tos: number | 'inherit';
+  /** Link that the outer packets leave by; absent: what the routes say. */
+  readonly parent?: string;
+  /** Outer packets are wrapped in UDP to this port (GUE); absent: not. What comes in is taken either way. */
+  readonly guePort?: number;
 };
 /** The device of a private key, which is never in an item: the kernel's side finds it by the public one (base64). */
 export type WireguardLink = LinkCommon & {
@@ -120,13 +128,22 @@ export type NeighborItem = {
  */
 export type ProxyItem = { readonly kind: 'proxy'; readonly link: string; readonly address: Address };
 
-/** A permanent forwarding entry of a VXLAN device: frames to `mac` are sent to `remote`. */
+/**
+ * A permanent forwarding entry of a VXLAN device: frames to `mac` are sent to `remote`. Those to 00:00:00:00:00:00 are for
+ * what has no entry and for broadcast and multicast, of which each remote gets a copy.
+ */
 export type FdbItem = {
   readonly kind: 'fdb';
   readonly link: string;
   readonly mac: Mac;
   readonly remote: Address;
 };
+
+/** Frames to `mac` leave the bridge by this port of it, and frames from `mac` that come in elsewhere change nothing. */
+export type StationItem = { readonly kind: 'station'; readonly link: string; readonly mac: Mac };
+
+/** A UDP port at which the kernel unwraps what TunnelLinks with a `guePort` send. No events tell of these. */
+export type FouPortItem = { readonly kind: 'fou-port'; readonly local: Address; readonly port: number };
 
 /** Who may talk to a WireguardLink, from which inner sources; what is routed there goes to the peer that has it. */
 export type WireguardPeerItem = {
@@ -193,6 +210,8 @@ export type Item =
   | NeighborItem
   | ProxyItem
   | FdbItem
+  | StationItem
+  | FouPortItem
   | WireguardPeerItem
   | SysctlItem
   | NftTableItem
@@ -216,7 +235,9 @@ const IDENTITY: Identity = {
     `${from} ${iif === undefined ? '' : `${iif} `}${table} ${priority}`,
   neighbor: (item) => `${item.link} ${item.address}`,
   proxy: (item) => `${item.link} ${item.address}`,
-  fdb: (item) => `${item.link} ${item.mac}`,
+  fdb: ({ link, mac, remote }) => (isUnicastMac(mac) ? `${link} ${mac}` : `${link} ${mac} ${remote}`),
+  station: (item) => `${item.link} ${item.mac}`,
+  'fou-port': ({ local, port }) => `${local} ${port}`,
   'wireguard-peer': (item) => `${item.link} ${item.publicKey}`,
   sysctl: (item) => item.key,
   'nft-table': (item) => item.family,
@@ -260,7 +281,7 @@ export function sameItem(a: Item, b: Item): boolean {
  */
 const CLEARED: Partial<Record<ItemKind, readonly string[]>> = {
   route: ['link', 'via', 'onlink', 'source', 'mtu', 'advmss'],
-  link: ['master'],
+  link: ['master', 'guePort'],
 };
 
 function clearedOf(item: Item): readonly string[] {

@@ -25,6 +25,9 @@ const SHOW: Show = {
   neighbor: ({ link, address, mac }) => `ip neighbor add ${address} lladdr ${mac} dev ${link} nud permanent`,
   proxy: ({ link, address }) => `ip neighbor add proxy ${address} dev ${link}`,
   fdb: ({ link, mac, remote }) => `bridge fdb add ${mac} dev ${link} dst ${remote} self permanent`,
+  station: ({ link, mac }) => `bridge fdb add ${mac} dev ${link} master static sticky`,
+  'fou-port': ({ local, port }) =>
+    words('ip', local.includes(':') && '-6', `fou add port ${port} gue local ${local}`),
   'wireguard-peer': ({ link, publicKey, endpoint, port, allowed }) =>
     `wg set ${link} peer ${publicKey} endpoint ${endpoint.includes(':') ? `[${endpoint}]` : endpoint}:${port} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
   sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
@@ -64,7 +67,12 @@ function showLink(item: LinkItem): string {
     made === 'ip link add' && `type ${item.type}`,
     tunnelWords(item),
   );
-  const port = words(onOff('hairpin', item.hairpin), onOff('isolated', item.isolated));
+  const port = words(
+    onOff('hairpin', item.hairpin),
+    onOff('isolated', item.isolated),
+    onOff('learning', item.notesSources),
+    onOff('neigh_suppress', item.answersNeighbors),
+  );
   return [
     head,
     ...(item.type === 'wireguard' ? [`wg set ${item.name} listen-port ${item.port}`] : []),
@@ -90,7 +98,9 @@ function tunnelWords(item: LinkItem): string | false {
   return words(
     type === 'ip6tnl' && 'mode any',
     `local ${local} remote ${remote}`,
+    option('dev', item.parent),
     six ? `encaplimit none hoplimit ${ttl} tclass ${tos}` : `ttl ${ttl} tos ${tos} pmtudisc`,
+    item.guePort !== undefined && `encap gue encap-sport auto encap-dport ${item.guePort}`,
   );
 }
 

@@ -3,7 +3,7 @@ import { addressFromBytes } from '#net/address.ts';
 import type { LinkItem } from '#model/host.ts';
 import { IFB_PREFIX, LINK_ALIAS, POD_LINK_PREFIX, REAPER_GROUP } from '#model/numbers.ts';
 import { type Mac, macFromBytes } from '#net/mac.ts';
-import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, VXLAN_ATTRIBUTE } from './link.ts';
+import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, PORT_FLAGS, VXLAN_ATTRIBUTE } from './link.ts';
 import { Attributes, type Message } from './message.ts';
 import { isTunnelKind, readTunnel, type TunnelRow } from './tunnel.ts';
 
@@ -20,11 +20,12 @@ export type LinkRow = {
   readonly master: number | undefined;
   /** IFLA_LINK: of a veth its peer, in the peer's namespace. */
   readonly link: number | undefined;
-  readonly hairpin: boolean | undefined;
-  readonly isolated: boolean | undefined;
+  /** Undefined: the link is no port of a bridge. */
+  readonly port: PortRow | undefined;
   readonly vxlan: VxlanRow | undefined;
   readonly tunnel: TunnelRow | undefined;
 };
+type PortRow = { readonly [Flag in keyof typeof BRPORT]?: boolean };
 type VxlanRow = {
   readonly vni: number;
   readonly port: number;
@@ -54,8 +55,7 @@ export function readLink({ bytes, at, end }: Message): LinkRow {
     mac: mac?.length === 6 ? macFromBytes(mac) : undefined,
     master: attributes.u32(IFLA.master),
     link: attributes.u32(IFLA.link),
-    hairpin: flag(port, BRPORT.hairpin),
-    isolated: flag(port, BRPORT.isolated),
+    port: port === undefined ? undefined : readPort(port),
     ...readData(kind, info),
   };
 }
@@ -74,9 +74,9 @@ function isOurs(name: string, kind: string | undefined, attributes: Attributes):
   return group >= REAPER_GROUP && group < REAPER_GROUP + GROUPS;
 }
 
-function flag(port: Attributes | undefined, type: number): boolean | undefined {
-  const value = port?.u8(type);
-  return value === undefined ? undefined : value !== 0;
+function readPort(port: Attributes): PortRow {
+  const told = PORT_FLAGS.map((name) => [name, port.u8(BRPORT[name])] as const);
+  return Object.fromEntries(told.flatMap(([name, value]) => (value === undefined ? [] : [[name, value !== 0]])));
 }
 
 function readVxlan(data: Attributes | undefined): VxlanRow | undefined {
@@ -106,10 +106,10 @@ export type LinkContext = {
 
 /** The model's item; a link of ours whose type we never make shows as `foreign`. */
 export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
-  const common = { ...commonOf(row, context), ...portOf(row) };
+  const common = { ...commonOf(row, context), ...row.port };
   if (!row.ours) return { ...common, type: 'foreign' };
   if (row.vxlan !== undefined) return vxlanItem(common, row.vxlan, context);
-  if (row.tunnel !== undefined) return { ...common, ...row.tunnel };
+  if (row.tunnel !== undefined) return tunnelItem(common, row.tunnel, context);
   if (row.kind === 'wireguard') {
     return { ...common, type: 'wireguard', publicKey: '', port: 0, ...context.wireguard(row.name) };
   }
@@ -132,14 +132,12 @@ function commonOf(row: LinkRow, context: LinkContext): Common {
   };
 }
 
-function portOf({ hairpin, isolated }: LinkRow): Pick<Common, 'hairpin' | 'isolated'> {
-  return {
-    ...(hairpin === undefined ? {} : { hairpin }),
-    ...(isolated === undefined ? {} : { isolated }),
-  };
-}
-
 type Common = Omit<Extract<LinkItem, { type: 'foreign' }>, 'type'>;
+
+function tunnelItem(common: Common, { parent, ...tunnel }: TunnelRow, context: LinkContext): LinkItem {
+  const name = parent === undefined ? undefined : context.name(parent);
+  return { ...common, ...tunnel, ...(name === undefined ? {} : { parent: name }) };
+}
 
 function vxlanItem(common: Common, vxlan: VxlanRow, context: LinkContext): LinkItem {
   const { local, parent, ...rest } = vxlan;

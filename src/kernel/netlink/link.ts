@@ -29,7 +29,9 @@ export const IFLA = {
   extMask: 29,
 } as const;
 export const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
-export const BRPORT = { hairpin: 4, isolated: 33 } as const;
+/** Flags of a bridge port: their names in the model, IFLA_BRPORT_ numbers. */
+export const BRPORT = { hairpin: 4, notesSources: 8, answersNeighbors: 32, isolated: 33 } as const;
+export const PORT_FLAGS = Object.keys(BRPORT) as (keyof typeof BRPORT)[];
 export const VXLAN_ATTRIBUTE = {
   id: 1,
   link: 3,
@@ -80,7 +82,7 @@ export function createLink(writer: MessageWriter, item: MadeLink, names: LinkNam
 
 function putData(writer: MessageWriter, item: MadeLink, names: LinkNames): void {
   if (item.type === 'vxlan') putVxlan(writer, item, names.index(item.parent));
-  else if ('remote' in item) writer.nest(INFO.data, () => putTunnel(writer, item));
+  else if ('remote' in item) writer.nest(INFO.data, () => putTunnel(writer, item, names));
 }
 
 /** For IPv6 outer packets a zero UDP checksum is accepted (RFC 6935: a tunnel's peers may send it), never sent. */
@@ -157,16 +159,16 @@ function setLearning(writer: MessageWriter, item: VxlanLink, was?: LinkItem): vo
 }
 
 /** Flags of a bridge port; the kernel refuses them on a link that is none. */
-function setPort(writer: MessageWriter, { name, hairpin, isolated }: LinkItem): void {
-  if (hairpin === undefined && isolated === undefined) return;
+function setPort(writer: MessageWriter, item: LinkItem): void {
+  const flags = PORT_FLAGS.filter((flag) => item[flag] !== undefined);
+  if (flags.length === 0) return;
   writer.begin(RTM_NEWLINK, 0);
   header(writer);
-  writer.str(IFLA.name, name);
+  writer.str(IFLA.name, item.name);
   writer.nest(IFLA.info, () => {
     writer.str(INFO.slaveKind, 'bridge');
     writer.nest(INFO.slaveData, () => {
-      if (hairpin !== undefined) writer.u8(BRPORT.hairpin, hairpin ? 1 : 0);
-      if (isolated !== undefined) writer.u8(BRPORT.isolated, isolated ? 1 : 0);
+      for (const flag of flags) writer.u8(BRPORT[flag], item[flag] === true ? 1 : 0);
     });
   });
   writer.end();

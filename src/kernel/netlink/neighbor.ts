@@ -1,9 +1,9 @@
 /**
- * Permanent neighbours and VXLAN forwarding entries over rtnetlink (include/uapi/linux/neighbour.h). A neighbour of
- * ours carries NDA_PROTOCOL; a forwarding entry is ours because its device is.
+ * Permanent neighbours, forwarding entries of VXLAN devices and stations of bridges over rtnetlink
+ * (include/uapi/linux/neighbour.h). A neighbour of ours carries NDA_PROTOCOL; the others are ours because their link is.
  */
 import { type Address, addressFamily, addressFromBytes } from '#net/address.ts';
-import type { FdbItem, NeighborItem, ProxyItem } from '#model/host.ts';
+import type { FdbItem, NeighborItem, ProxyItem, StationItem } from '#model/host.ts';
 import { ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { isUnicastMac, macFromBytes } from '#net/mac.ts';
 import {
@@ -27,17 +27,29 @@ const HEADER = 12;
 const FLAGS_AT = 10;
 const NDA_DST = 1;
 const NDA_LLADDR = 2;
+const NDA_MASTER = 9;
 const NDA_PROTOCOL = 12;
+/** Of a bridge: static. What is permanent there belongs to the port itself. */
+const NUD_NOARP = 0x40;
 const NUD_PERMANENT = 0x80;
 const NTF_SELF = 0x02;
+const NTF_MASTER = 0x04;
 const NTF_PROXY = 0x08;
+const NTF_STICKY = 0x40;
 
-function header(writer: MessageWriter, family: number, index: number, flags: number): void {
+// eslint-disable-next-line max-params
+function header(
+  writer: MessageWriter,
+  family: number,
+  index: number,
+  flags: number,
+  state = NUD_PERMANENT,
+): void {
   writer.put8(family);
   writer.put8(0);
   writer.put16(0);
   writer.put32(index);
-  writer.put16(NUD_PERMANENT);
+  writer.put16(state);
   writer.put8(flags);
   writer.put8(0);
 }
@@ -97,19 +109,34 @@ export function removeFdb(writer: MessageWriter, item: FdbItem, names: LinkNames
   writer.end();
 }
 
+/** Adds the entry, or moves it to this port; it stays there whoever else sends from the address. */
+export function putStation(writer: MessageWriter, item: StationItem, names: LinkNames): void {
+  writer.begin(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE);
+  header(writer, AF_BRIDGE, names.index(item.link), NTF_MASTER | NTF_STICKY, NUD_NOARP);
+  writer.mac(NDA_LLADDR, item.mac);
+  writer.end();
+}
+
+export function removeStation(writer: MessageWriter, item: StationItem, names: LinkNames): void {
+  writer.begin(RTM_DELNEIGH, 0);
+  header(writer, AF_BRIDGE, names.index(item.link), NTF_MASTER, NUD_NOARP);
+  writer.mac(NDA_LLADDR, item.mac);
+  writer.end();
+}
+
 const NO_MAC = macFromBytes(Buffer.alloc(6));
 
-/** A neighbour or forwarding entry as the kernel has it. */
+/** A neighbour, a forwarding entry or a station as the kernel has it. */
 export type NeighborRow = {
   readonly index: number;
   readonly permanent: boolean;
   readonly marked: boolean;
   /** The item, but for the link's name. */
-  readonly entry: Omit<NeighborItem, 'link'> | Omit<FdbItem, 'link'>;
+  readonly entry: Omit<NeighborItem, 'link'> | Omit<FdbItem, 'link'> | Omit<StationItem, 'link'>;
 };
 
 /**
- * Undefined for proxy entries, forwarding entries of bridges, and forwarding entries without MAC. A neighbour without
+ * Undefined for proxy entries, what bridges learn of themselves, and forwarding entries without MAC. A neighbour without
  * MAC has the zero one: so the kernel tells of a permanent neighbour that `ip neigh flush` removed.
  */
 export function readNeighbor({ bytes, at, end }: Message): NeighborRow | undefined {
@@ -118,16 +145,24 @@ export function readNeighbor({ bytes, at, end }: Message): NeighborRow | undefin
   const attributes = new Attributes(bytes, at + HEADER, end);
   const target = attributes.data(NDA_DST);
   const lladdr = attributes.data(NDA_LLADDR);
-  if (target === undefined) return undefined;
+  const state = bytes.readUInt16LE(at + 8);
   const mac = lladdr?.length === 6 ? macFromBytes(lladdr) : undefined;
-  const entry = readEntry(bytes.readUInt8(at), target, mac);
-  if (entry === undefined) return undefined;
+  const family = bytes.readUInt8(at);
+  const entry =
+    target === undefined
+      ? isStation(family, state, attributes) && mac !== undefined && ({ kind: 'station', mac } as const)
+      : readEntry(family, target, mac);
+  if (entry === undefined || entry === false) return undefined;
   return {
     index: bytes.readInt32LE(at + 4),
-    permanent: (bytes.readUInt16LE(at + 8) & NUD_PERMANENT) !== 0,
+    permanent: entry.kind === 'station' || (state & NUD_PERMANENT) !== 0,
     marked: attributes.u8(NDA_PROTOCOL) === ROUTE_PROTOCOL,
     entry,
   };
+}
+
+function isStation(family: number, state: number, attributes: Attributes): boolean {
+  return family === AF_BRIDGE && state === NUD_NOARP && attributes.has(NDA_MASTER);
 }
 
 function readEntry(
@@ -158,7 +193,7 @@ export function askProxies(writer: MessageWriter, flags: number): void {
   writer.end();
 }
 
-/** The dump request: all neighbours, or the forwarding entries of every bridge and VXLAN device. */
+/** The dump request: all neighbours, or the forwarding entries of every bridge and VXLAN device (AF_BRIDGE). */
 export function askNeighbors(writer: MessageWriter, family: number, flags: number): void {
   writer.begin(RTM_GETNEIGH, flags);
   writer.put8(family);

@@ -1,16 +1,25 @@
 /**
  * IP in IP and GRE devices over rtnetlink (include/uapi/linux/if_tunnel.h). What the five kinds share has one name here;
  * their numbers differ. IPv4's kinds have a TOS whose lowest bit says `inherit`, IPv6's a flag beside the traffic class.
+ * Each may wrap its packets in UDP with a header that tells what is inside (GUE, draft-ietf-intarea-gue, variant 0).
  */
 import type { TunnelLink } from '#model/host.ts';
 import { type Address, addressFromBytes } from '#net/address.ts';
 import type { Attributes, MessageWriter } from './message.ts';
+import type { LinkNames } from './names.ts';
 
 type Kind = TunnelLink['type'];
 
 /** IFLA_IPTUN_ of ipip, sit and ip6tnl; IFLA_GRE_ of the others. */
-const IPTUN = { local: 2, remote: 3, ttl: 4, tos: 5, flowInfo: 7, flags: 8, proto: 9, pmtuDiscovery: 10 };
-const GRE = { local: 6, remote: 7, ttl: 8, tos: 9, flowInfo: 12, flags: 13, proto: 0, pmtuDiscovery: 10 };
+// prettier-ignore
+const IPTUN = { link: 1, local: 2, remote: 3, ttl: 4, tos: 5, flowInfo: 7, flags: 8, proto: 9, pmtuDiscovery: 10, encap: 15 };
+// prettier-ignore
+const GRE = { link: 1, local: 6, remote: 7, ttl: 8, tos: 9, flowInfo: 12, flags: 13, proto: 0, pmtuDiscovery: 10, encap: 14 };
+/** From `encap` on, in both enumerations. */
+const ENCAP = { type: 0, flags: 1, sourcePort: 2, port: 3 } as const;
+const TUNNEL_ENCAP_GUE = 2;
+/** A UDP checksum over IPv6, which may not do without (RFC 8200 section 8.1). */
+const TUNNEL_ENCAP_FLAG_CSUM6 = 2;
 
 type Way = {
   readonly at: typeof GRE;
@@ -32,16 +41,21 @@ const IP6_TNL_F_IGN_ENCAP_LIMIT = 0x1;
 const IP6_TNL_F_USE_ORIG_TCLASS = 0x2;
 const TCLASS_SHIFT = 20;
 
-export type TunnelRow = Pick<TunnelLink, 'type' | 'local' | 'remote' | 'ttl' | 'tos'>;
+/** `parent` is an index. */
+export type TunnelRow = Pick<TunnelLink, 'type' | 'local' | 'remote' | 'ttl' | 'tos' | 'guePort'> & {
+  readonly parent?: number;
+};
 
 export function isTunnelKind(kind: string | undefined): kind is Kind {
   return kind !== undefined && Object.hasOwn(WAYS, kind);
 }
 
 /** The attributes within IFLA_INFO_DATA. */
-export function putTunnel(writer: MessageWriter, item: TunnelLink): void {
+export function putTunnel(writer: MessageWriter, item: TunnelLink, names: LinkNames): void {
   const { at, six, proto } = WAYS[item.type];
   const { tos } = item;
+  if (item.parent !== undefined) writer.u32(at.link, names.index(item.parent));
+  if (item.guePort !== undefined) putEncap(writer, at, { six, port: item.guePort });
   writer.address(at.local, item.local);
   writer.address(at.remote, item.remote);
   writer.u8(at.ttl, item.ttl);
@@ -55,6 +69,14 @@ export function putTunnel(writer: MessageWriter, item: TunnelLink): void {
   writer.u8(at.pmtuDiscovery, 1);
 }
 
+/** The source port is chosen by flow, so that links in parallel share the load. */
+function putEncap(writer: MessageWriter, at: typeof GRE, to: { six: boolean; port: number }): void {
+  writer.u16(at.encap + ENCAP.type, TUNNEL_ENCAP_GUE);
+  writer.u16(at.encap + ENCAP.flags, to.six ? TUNNEL_ENCAP_FLAG_CSUM6 : 0);
+  writer.u16be(at.encap + ENCAP.sourcePort, 0);
+  writer.u16be(at.encap + ENCAP.port, to.port);
+}
+
 /** Without addresses (a device made by hand may have none) they read as unspecified, which nobody wants. */
 export function readTunnel(type: Kind, data: Attributes | undefined): TunnelRow {
   const { at, six } = WAYS[type];
@@ -66,6 +88,17 @@ export function readTunnel(type: Kind, data: Attributes | undefined): TunnelRow 
     remote: address(at.remote),
     ttl: data?.u8(at.ttl) ?? 0,
     tos: readTos(type, data),
+    ...readOptions(type, data),
+  };
+}
+
+function readOptions(type: Kind, data: Attributes | undefined): Pick<TunnelRow, 'parent' | 'guePort'> {
+  const { at } = WAYS[type];
+  const parent = data?.u32(at.link) ?? 0;
+  const gue = data?.u16(at.encap + ENCAP.type) === TUNNEL_ENCAP_GUE;
+  return {
+    ...(parent === 0 ? {} : { parent }),
+    ...(gue ? { guePort: data?.u16be(at.encap + ENCAP.port) ?? 0 } : {}),
   };
 }
 
