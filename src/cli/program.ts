@@ -12,6 +12,7 @@ import { chooseCommand } from './choose.ts';
 import { connectivityCommand } from './connectivity.ts';
 import { doctorCommand } from './doctor.ts';
 import { flowsCommand } from './flows.ts';
+import { fromFlannelCommand } from './from-flannel.ts';
 import { getCommand } from './get.ts';
 import { installCommand, uninstallCommand } from './install.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
@@ -70,6 +71,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     doctorCommand(make, doors),
     getCommand(make),
     planCommand(make),
+    fromFlannelCommand(make),
     policyCommand(make),
     chooseCommand(make),
     connectivityCommand(make),

@@ -165,6 +165,36 @@ test('flannel’s net-conf.json becomes settings', () => {
   for (const bad of ['[]', '{', '{"Backend":3}']) assert.throws(() => fromFlannelNetConf(bad), Fault);
 });
 
+test('every backend of flannel is a road, or refused with the reason', () => {
+  const read = (backend: object) => {
+    const { fragment, warnings } = fromFlannelNetConf(
+      JSON.stringify({ Network: '10.1.0.0/16', Backend: backend }),
+    );
+    const { settings } = parseSettings([], PROFILES, { ...fragment, 'node.name': 'a' });
+    return { road: settings.road, mtu: settings.underlay.mtu, warnings: warnings.map(({ path }) => path) };
+  };
+  const wireguard = read({ Type: 'wireguard', ListenPort: 51_821, MTU: 1420, PSK: 's', Mode: 'auto' });
+  assert.deepEqual(
+    [wireguard.road.type, wireguard.road.wireguard.port, wireguard.mtu],
+    ['wireguard', 51_821, 1420],
+  );
+  assert.deepEqual(wireguard.warnings, ['Backend.mode', 'Backend.psk']);
+  const modes = [{}, { DirectRouting: false }, { DirectRouting: true }].map((more) => {
+    const { road, warnings } = read({ Type: 'ipip', ...more });
+    return [road.type, road.mode, ...warnings];
+  });
+  assert.deepEqual(modes, [
+    ['ipip', 'Always'],
+    ['ipip', 'Always'],
+    ['ipip', 'CrossSubnet'],
+  ]);
+  assert.equal(read({ Type: 'host-gw' }).road.type, 'host-gw');
+  assert.equal(read({ Type: 'alloc' }).road.type, 'alloc');
+  assert.throws(() => read({ Type: 'extension', PreStartupCommand: 'x' }), /what other nodes wrote/);
+  assert.throws(() => read({ Type: 'aws-vpc' }), /take `alloc`/);
+  assert.throws(() => read({ Type: 'nosuch' }), /is none of vxlan, host-gw/);
+});
+
 test('edit distance is a metric, and suggestions are near', () => {
   const word = fc.string({ maxLength: 8 });
   fc.assert(

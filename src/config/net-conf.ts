@@ -3,6 +3,7 @@
  * their case, as Go's decoder does; unlike there, an unknown key is told of.
  */
 import { Fault, type Problem } from '#model/fault.ts';
+import type { RoadName } from '#model/settings.ts';
 import { isGroup } from './document.ts';
 
 type Fragment = Record<string, unknown>;
@@ -21,19 +22,55 @@ const KEYS: ReadonlyMap<string, string> = new Map([
 ]);
 /** Keys that are read apart, or have nothing to do here. */
 const OTHER_KEYS = new Set(['enableipv4', 'enableipv6', 'enablenftables', 'backend']);
-const BACKEND_KEYS: ReadonlyMap<string, string> = new Map([
-  ['type', 'road.type'],
-  ['vni', 'road.vxlan.vni'],
-  ['port', 'road.vxlan.port'],
-  ['directrouting', 'road.vxlan.directRouting'],
-  ['learning', 'road.vxlan.learning'],
-  ['gbp', 'road.vxlan.gbp'],
-  ['mtu', 'underlay.mtu'],
-]);
+
+/** A backend of flannel as a road; `notes` are keys that mean something there and nothing here, with the reason. */
+type Backend = {
+  readonly road: RoadName;
+  readonly keys: ReadonlyMap<string, string>;
+  readonly notes?: Readonly<Record<string, string>>;
+};
+const MTU = ['mtu', 'underlay.mtu'] as const;
+const BACKENDS: Readonly<Record<string, Backend>> = {
+  vxlan: {
+    road: 'vxlan',
+    keys: new Map([
+      ['vni', 'road.vxlan.vni'],
+      ['port', 'road.vxlan.port'],
+      ['directrouting', 'road.vxlan.directRouting'],
+      ['learning', 'road.vxlan.learning'],
+      ['gbp', 'road.vxlan.gbp'],
+      MTU,
+    ]),
+  },
+  'host-gw': { road: 'host-gw', keys: new Map() },
+  alloc: { road: 'alloc', keys: new Map() },
+  ipip: { road: 'ipip', keys: new Map([['directrouting', 'road.mode']]) },
+  wireguard: {
+    road: 'wireguard',
+    keys: new Map([['listenport', 'road.wireguard.port'], MTU]),
+    notes: {
+      listenportv6: 'has no effect: one device carries both families, at ListenPort',
+      mode: 'has no effect: one device carries both families, over IPv4 where the node has it',
+      persistentkeepaliveinterval: 'has no effect: it is 25 seconds',
+      psk: 'has no effect: nodes are known by their keys alone, so the encryption is not as strong as a secret PSK may have made it',
+    },
+  },
+};
+
+const CLOUD = 'routes in a cloud’s table are the cloud controller’s to write: take `alloc`';
+/** Backends that there will not be. */
+const REFUSED: Readonly<Record<string, string>> = {
+  extension:
+    'is refused: its commands get what other nodes wrote into the store, and nothing would repair what they made; write a unit of your own that follows `tartan get nodes -o json`, and take `alloc`',
+  'tencent-vpc': CLOUD,
+  'aws-vpc': CLOUD,
+  gce: CLOUD,
+  'ali-vpc': CLOUD,
+};
 
 /**
  * The fragment goes to parseSettings as overrides' values (paths with dots), so that it is checked like any settings.
- * Throws Fault `settings-invalid` when the text is not a JSON object.
+ * Throws Fault `settings-invalid` when the text is not a JSON object, or names a backend that is none here.
  */
 export function fromFlannelNetConf(jsonText: string): NetConf {
   const conf = lowerKeys(readObject(jsonText));
@@ -43,19 +80,32 @@ export function fromFlannelNetConf(jsonText: string): NetConf {
   // Switched off as a whole: what was written of the family has no effect.
   if (conf.get('enableipv4') === false) dropFamily(fragment, 'ipv4');
   if (conf.get('enableipv6') !== true) dropFamily(fragment, 'ipv6');
-  const backend = conf.get('backend');
-  if (isGroup(backend)) {
-    take(
-      { conf: lowerKeys(backend), keys: BACKEND_KEYS, ignored: new Set(), at: 'Backend.' },
-      fragment,
-      warnings,
-    );
-  } else if (backend !== undefined) throw notAnObject('Backend', 'must be an object');
-  if (fragment['road.type'] === undefined) {
-    fragment['road.type'] = 'vxlan';
-    warnings.push({ path: 'Backend.Type', message: 'is missing: vxlan is taken (flannel would take udp)' });
-  }
+  takeBackend(conf.get('backend'), fragment, warnings);
   return { fragment, warnings };
+}
+
+function takeBackend(given: unknown, fragment: Fragment, warnings: Problem[]): void {
+  if (given !== undefined && !isGroup(given)) throw invalid('Backend', 'must be an object');
+  const conf = lowerKeys(given ?? {});
+  const { keys, road, notes = {} } = backendOf(conf.get('type'), warnings);
+  const ignored = new Set(['type', ...Object.keys(notes)]);
+  take({ conf, keys, ignored, at: 'Backend.' }, fragment, warnings);
+  for (const [key, message] of Object.entries(notes))
+    if (isGiven(conf.get(key))) warnings.push({ path: `Backend.${key}`, message });
+  fragment['road.type'] = road;
+  if (typeof fragment['road.mode'] === 'boolean')
+    fragment['road.mode'] = fragment['road.mode'] ? 'CrossSubnet' : 'Always';
+}
+
+function backendOf(type: unknown, warnings: Problem[]): Backend {
+  const missing = !isGiven(type);
+  if (missing)
+    warnings.push({ path: 'Backend.Type', message: 'is missing: vxlan is taken (flannel would take udp)' });
+  const name = missing ? 'vxlan' : String(type).toLowerCase();
+  const backend = Object.hasOwn(BACKENDS, name) ? BACKENDS[name] : undefined;
+  if (backend !== undefined) return backend;
+  const why = Object.hasOwn(REFUSED, name) ? REFUSED[name] : undefined;
+  throw invalid('Backend.Type', `${name} ${why ?? `is none of ${Object.keys(BACKENDS).join(', ')}`}`);
 }
 
 function readObject(text: string): Readonly<Record<string, unknown>> {
@@ -63,13 +113,13 @@ function readObject(text: string): Readonly<Record<string, unknown>> {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw notAnObject('net-conf.json', error instanceof Error ? error.message : String(error));
+    throw invalid('net-conf.json', error instanceof Error ? error.message : String(error));
   }
   if (isGroup(value)) return value;
-  throw notAnObject('net-conf.json', 'must be a JSON object');
+  throw invalid('net-conf.json', 'must be a JSON object');
 }
 
-function notAnObject(path: string, message: string): Fault {
+function invalid(path: string, message: string): Fault {
   return new Fault('settings-invalid', `${path}: ${message}`, { problems: [{ path, message }] });
 }
 
@@ -85,10 +135,14 @@ type Part = {
 };
 
 /** Zero and the empty string are Go's "not given". */
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== '' && value !== 0;
+}
+
 function take({ conf, keys, ignored, at }: Part, fragment: Fragment, warnings: Problem[]): void {
   for (const [key, value] of conf) {
     const path = keys.get(key);
-    if (path !== undefined && value !== '' && value !== 0) fragment[path] = value;
+    if (path !== undefined && isGiven(value)) fragment[path] = value;
     else if (path === undefined && !ignored.has(key)) {
       warnings.push({ path: `${at}${key}`, message: 'is unknown and has no effect' });
     }
