@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError, Option } from 'commander';
 import { renderTable } from '#lib/table.ts';
 import { Fault } from '#model/fault.ts';
+import { FAMILIES } from '#net/address.ts';
 import { labExists, listLabs } from './lab-file.ts';
 import { type Lab, openLab, removeLab, startLab } from './lab.ts';
 import { allReach, renderMatrix } from './matrix.ts';
@@ -12,7 +13,14 @@ import type { Output } from './process.ts';
 
 type Options = { readonly name: string; readonly output: 'text' | 'json' };
 type RunOptions = Options & { port?: string[]; namespace: string; label?: string[] };
-type UpOptions = Options & { nodes: string; pods: string; subnets: string; profile: string; set: string[] };
+type UpOptions = Options & {
+  nodes: string;
+  pods: string;
+  subnets: string;
+  underlay: string;
+  profile: string;
+  set: string[];
+};
 
 /** The words after `tartan lab`. Answers the exit code; throws Faults. */
 export async function runLab(words: readonly string[]): Promise<number> {
@@ -49,6 +57,11 @@ function addLifecycle(program: Command, done: Done): void {
       new Option('--subnets <n>', '2: a third of the nodes is behind a router')
         .choices(['1', '2'])
         .default('2'),
+    )
+    .addOption(
+      new Option('--underlay <families>', 'addresses that nodes have')
+        .choices(['dual', 'ipv4', 'ipv6'])
+        .default('dual'),
     )
     .option('--profile <name>', 'profile of every node', 'flannel')
     .option('--set <setting...>', 'further settings of every node: road.type=host-gw', [])
@@ -172,6 +185,7 @@ async function up(options: UpOptions): Promise<number> {
     name: options.name,
     nodes: Number(options.nodes),
     subnets: options.subnets === '1' ? 1 : 2,
+    underlay: FAMILIES.filter((family) => ['dual', `ipv${family}`].includes(options.underlay)),
     profile: options.profile,
     settings: settingsOf(options.set),
     progress,

@@ -4,6 +4,7 @@
  * lab that was only half made. Needs root.
  */
 import { Fault } from '#model/fault.ts';
+import type { Family } from '#net/address.ts';
 import {
   labExists,
   type LabRecord,
@@ -35,6 +36,8 @@ export type LabOptions = {
   readonly nodes?: number;
   /** 1: all nodes on one subnet; 2: a third of them behind a router. */
   readonly subnets?: 1 | 2;
+  /** Families that nodes have addresses of; absent: both. */
+  readonly underlay?: readonly Family[];
   readonly profile?: string;
   /** Further settings of every node, by group as in a settings file. */
   readonly settings?: RawSettings;
@@ -128,9 +131,10 @@ function readRecordOrNothing(name: string): LabRecord | undefined {
 }
 
 function shapeOf(options: LabOptions): LabShape {
-  const { name, nodes = 3, subnets = 2 } = options;
+  const { name, nodes = 3, subnets = 2, underlay } = options;
   checkName('lab', name);
-  if (nodes >= 1 && nodes <= 100) return { name, nodes, subnets };
+  if (nodes >= 1 && nodes <= 100)
+    return { name, nodes, subnets, ...(underlay === undefined ? {} : { underlay }) };
   throw new Fault('settings-invalid', 'a lab has 1 to 100 nodes');
 }
 

@@ -4,8 +4,15 @@
  * first subnet, the rest is behind the router on the second, so both kinds of neighbours are always there.
  */
 import { Fault } from '#model/fault.ts';
+import { FAMILIES, type Family } from '#net/address.ts';
 
-export type LabShape = { readonly name: string; readonly nodes: number; readonly subnets: 1 | 2 };
+export type LabShape = {
+  readonly name: string;
+  readonly nodes: number;
+  readonly subnets: 1 | 2;
+  /** Families that nodes have addresses of; absent: both. */
+  readonly underlay?: readonly Family[];
+};
 
 export type NodePlace = {
   readonly name: string;
@@ -62,6 +69,10 @@ export function lans(shape: LabShape): Lan[] {
     gateways: { 4: `192.168.${10 * (lan + 1)}.1`, 6: `fd00:${lan + 1}::1` },
     lengths: { 4: 24, 6: 64 },
   }));
+}
+
+export function underlayFamilies({ underlay }: LabShape): readonly Family[] {
+  return underlay ?? FAMILIES;
 }
 
 export function nodePlaces(shape: LabShape): NodePlace[] {

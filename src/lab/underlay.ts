@@ -9,6 +9,7 @@ import {
   type NodePlace,
   nodePlaces,
   routerNetns,
+  underlayFamilies,
 } from './topology.ts';
 
 /** Rules of `cut`, in a table of their own in the router. */
@@ -83,10 +84,10 @@ async function plugNode(shape: LabShape, place: NodePlace): Promise<void> {
   await setSysctls(place.netns, { 'net/ipv6/conf/eth0/accept_dad': 0 });
   await ipBatch(place.netns, [
     'link set eth0 up',
-    `address add ${place.addresses[4]}/${lengths[4]} dev eth0`,
-    `address add ${place.addresses[6]}/${lengths[6]} dev eth0 nodad`,
-    `route add default via ${gateways[4]}`,
-    `-6 route add default via ${gateways[6]}`,
+    ...underlayFamilies(shape).flatMap((family) => [
+      `address add ${place.addresses[family]}/${lengths[family]} dev eth0${family === 6 ? ' nodad' : ''}`,
+      `-${family} route add default via ${gateways[family]}`,
+    ]),
   ]);
 }
 
