@@ -10,9 +10,9 @@ import { openKernel } from '#kernel/linux.ts';
 import { ready as poolWarm } from '#kernel/netns.ts';
 import { Fault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
-import { type DirectoryOptions, openDirectoryStore } from '#stores/directory.ts';
 import { type Keep, openKeep } from '#stores/last-good.ts';
 import { openLedger } from '#stores/ledger.ts';
+import { type OpenOptions, openStore } from '#stores/open.ts';
 
 export type RunOptions = {
   readonly version: string;
@@ -31,6 +31,9 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   const key = settings.road.type === 'wireguard' ? openWireguardKey(settings.paths.state) : undefined;
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
+  const events = openEvents(log);
+  const notice = (text: string): void => events.add('warning', text);
+  const store = await openStore(settings.store, { lastGood: lastGoodOf(keep), notice });
   const agent = new Agent({
     settings,
     version: options.version,
@@ -38,19 +41,20 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     clock: systemClock,
     log,
     logTail,
-    events: openEvents(log),
+    events,
     metrics: openMetrics(settings.node.name),
     kernel: openKernel((publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined)),
     wireguardKey: key?.publicKey,
-    store: openDirectoryStore(settings.store.path, { lastGood: lastGoodOf(keep) }),
+    store,
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
   await agent.run();
+  store.close();
 }
 
 /** By the file that they stood in when this agent's predecessor accepted them. */
-function lastGoodOf(keep: Keep | undefined): NonNullable<DirectoryOptions['lastGood']> {
+function lastGoodOf(keep: Keep | undefined): NonNullable<OpenOptions['lastGood']> {
   const byFile = Map.groupBy(keep?.entries() ?? [], ([, { source }]) => source);
   return (file) => byFile.get(file) ?? [];
 }

@@ -24,8 +24,8 @@ import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
 import { showItem } from '#model/show.ts';
 import type { SubnetClaim } from '#model/world.ts';
-import { openDirectoryStore } from '#stores/directory.ts';
 import { openLedger } from '#stores/ledger.ts';
+import { openStore } from '#stores/open.ts';
 
 const NOTHING = { sysctls: [], foreignLinks: [] };
 
@@ -76,7 +76,11 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   await reapDeadLinks(kernel, seen, living);
   const left = kernel.observe(NOTHING);
   report.removed.push(...[...seen].filter(([key]) => !left.has(key)).map(([, item]) => showItem(item)));
-  report.removed.push(...(await leaveStore(settings, living)));
+  try {
+    report.removed.push(...(await leaveStore(settings, living)));
+  } catch (error) {
+    report.failed.push(`the store: ${toFault(error).message}`);
+  }
   if (living.length === 0) rmSync(settings.paths.run, { recursive: true, force: true });
   return report;
 }
@@ -106,11 +110,11 @@ async function reapDeadLinks(kernel: Kernel, seen: HostState, living: readonly A
 
 /** The advert goes; leased subnets too, unless pods live in them. What an operator reserved stays his. */
 async function leaveStore(
-  { store: { path }, node }: Settings,
+  { store: settings, node }: Settings,
   living: readonly Attachment[],
 ): Promise<string[]> {
-  if (!existsSync(join(path, 'state'))) return [];
-  const store = openDirectoryStore(path);
+  if (settings.type === 'directory' && !existsSync(join(settings.path, 'state'))) return [];
+  const store = await openStore(settings);
   try {
     const claims = living.length > 0 ? [] : await store.list('SubnetClaim');
     const own = claims.filter(({ value }) => {

@@ -6,6 +6,7 @@ import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
 import { subnetDefaults } from '#net/subnet-range.ts';
 import type { Path } from './document.ts';
 import type { RawSettings } from './schema.ts';
+import { checkStore } from './store-checks.ts';
 
 export type Wrong = { readonly path: Path; readonly message: string };
 export type Checked = { readonly errors: Wrong[]; readonly warnings: Wrong[] };
@@ -44,7 +45,9 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkPaths(raw),
     ...checkPolicy(raw),
   ];
-  return { errors, warnings: [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw)] };
+  const store = checkStore(raw);
+  const warnings = [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw), ...store.warnings];
+  return { errors: [...errors, ...store.errors], warnings };
 }
 
 function checkFamilies(raw: RawSettings): Wrong[] {

@@ -7,6 +7,7 @@ import { HAIRPIN_MODES } from '#model/settings.ts';
 import type { Family } from '#net/address.ts';
 import { flag, group } from './group.ts';
 import { road } from './road-schema.ts';
+import { store } from './store-schema.ts';
 import {
   absolutePath,
   addressOfFamily,
@@ -237,13 +238,7 @@ export const settingsSchema = z.strictObject({
     },
     'Protection against a store that lies.',
   ),
-  store: group(
-    {
-      type: setting(z.literal('directory'), 'directory', 'Where nodes find each other.').default('directory'),
-      path: absolute('/var/lib/tartan/store', 'Directory of manifests.'),
-    },
-    'The store.',
-  ),
+  store,
   paths: group(
     {
       run: absolute('/run/tartan', 'Sockets and state that end with a reboot.'),

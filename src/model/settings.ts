@@ -77,6 +77,26 @@ export type PolicySettings = {
   };
 };
 
+export const STORE_TYPES = ['directory', 'etcd'] as const;
+
+/** Secrets are in files: settings are shown in logs, plans and archives. */
+export type EtcdSettings = {
+  /** URLs: http, https, or unix with the path of a socket. */
+  readonly endpoints: readonly string[];
+  /** Keys begin with it and a slash. */
+  readonly prefix: string;
+  readonly caFile?: string | undefined;
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly user?: string | undefined;
+  readonly passwordFile?: string | undefined;
+  readonly requestTimeoutSeconds: number;
+};
+
+export type StoreSettings =
+  | { readonly type: 'directory'; readonly path: string }
+  | { readonly type: 'etcd'; readonly etcd: EtcdSettings };
+
 export type Settings = {
   readonly profile: string;
   readonly node: { readonly name: string };
@@ -125,7 +145,7 @@ export type Settings = {
   readonly policy: PolicySettings;
   /** A pass that removes more than this share (0–1) of what is there stops and waits for `tartan resume`. */
   readonly brake: { readonly share: number; readonly minimum: number };
-  readonly store: { readonly type: 'directory'; readonly path: string };
+  readonly store: StoreSettings;
   readonly paths: {
     /** Boot-scoped state and sockets. */
     readonly run: string;

@@ -1,10 +1,11 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import { type Clock, systemClock } from '#lib/clock.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { DirectoryView, type ViewOptions } from './directory-view.ts';
 import { createQueue, type EventQueue } from './event-queue.ts';
+import { replaceFile } from './files.ts';
 import {
   type FileContent,
   type FileObject,
@@ -179,25 +180,4 @@ function refuseMalformed(what: string, origin: string, content: FileContent | un
 function checkName(name: string): void {
   if (!isObjectName(name))
     throw new Fault('store-malformed', `${JSON.stringify(name)} is not an object name`);
-}
-
-/** Whole and durable, or not at all. */
-function replaceFile(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  const beside = join(dirname(path), `.new-${process.pid}`);
-  const file = openSync(beside, 'w', 0o644);
-  try {
-    const bytes = Buffer.from(text);
-    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
-    fsyncSync(file);
-  } finally {
-    closeSync(file);
-  }
-  renameSync(beside, path);
-  const directory = openSync(dirname(path), 'r');
-  try {
-    fsyncSync(directory);
-  } finally {
-    closeSync(directory);
-  }
 }

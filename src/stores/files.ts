@@ -3,13 +3,17 @@ import {
   closeSync,
   constants,
   fstatSync,
+  fsyncSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readSync,
+  renameSync,
   type BigIntStats,
   statSync,
+  writeSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
 
 export function inode(path: string): number | undefined {
@@ -113,5 +117,26 @@ export async function readBytes(path: string, stamp: Stamp): Promise<Buffer | un
     return undefined;
   } finally {
     if (fd !== undefined) closeSync(fd);
+  }
+}
+
+/** Whole and durable, or not at all. */
+export function replaceFile(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  const beside = join(dirname(path), `.new-${process.pid}`);
+  const file = openSync(beside, 'w', 0o644);
+  try {
+    const bytes = Buffer.from(text);
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done);
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(beside, path);
+  const directory = openSync(dirname(path), 'r');
+  try {
+    fsyncSync(directory);
+  } finally {
+    closeSync(directory);
   }
 }

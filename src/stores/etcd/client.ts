@@ -1,0 +1,205 @@
+import { readFileSync } from 'node:fs';
+import { backoffMs } from '#lib/backoff.ts';
+import type { Clock } from '#lib/clock.ts';
+import { Fault } from '#model/fault.ts';
+import type { EtcdSettings } from '#model/settings.ts';
+import type { StreamLine, WatchResponse } from './messages.ts';
+import { EtcdError, faultOf, isPassing, isTokenLost } from './refusal.ts';
+import { type Post, Wire } from './wire.ts';
+
+/**
+ * Calls to an etcd cluster: to the endpoint that answered last, to the next one when it does not, with a token where there
+ * is a user. A call may reach etcd more than once, so what it says must bear that.
+ */
+export type ClientOptions = {
+  readonly settings: EtcdSettings;
+  readonly clock: Clock;
+  /** Told when etcd stops answering, and when it answers again. */
+  readonly notice: (text: string) => void;
+  readonly random?: () => number;
+};
+
+export type Stream = {
+  /** Of the endpoint that it comes from. */
+  readonly endpoint: string;
+  /** Ends, or throws, with the connection; throws EtcdError where etcd says so. */
+  readonly responses: AsyncGenerator<WatchResponse, void>;
+};
+
+const RETRY = { firstMs: 50, maxMs: 2000 } as const;
+
+export class EtcdClient {
+  readonly #options: ClientOptions;
+  readonly #wire: Wire;
+  readonly #random: () => number;
+  /** Counts up; agents spread over the endpoints. */
+  #current: number;
+  #token: Promise<string> | undefined;
+  #isAway = false;
+  #closed = new AbortController();
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    this.#wire = new Wire(options.settings);
+    this.#random = options.random ?? Math.random;
+    this.#current = Math.floor(this.#random() * options.settings.endpoints.length);
+  }
+  close(): void {
+    this.#closed.abort();
+    this.#wire.close();
+  }
+
+  /** Throws Fault `store-away`, `store-refused` or `store-full`, or EtcdError for what the caller has to know. */
+  async call<T>(path: string, body: unknown): Promise<T> {
+    const attempts = Math.max(3, this.#endpoints.length + 1);
+    const failures = new Map<string, unknown>();
+    for (let attempt = 1; ; attempt += 1) {
+      const endpoint = this.endpoint;
+      try {
+        const answer = await this.#callOne(endpoint, path, body);
+        this.#answers();
+        return answer as T;
+      } catch (error) {
+        failures.set(endpoint, error);
+        const mayPass = this.#mayPass(endpoint, error);
+        if (!mayPass || attempt >= attempts || this.#closed.signal.aborted) throw this.#fail(failures, error);
+        await this.#options.clock.sleep(backoffMs(RETRY, attempt - 1, this.#random()), this.#closed.signal);
+      }
+    }
+  }
+
+  /** One attempt at a watch. Throws as `call`. */
+  async watch(body: unknown, signal: AbortSignal): Promise<Stream> {
+    const endpoint = this.endpoint;
+    try {
+      const post = await this.#post(endpoint, '/v3/watch', body);
+      const { lines, arrived } = await this.#wire.stream({ ...post, signal });
+      return { endpoint, responses: this.#responses({ endpoint, lines, arrived }) };
+    } catch (error) {
+      this.#mayPass(endpoint, error);
+      throw this.#fail(new Map([[endpoint, error]]), error);
+    }
+  }
+  async *#responses(stream: StreamOf): AsyncGenerator<WatchResponse, void> {
+    const { endpoint, lines, arrived } = stream;
+    try {
+      for await (const line of lines) {
+        arrived();
+        const { result, error } = parseLine(line);
+        if (result === undefined)
+          throw new EtcdError(error?.grpc_code ?? error?.code ?? 2, error?.message ?? line);
+        this.#answers();
+        yield result;
+      }
+      throw new EtcdError(14, 'the stream has ended');
+    } catch (error) {
+      this.#mayPass(endpoint, error);
+      throw error;
+    } finally {
+      arrived();
+    }
+  }
+
+  /** The next request authenticates again: a watch is refused for a lost token as for a missing right. */
+  forgetToken(): void {
+    this.#token = undefined;
+  }
+
+  get #endpoints(): readonly string[] {
+    return this.#options.settings.endpoints;
+  }
+  /** Where the next request goes. */
+  get endpoint(): string {
+    return this.#endpoints[this.#current % this.#endpoints.length] as string;
+  }
+
+  async #callOne(endpoint: string, path: string, body: unknown): Promise<unknown> {
+    const { status, body: text } = await this.#wire.call(await this.#post(endpoint, path, body));
+    return readAnswer(status, text);
+  }
+  async #post(endpoint: string, path: string, body: unknown): Promise<Post> {
+    const timeoutMs = this.#options.settings.requestTimeoutSeconds * 1000;
+    // etcd ends the stream of a member that has lost the others, which would be silent otherwise.
+    const leader = path === '/v3/watch' ? { 'grpc-metadata-hasleader': 'true' } : {};
+    const headers = { ...leader, ...(await this.#authorization(endpoint)) };
+    return { endpoint, path, body, timeoutMs, headers, signal: this.#closed.signal };
+  }
+  async #authorization(endpoint: string): Promise<Readonly<Record<string, string>>> {
+    const { user, passwordFile } = this.#options.settings;
+    if (user === undefined) return {};
+    this.#token ??= this.#authenticate(endpoint, user, passwordFile);
+    const token = this.#token;
+    try {
+      return { authorization: await token };
+    } catch (error) {
+      if (this.#token === token) this.#token = undefined;
+      throw error;
+    }
+  }
+  async #authenticate(endpoint: string, name: string, file: string | undefined): Promise<string> {
+    const password = file === undefined ? '' : readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+    const timeoutMs = this.#options.settings.requestTimeoutSeconds * 1000;
+    const post = { endpoint, path: '/v3/auth/authenticate', body: { name, password }, timeoutMs };
+    const { status, body } = await this.#wire.call({ ...post, signal: this.#closed.signal });
+    return (readAnswer(status, body) as { readonly token: string }).token;
+  }
+
+  /** Whether another attempt may go better; moves on to where it may. */
+  #mayPass(endpoint: string, error: unknown): boolean {
+    if (isTokenLost(error) && this.#token !== undefined) {
+      this.#token = undefined;
+      return true;
+    }
+    if (!isPassing(error)) return false;
+    if (endpoint === this.endpoint) this.#current += 1;
+    return true;
+  }
+  #answers(): void {
+    if (!this.#isAway) return;
+    this.#isAway = false;
+    this.#options.notice('etcd answers again');
+  }
+  #fail(failures: ReadonlyMap<string, unknown>, last: unknown): Error {
+    const failure = faultOf(failures, last);
+    if (failure instanceof Fault && !this.#isAway && !this.#closed.signal.aborted) {
+      this.#isAway = true;
+      this.#options.notice([failure.message, failure.details].filter((text) => text !== '').join(': '));
+    }
+    return failure;
+  }
+}
+
+type StreamOf = {
+  readonly endpoint: string;
+  readonly lines: AsyncIterable<string>;
+  readonly arrived: () => void;
+};
+
+function parseLine(line: string): StreamLine {
+  try {
+    return JSON.parse(line) as StreamLine;
+  } catch {
+    return { error: { grpc_code: 14, message: `not a line of etcd: ${line.slice(0, 80)}` } };
+  }
+}
+
+/** Throws EtcdError for whatever is no answer of etcd. */
+function readAnswer(status: number, text: string): unknown {
+  let value: {
+    readonly code?: number;
+    readonly grpc_code?: number;
+    readonly error?: unknown;
+    readonly message?: unknown;
+  };
+  try {
+    value = JSON.parse(text) as typeof value;
+  } catch {
+    throw new EtcdError(12, `HTTP ${status}, which is no answer of etcd's JSON gateway`);
+  }
+  if (status === 200) return value;
+  const message = value.message ?? value.error;
+  throw new EtcdError(
+    value.code ?? value.grpc_code ?? 2,
+    typeof message === 'string' ? message : text.slice(0, 200),
+  );
+}
