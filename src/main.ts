@@ -18,6 +18,7 @@ void runProgram(process.argv.slice(2), {
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
   lab: async (words) => (await import('#lab/command.ts')).runLab(words),
+  objects: async ({ store }) => (await import('#stores/objects.ts')).openObjects(store),
 }).then((code) => {
   process.exitCode = code;
 });

@@ -1,28 +1,42 @@
-/** `tartan get nodes|subnets|pods`: lists, as the node’s agent knows them. */
-import { type Command, Argument } from 'commander';
+/** `tartan get nodes|subnets|pods`: lists, as the node’s agent knows them; of other kinds, and as YAML, the store's objects. */
+import { type Command, Option } from 'commander';
 import type { Status } from '#api/status.ts';
 import { renderTable } from '#lib/table.ts';
-import { clientOf, formatOf, withAgent, withOutput } from './options.ts';
+import { getObjects } from './objects.ts';
+import { clientOf, formatOf, withAgent } from './options.ts';
 import { EXIT, print } from './output.ts';
-import type { Make } from './program.ts';
+import type { Doors, Make } from './program.ts';
 import { renderPods } from './status-text.ts';
 
 const LISTS = { nodes, subnets, pods } as const;
 type ListName = keyof typeof LISTS;
 type Row = Readonly<Record<string, unknown>>;
 
-export function getCommand(make: Make): Command {
+export function getCommand(make: Make, doors: Pick<Doors, 'objects'>): Command {
   const command = make('get', async (options, words) => {
-    const name = words[0] as ListName;
+    const [what = ''] = words;
+    if (!isList(what) || words.length > 1 || options['output'] === 'yaml')
+      return getObjects(options, doors, words);
     const status = await clientOf(options).call('status');
-    print(formatOf(options), LISTS[name](status), (rows) =>
-      name === 'pods' ? renderPods(status) || 'no pods' : renderRows(rows),
+    print(formatOf(options), LISTS[what](status), (rows) =>
+      what === 'pods' ? renderPods(status) || 'no pods' : renderRows(rows),
     );
     return EXIT.ok;
   });
-  return withOutput(withAgent(command))
-    .description('list nodes, subnets, or the pods of this node')
-    .addArgument(new Argument('<what>', 'what to list').choices(Object.keys(LISTS)));
+  return withAgent(command)
+    .description('list nodes, subnets, or the pods of this node; or objects of the store by kind')
+    .addOption(
+      new Option('-o, --output <format>', 'how to print; yaml: the objects in the store')
+        .choices(['text', 'json', 'yaml'])
+        .default('text'),
+    )
+    .argument('<what>', 'nodes, subnets, pods as the agent knows them; any kind, or all, as the store has it')
+    .argument('[name]', 'one object of the kind')
+    .option('-n, --namespace <namespace>', 'only objects of this namespace');
+}
+
+function isList(word: string): word is ListName {
+  return Object.hasOwn(LISTS, word);
 }
 
 function nodes(status: Status): Row[] {

@@ -6,7 +6,9 @@ import { Command, CommanderError } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { Settings } from '#model/settings.ts';
+import type { ObjectStore } from '#model/store-object.ts';
 import { agentCommand } from './agent.ts';
+import { applyCommand, deleteCommand } from './apply.ts';
 import { captureCommand } from './capture.ts';
 import { chooseCommand } from './choose.ts';
 import { connectivityCommand } from './connectivity.ts';
@@ -15,11 +17,13 @@ import { flowsCommand } from './flows.ts';
 import { fromFlannelCommand } from './from-flannel.ts';
 import { getCommand } from './get.ts';
 import { installCommand, uninstallCommand } from './install.ts';
+import { describeCommand } from './objects.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
 import { pauseCommand, resumeCommand } from './pause.ts';
 import { planCommand } from './plan.ts';
 import { policyCommand } from './policy.ts';
 import { statusCommand } from './status.ts';
+import { storeCommand } from './store.ts';
 import { supportCommand } from './support.ts';
 import { versionCommand } from './version.ts';
 
@@ -27,6 +31,8 @@ export type Doors = {
   readonly version: string;
   /** Serves until the signal aborts. */
   readonly agent: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
+  /** The store that the settings name, as an operator uses it. */
+  readonly objects: (settings: Settings) => Promise<ObjectStore>;
   /** What an agent would tell of this host, without one. */
   readonly facts: (settings: Settings) => Promise<HostFacts>;
   /** What an agent would do for `uninstall --purge`, without one. */
@@ -69,7 +75,11 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     agentCommand(make, doors),
     statusCommand(make),
     doctorCommand(make, doors),
-    getCommand(make),
+    getCommand(make, doors),
+    describeCommand(make, doors),
+    applyCommand(make, doors),
+    deleteCommand(make, doors),
+    storeCommand(make, doors),
     planCommand(make),
     fromFlannelCommand(make),
     policyCommand(make),
