@@ -8,12 +8,11 @@ import { advise } from './checks.ts';
 const yes = { available: true };
 const GOOD: HostFacts = {
   settings: {
-    road: 'vxlan',
+    roads: [{ name: 'vxlan', title: 'VXLAN', protocols: [17], port: 8472 }],
+    overhead: 50,
     wiring: 'bridge',
     bridge: 'cni0',
     hairpin: 'hairpin-veth',
-    vxlanPort: 8472,
-    vni: 1,
     forwardAccept: true,
     ranges: { 4: prefix('10.244.0.0/16') },
     podMtu: 1450,
@@ -88,7 +87,7 @@ const CASES: readonly (readonly [string, string, Partial<HostFacts>])[] = [
   ['cni-order', 'error', { cniConfigs: ['05-cilium.conflist', '10-tartan.conflist'] }],
   ['cni-order', 'warn', { cniConfigs: [] }],
   ['other-providers', 'warn', { underlay: { links: [link('flannel.1'), link('cali12')], routes: [] } }],
-  ['vxlan-port', 'error', { udpSockets: [{ port: 8472 }] }],
+  ['tunnel-port', 'error', { udpSockets: [{ port: 8472 }] }],
   ['forward-drop', 'info', { filterChains: [drop] }],
   ['forward-drop', 'error', { filterChains: [drop], settings: { ...GOOD.settings, forwardAccept: false } }],
   ['forward-drop', 'error', { filterChains: [{ ...drop, refused: 'EPERM' }] }],
@@ -106,7 +105,7 @@ const CASES: readonly (readonly [string, string, Partial<HostFacts>])[] = [
     'networkd-routes',
     'warn',
     {
-      settings: { ...GOOD.settings, road: 'host-gw' },
+      settings: { ...GOOD.settings, roads: [{ name: 'host-gw', protocols: [] }] },
       networkd: { manageForeignRoutes: true, managed: ['eth0'] },
     },
   ],

@@ -52,12 +52,15 @@ type Need = {
 };
 
 const always = (): boolean => true;
+function hasRoad({ settings: { roads } }: HostFacts, road: string): boolean {
+  return roads.some(({ name }) => name === road);
+}
 /** What of the kernel is used, when, and the module that brings it. */
 const NEEDS: readonly Need[] = [
   { ability: 'veth', what: 'virtual Ethernet pairs', module: 'veth', needed: always },
   { ability: 'nftables', what: 'nftables', module: 'nf_tables', needed: always },
   { ability: 'conntrack', what: 'connection tracking', module: 'nf_conntrack', needed: always },
-  { ability: 'vxlan', what: 'VXLAN devices', module: 'vxlan', needed: (f) => f.settings.road === 'vxlan' },
+  { ability: 'vxlan', what: 'VXLAN devices', module: 'vxlan', needed: (f) => hasRoad(f, 'vxlan') },
   { ability: 'bridge', what: 'bridges', module: 'bridge', needed: (f) => f.settings.wiring === 'bridge' },
   { ability: 'shaping', what: 'traffic shaping', module: 'sch_tbf', needed: () => false },
   {
@@ -76,7 +79,7 @@ const TUNNELS: readonly Need[] = [
 ];
 
 function checkKernel(facts: HostFacts): Finding[] {
-  const tunnels = TUNNELS.filter(({ ability }) => ability === facts.settings.road);
+  const tunnels = TUNNELS.filter(({ ability }) => hasRoad(facts, ability));
   return [...NEEDS, ...tunnels].map((need) =>
     abilityFinding(need, facts.kernel[need.ability], need.needed(facts)),
   );

@@ -1,5 +1,5 @@
 /** Checks of other programs' firewalls, each with the commands that let pods and the tunnel through. */
-import type { ForeignChain, HostFacts, LegacyChain } from '#model/facts.ts';
+import type { ForeignChain, HostFacts, LegacyChain, RoadFacts } from '#model/facts.ts';
 import type { Finding } from '#model/finding.ts';
 import { familyValues } from '#net/per-family.ts';
 import { prefixFamily } from '#net/prefix.ts';
@@ -12,8 +12,22 @@ const WHAT: Readonly<Record<Hook, { readonly check: string; readonly packets: st
 };
 
 export function checkFirewalls(facts: HostFacts): Finding[] {
-  const hooks: Hook[] = facts.settings.road === 'vxlan' ? ['forward', 'input'] : ['forward'];
+  const hooks: Hook[] = tunnelsOf(facts).length > 0 ? ['forward', 'input'] : ['forward'];
   return [...hooks.flatMap((hook) => checkHook(facts, hook)), ...checkLegacy(facts)];
+}
+
+/** Roads whose outer packets this host must take in. */
+function tunnelsOf({ settings: { roads } }: HostFacts): readonly RoadFacts[] {
+  return roads.filter(({ protocols }) => protocols.length > 0);
+}
+
+/** What is asked of a firewall for the tunnels: UDP ports, and protocols by number. */
+function openingsOf(facts: HostFacts): { readonly ports: number[]; readonly protocols: number[] } {
+  const tunnels = tunnelsOf(facts);
+  return {
+    ports: tunnels.flatMap(({ port }) => (port === undefined ? [] : [port])),
+    protocols: tunnels.flatMap(({ port, protocols }) => (port === undefined ? protocols : [])),
+  };
 }
 
 function checkHook(facts: HostFacts, hook: Hook): Finding[] {
@@ -55,27 +69,47 @@ function advice(facts: HostFacts, hook: Hook, owner: string | undefined): string
   return `set forward.accept to true, or type: ${iptablesCommands(facts, hook, '').join('; ')}`;
 }
 
-function ufwCommands({ settings, choice }: HostFacts, hook: Hook): string[] {
+function ufwCommands(facts: HostFacts, hook: Hook): string[] {
+  const { settings, choice } = facts;
   if (hook === 'forward')
     return familyValues(settings.ranges).flatMap((range) => [
       `ufw route allow from ${range}`,
       `ufw route allow to ${range}`,
     ]);
   const [from = 'any'] = choice?.connected ?? [];
-  return [`ufw allow proto udp from ${from} to any port ${settings.vxlanPort}`];
+  const { ports, protocols } = openingsOf(facts);
+  return [
+    ...ports.map((port) => `ufw allow proto udp from ${from} to any port ${port}`),
+    // ufw's own words know few protocols.
+    ...protocols.map(
+      (number) =>
+        `add "-A ufw-before-input -p ${number} -s ${from} -j ACCEPT" to /etc/ufw/before.rules; ufw reload`,
+    ),
+  ];
 }
 
 /** The port goes to the default zone, where a link is unless somebody put it elsewhere. */
-function firewalldCommands({ settings }: HostFacts, hook: Hook): string[] {
+function firewalldCommands(facts: HostFacts, hook: Hook): string[] {
+  const { ports, protocols } = openingsOf(facts);
   const changes =
     hook === 'forward'
-      ? familyValues(settings.ranges).map((range) => `--zone=trusted --add-source=${range}`)
-      : [`--add-port=${settings.vxlanPort}/udp`];
+      ? familyValues(facts.settings.ranges).map((range) => `--zone=trusted --add-source=${range}`)
+      : [
+          ...ports.map((port) => `--add-port=${port}/udp`),
+          ...protocols.map((number) => `--add-protocol=${number}`),
+        ];
   return [...changes.map((change) => `firewall-cmd --permanent ${change}`), 'firewall-cmd --reload'];
 }
 
-function iptablesCommands({ settings }: HostFacts, hook: Hook, kind: '' | '-legacy'): string[] {
-  if (hook === 'input') return [`iptables${kind} -I INPUT -p udp --dport ${settings.vxlanPort} -j ACCEPT`];
+function iptablesCommands(facts: HostFacts, hook: Hook, kind: '' | '-legacy'): string[] {
+  const { settings } = facts;
+  if (hook === 'input') {
+    const { ports, protocols } = openingsOf(facts);
+    return [
+      ...ports.map((port) => `iptables${kind} -I INPUT -p udp --dport ${port} -j ACCEPT`),
+      ...protocols.map((number) => `iptables${kind} -I INPUT -p ${number} -j ACCEPT`),
+    ];
+  }
   return familyValues(settings.ranges).flatMap((range) => {
     const program = `${prefixFamily(range) === 4 ? 'iptables' : 'ip6tables'}${kind}`;
     return ['-s', '-d'].map((side) => `${program} -I FORWARD ${side} ${range} -j ACCEPT`);
@@ -94,11 +128,16 @@ function checkLegacy(facts: HostFacts): Finding[] {
   return open.map((chain) => judgeLegacy(facts, chain));
 }
 
-function bites({ settings }: HostFacts, { chain, family, policy, accepts }: LegacyChain): boolean {
+function bites(facts: HostFacts, { chain, family, policy, accepts }: LegacyChain): boolean {
   if (policy === 'accept' || accepts === true) return false;
   return chain === 'INPUT'
-    ? settings.road === 'vxlan' && family === 4
-    : settings.ranges[family] !== undefined;
+    ? tunnelsOf(facts).length > 0 && family === (isOnlyIpv6(facts) ? 6 : 4)
+    : facts.settings.ranges[family] !== undefined;
+}
+
+/** Tunnels go over IPv4 where the node has it. */
+function isOnlyIpv6({ choice }: HostFacts): boolean {
+  return choice !== undefined && choice.local[4] === undefined;
 }
 
 function judgeLegacy(facts: HostFacts, { chain, family, policy }: LegacyChain): Finding {

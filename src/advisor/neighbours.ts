@@ -8,7 +8,7 @@ export function checkNeighbours(facts: HostFacts): Finding[] {
   return [
     checkCniOrder(facts),
     checkForeignLinks(facts),
-    checkPort(facts),
+    ...checkPorts(facts),
     ...checkFirewalls(facts),
     ...checkNetworkd(facts),
     ...checkNetworkManager(facts),
@@ -63,20 +63,28 @@ function checkForeignLinks({ underlay, settings }: HostFacts): Finding {
   };
 }
 
-function checkPort({ settings, udpSockets, underlay }: HostFacts): Finding {
-  const check = 'vxlan-port';
-  if (settings.road !== 'vxlan') return { check, severity: 'ok', title: 'no tunnel port is needed' };
-  const other = udpSockets.find((socket) => socket.port === settings.vxlanPort);
-  if (other === undefined) return { check, severity: 'ok', title: `UDP port ${settings.vxlanPort} is ours` };
+function checkPorts(facts: HostFacts): Finding[] {
+  const ports = facts.settings.roads.flatMap(({ name, port }) =>
+    port === undefined ? [] : [{ name, port }],
+  );
+  if (ports.length === 0)
+    return [{ check: 'tunnel-port', severity: 'ok', title: 'no tunnel port is needed' }];
+  return ports.map(({ name, port }) => checkPort(facts, name, port));
+}
+
+function checkPort({ udpSockets, underlay }: HostFacts, road: string, port: number): Finding {
+  const check = 'tunnel-port';
+  const other = udpSockets.find((socket) => socket.port === port);
+  if (other === undefined) return { check, severity: 'ok', title: `UDP port ${port} is ours` };
   // Kernel VXLAN devices share one socket per port; the VNI keeps them apart.
-  const rival = underlay.links.find((link) => !link.ours && link.type === 'vxlan');
+  const rival = underlay.links.find((link) => !link.ours && link.type === road);
   const owner = other.owner ?? rival?.name ?? 'another program';
   return {
     check,
     severity: 'error',
-    title: `UDP port ${settings.vxlanPort} is taken`,
+    title: `UDP port ${port} is taken`,
     detail: `by ${owner}`,
-    hint: 'set road.vxlan.port, on all nodes alike',
+    hint: `set road.${road}.port, on all nodes alike`,
   };
 }
 
@@ -89,7 +97,7 @@ function checkNetworkd({ networkd, choice, underlay, settings }: HostFacts): Fin
     networkd.manageForeignRoutes && exposed
       ? {
           check,
-          severity: settings.road === 'vxlan' ? 'info' : 'warn',
+          severity: settings.roads.every(({ title }) => title !== undefined) ? 'info' : 'warn',
           title: `systemd-networkd removes routes of others on ${choice.link} when it starts`,
           detail: 'the agent puts ours back at once; packets in between are lost',
           hint: 'set ManageForeignRoutes=no under [Network] in /etc/systemd/networkd.conf.d/tartan.conf',

@@ -1,7 +1,7 @@
 /** Checks of the host's own network settings: sysctls, the link between nodes, MTU. */
 import type { HostFacts } from '#model/facts.ts';
 import type { Finding } from '#model/finding.ts';
-import { MIN_IPV6_MTU, OVERHEAD } from '#model/numbers.ts';
+import { MIN_IPV6_MTU } from '#model/numbers.ts';
 import { families, familyValues } from '#net/per-family.ts';
 import { overlaps, prefixLength } from '#net/prefix.ts';
 
@@ -114,8 +114,7 @@ function checkRouterAdvertisements({ settings, sysctls, choice, underlay }: Host
 function checkMtu({ settings, choice }: HostFacts): Finding {
   const check = 'mtu';
   if (choice === undefined) return { check, severity: 'info', title: 'the MTU is not known without a link' };
-  const outer = choice.local[4] === undefined ? 6 : 4;
-  const room = choice.mtu - OVERHEAD[settings.road][outer];
+  const room = choice.mtu - settings.overhead;
   const pods = settings.podMtu ?? room;
   const detail = `${choice.link} carries ${choice.mtu} bytes, the road leaves ${room}, pods have ${pods}`;
   if (pods > room) {

@@ -6,8 +6,9 @@
 import type { Host } from './host.ts';
 import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
-import { requiredFamilies, selectInterface } from '#backends/interface.ts';
+import { selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
+import { requiredFamilies } from '#backends/ways.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
@@ -88,7 +89,8 @@ export class Cluster {
   #select(): UnderlayChoice | undefined {
     const { settings, events } = this.#options;
     try {
-      const choice = selectInterface(settings.underlay, this.#options.underlay(), requiredFamilies(settings));
+      const required = requiredFamilies({ settings });
+      const choice = selectInterface(settings.underlay, this.#options.underlay(), required);
       this.underlayProblem = undefined;
       return choice;
     } catch (error) {

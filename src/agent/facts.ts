@@ -5,8 +5,10 @@ import type { Agent } from './agent.ts';
 import { lookAtPrograms } from './programs.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
+import { describeRoad, roadOverhead, roadsOf } from '#backends/ways.ts';
 import type { Ability, ForeignChain, HostFacts, KernelFacts, UdpSocket } from '#model/facts.ts';
 import type { HostState, ItemKey, LinkItem } from '#model/host.ts';
+import type { Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice, UnderlayLink } from '#model/underlay.ts';
 import { perFamily } from '#net/per-family.ts';
@@ -14,6 +16,8 @@ import { perFamily } from '#net/per-family.ts';
 /** What is known of a node, by its agent or without one. */
 export type Scene = {
   readonly settings: Settings;
+  /** Roads that are taken instead of what the settings say. */
+  readonly ways?: readonly Way[] | undefined;
   readonly underlay: Underlay;
   readonly choice?: UnderlayChoice | undefined;
   readonly underlayProblem?: string | undefined;
@@ -28,6 +32,7 @@ export function sceneOf(agent: Agent): Scene {
   const { settings, cluster, host } = agent;
   return {
     settings,
+    ways: cluster.self?.ways,
     underlay: agent.underlay(),
     choice: cluster.self?.underlay,
     underlayProblem: cluster.underlayProblem,
@@ -39,19 +44,19 @@ export function sceneOf(agent: Agent): Scene {
 }
 
 export function gatherFacts(scene: Scene): HostFacts {
-  const { settings, choice, underlayProblem } = scene;
-  const tunnel = [...scene.items.values()].some((item) => item.kind === 'link' && item.type === 'vxlan');
+  const { choice, underlayProblem } = scene;
+  const settings = settingsFacts(scene);
   return {
-    settings: settingsFacts(settings, scene.podMtu),
+    settings,
     root: process.geteuid?.() === 0,
     kernel: { release: release(), ...kernelAbilities(scene) },
     sysctls: readSysctls([...ADVISOR_SYSCTLS, ...sysctlsOf(choice?.link)]),
     underlay: scene.underlay,
     ...(choice === undefined ? {} : { choice }),
     ...(underlayProblem === undefined ? {} : { underlayProblem }),
-    cniConfigs: listCniConfigs(settings.paths.cniConf),
+    cniConfigs: listCniConfigs(settings.cniConf),
     ownCniConfig: CONFLIST_FILE,
-    udpSockets: readUdpSockets().filter(({ port }) => !tunnel || port !== settings.road.vxlan.port),
+    udpSockets: readUdpSockets().filter(({ port }) => !ownPorts(scene).includes(port)),
     filterChains: scene.filterChains.map((chain) => withRefusal(chain, scene)),
     ...lookAtPrograms(settings, nearLinks(scene)),
   };
@@ -72,20 +77,25 @@ function nearLinks({ underlay, choice }: Scene): UnderlayLink[] {
   return underlay.links.filter((link) => link.ours || link.name === choice?.link);
 }
 
-function settingsFacts(settings: Settings, podMtu: number | undefined): HostFacts['settings'] {
+function settingsFacts({ settings, ways, choice, podMtu }: Scene): HostFacts['settings'] {
+  const taken = { settings, ...(ways === undefined ? {} : { ways }) };
   return {
-    road: settings.road.type,
+    roads: roadsOf(taken).map((road) => describeRoad(road, settings)),
+    overhead: choice === undefined ? 0 : roadOverhead({ ...taken, underlay: choice }),
     wiring: settings.wiring.type,
     bridge: settings.wiring.bridge.name,
     hairpin: settings.wiring.bridge.hairpin,
     isolated: settings.policy.enforce,
-    vxlanPort: settings.road.vxlan.port,
-    vni: settings.road.vxlan.vni,
     forwardAccept: settings.forward.accept,
     ranges: perFamily((family) => settings.network.subnets[family]?.range),
     ...(podMtu === undefined ? {} : { podMtu }),
     cniConf: settings.paths.cniConf,
   };
+}
+
+/** Ports of tunnel devices that are there: others' sockets on a port are told of before it is ours. */
+function ownPorts({ items }: Scene): number[] {
+  return [...items.values()].flatMap((item) => (item.kind === 'link' && 'port' in item ? [item.port] : []));
 }
 
 const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {

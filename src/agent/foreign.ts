@@ -36,7 +36,7 @@ export class Foreign {
     const { settings, host } = this.#options;
     const chains = this.chains();
     if (chains === undefined) return;
-    const items = planForeignAccepts(settings, chains);
+    const items = planForeignAccepts({ settings }, chains);
     host.set('foreign', items.length === 0 ? undefined : items);
     const names = chains
       .filter(dropsTheRest)

@@ -10,8 +10,9 @@ import { liveNamespaces } from './leaks.ts';
 import { readNodeFile } from './node-file.ts';
 import { removePolicyTables } from './policy/tables.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
-import { requiredFamilies, selectInterface } from '#backends/interface.ts';
+import { selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
+import { requiredFamilies } from '#backends/ways.ts';
 import { type Kernel } from '#kernel/kernel.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
@@ -50,7 +51,7 @@ export function lookAtHost(settings: Settings): HostFacts {
 
 function findPlace(settings: Settings, kernel: Kernel): Pick<Scene, 'choice' | 'underlayProblem' | 'podMtu'> {
   try {
-    const underlay = selectInterface(settings.underlay, kernel.underlay(), requiredFamilies(settings));
+    const underlay = selectInterface(settings.underlay, kernel.underlay(), requiredFamilies({ settings }));
     const subnets = readNodeFile(settings.paths.state);
     return { choice: underlay, podMtu: podMtu({ name: settings.node.name, subnets, underlay, settings }) };
   } catch (error) {

@@ -5,7 +5,6 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { HostFacts, LegacyChain } from '#model/facts.ts';
-import type { Settings } from '#model/settings.ts';
 import type { UnderlayLink } from '#model/underlay.ts';
 import type { Family } from '#net/address.ts';
 
@@ -15,7 +14,7 @@ const NETWORKD_STATE = '/run/systemd/netif';
 const NETWORK_MANAGER_STATE = '/run/NetworkManager/devices';
 
 /** `links`: ours and the one between nodes. */
-export function lookAtPrograms(settings: Settings, links: readonly UnderlayLink[]): Programs {
+export function lookAtPrograms(settings: HostFacts['settings'], links: readonly UnderlayLink[]): Programs {
   const managedBy = (state: string, mark: RegExp): string[] =>
     links.filter(({ index }) => mark.test(readText(`${state}/${index}`) ?? '')).map(({ name }) => name);
   return {
@@ -63,7 +62,7 @@ function managesForeignRoutes(): boolean {
 }
 
 /** The legacy modules of a family are in use once one of their tables exists in this network namespace. */
-function readLegacyChains(settings: Settings): LegacyChain[] {
+function readLegacyChains(settings: HostFacts['settings']): LegacyChain[] {
   return ([4, 6] as const).flatMap((family): LegacyChain[] => {
     const names = readText(`/proc/thread-self/net/${family === 4 ? 'ip' : 'ip6'}_tables_names`) ?? '';
     if (!names.split('\n').includes('filter')) return [];
@@ -76,12 +75,20 @@ function readLegacyChains(settings: Settings): LegacyChain[] {
 }
 
 /** An accept counts in whatever chain it stands: front ends make chains of their own. */
-export function parseLegacy(listing: string, family: Family, settings: Settings): LegacyChain[] {
-  const range = settings.network.subnets[family]?.range;
+export function parseLegacy(
+  listing: string,
+  family: Family,
+  { ranges, roads }: Pick<HostFacts['settings'], 'ranges' | 'roads'>,
+): LegacyChain[] {
+  const range = ranges[family];
   const accepts = listing.split('\n').filter((line) => line.endsWith('-j ACCEPT'));
   const has = (words: string): boolean => accepts.some((line) => `${line} `.includes(` ${words} `));
   const accepted = {
-    INPUT: has(`--dport ${settings.road.vxlan.port}`),
+    INPUT: roads.every(({ port, protocols }) =>
+      port === undefined
+        ? protocols.every((number) => namesOf(number).some((name) => has(`-p ${name}`)))
+        : has(`--dport ${port}`),
+    ),
     FORWARD: range !== undefined && has(`-s ${range}`) && has(`-d ${range}`),
   };
   return [...listing.matchAll(/^:(INPUT|FORWARD) (ACCEPT|DROP)/gm)].map(([, chain, policy]): LegacyChain => {
@@ -93,6 +100,12 @@ export function parseLegacy(listing: string, family: Family, settings: Settings)
       accepts: accepted[name],
     };
   });
+}
+
+/** iptables-save(8) writes a protocol by the name that /etc/protocols has, if it has one. */
+function namesOf(protocol: number): string[] {
+  const line = new RegExp(`^(\\S+)\\s+${protocol}\\s`, 'm').exec(readText('/etc/protocols') ?? '');
+  return [String(protocol), ...(line?.[1] === undefined ? [] : [line[1]])];
 }
 
 function listFiles(directory: string): string[] {

@@ -1,7 +1,14 @@
-/** A road between nodes as a description: what the host must look like for it. Backends never act. */
+/**
+ * A road between nodes as a description: what the host must look like for it. Backends never act. A road is one file with
+ * one NetworkBackend and a line in ./index.ts; nothing else asks for a road by name.
+ *
+ * A node sends to a peer by one road and may take packets in by several, for as long as the cluster changes from one to
+ * another. What sending alone needs is planLeg; all else stands for every road that the two nodes may use.
+ */
 import type { Item } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
 import { OVERHEAD } from '#model/numbers.ts';
+import type { Way } from '#model/road.ts';
 import type { RoadName, Settings } from '#model/settings.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -15,45 +22,74 @@ export type Self = {
   readonly subnets: PerFamily<Prefix>;
   readonly underlay: UnderlayChoice;
   readonly settings: Settings;
+  /** The first is how this node sends, and packets are taken in by all. Absent: what the settings say alone. */
+  readonly ways?: readonly Way[];
   /** Pods made under the other wiring still live here: they keep it, and the bridge stays or has been made beside them. */
   readonly legacyPods?: boolean;
-  /** Public key of this node; only where the road is wireguard. */
+  /** Public key of this node; only where wireguard is among the roads. */
   readonly wireguardKey?: string;
 };
 
+export type Placed = Pick<Self, 'settings' | 'underlay'>;
+
+/**
+ * How the outer packets of a tunnel are told from all others, in nft's words. `any`: by protocol and port alone, which
+ * every firewall can write. `own`: those of our tunnel only.
+ */
+export type OuterPackets = {
+  readonly any: string;
+  readonly own: string;
+  readonly protocols: readonly number[];
+  /** UDP port that this node listens on. */
+  readonly port?: number;
+};
+
+/** nft's words for a packet that was not sealed on its way here, or will not be. */
+export type Unsealed = { readonly from: string; readonly to: string };
+
 export interface NetworkBackend {
   readonly name: RoadName;
+  /** What people call the encapsulation; absent: packets travel plain. */
+  readonly title?: string;
+  /** What its legs say; undefined: others carry packets between nodes, and there are no legs. */
+  readonly carrier: Leg['carrier'] | undefined;
+  /** A plain road reaches a family by an address of that family only. */
+  readonly needsOwnFamily?: boolean;
+  /** Bytes that it takes from the underlay's MTU; absent: what OVERHEAD says. */
+  readonly overhead?: (self: Placed) => number;
   /** What other nodes must know of this one, besides its addresses. */
-  advertise(self: Self): Pick<NodeAdvert, 'vxlan' | 'wireguard'>;
+  readonly advertise?: (self: Self) => Partial<NodeAdvert>;
+  /** Why the two nodes cannot use it, whatever the family. */
+  readonly mismatch?: (self: Self, node: NodeAdvert) => string | undefined;
+  /** What a leg must know of the peer besides its address, or why there can be none. */
+  readonly far?: (self: Self, node: NodeAdvert, family: Family) => Pick<Leg, 'mac'> | string;
+  /** Taken in from known peers only; none where packets travel plain. */
+  readonly outer?: (settings: Settings) => readonly OuterPackets[];
+  /** Only where the settings ask that nothing else passes. */
+  readonly strict?: (settings: Settings) => Unsealed | undefined;
   /** Devices and addresses that the road needs whoever the peers are. */
-  planNode(self: Self): Item[];
-  /** What one leg needs; the plan of a node is planNode and planLeg of each leg, cached by identity. */
-  planLeg(self: Self, leg: Leg): Item[];
-  /** What the peer needs once, however many its legs. */
-  planPeer?(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[];
-}
-
-/** Roads that encapsulate, as people call them. */
-export const TUNNELS = {
-  vxlan: 'VXLAN',
-  ipip: 'IP in IP',
-  gre: 'GRE',
-  wireguard: 'WireGuard',
-} as const satisfies Partial<Record<RoadName, string>>;
-export type TunnelName = keyof typeof TUNNELS;
-
-export function isTunnel(road: RoadName): road is TunnelName {
-  return Object.hasOwn(TUNNELS, road);
+  readonly planNode?: (self: Self) => Item[];
+  /** What a peer needs once, however many its legs by this road, of which there is at least one. */
+  readonly planPeer?: (self: Self, node: NodeAdvert, legs: readonly Leg[]) => Item[];
+  /** What may stand before anything is sent by the leg, which is no direct one, and what taking in needs: its devices. */
+  readonly prepareLeg?: (self: Self, leg: Leg) => Item[];
+  /** What makes packets take the leg, which is no direct one. Plans are cached by the identity of their arguments. */
+  readonly planLeg?: (self: Self, leg: Leg) => Item[];
 }
 
 /** Family of the outer packets of tunnels: IPv4 where the node has it. */
-export function tunnelFamily(self: Self): Family {
+export function tunnelFamily(self: Placed): Family {
   return self.underlay.local[4] === undefined ? 6 : 4;
 }
 
-/** Bytes that the road takes from the underlay's MTU. */
-export function roadOverhead(self: Self): number {
-  return OVERHEAD[self.settings.road.type][tunnelFamily(self)];
+/** Bytes that a road takes from the underlay's MTU. */
+export function overheadOf(backend: NetworkBackend, self: Placed): number {
+  return backend.overhead?.(self) ?? OVERHEAD[backend.name][tunnelFamily(self)];
+}
+
+/** MTU of a device that carries a road, in bytes. */
+export function deviceMtu(backend: NetworkBackend, self: Placed): number {
+  return self.underlay.mtu - overheadOf(backend, self);
 }
 
 /** Pods of the node are ports of a bridge, some or all of them. */

@@ -3,106 +3,21 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { Fault } from '#model/fault.ts';
 import { hostState, type Item, keyOf } from '#model/host.ts';
-import { ROAD_NAMES, type RoadName, type Settings, type UnderlaySettings } from '#model/settings.ts';
+import { ROAD_NAMES, type RoadName, type UnderlaySettings } from '#model/settings.ts';
 import type { Underlay, UnderlayAddress, UnderlayLink, UnderlayRoute } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { type Address, address, addressFrom } from '#net/address.ts';
 import { mac } from '#net/mac.ts';
 import { perFamily } from '#net/per-family.ts';
-import {
-  contains,
-  type InterfaceAddress,
-  nthSubnet,
-  overlaps,
-  prefix,
-  prefixOf,
-  prefixSize,
-} from '#net/prefix.ts';
-import { isTunnel, type Self } from './backend.ts';
+import { contains, type InterfaceAddress, overlaps, prefix, prefixOf, prefixSize } from '#net/prefix.ts';
+import type { Self } from './backend.ts';
 import { chooseForPeer, chooseLegs } from './choose.ts';
 import { subtract } from './connected.ts';
 import { planForeignAccepts } from './foreign.ts';
 import { selectInterface } from './interface.ts';
 import { advertOf, checkRoad, planNode, planPeer, podMtu } from './node-plan.ts';
-import { vtepMac } from './vxlan.ts';
-
-function settings(road: RoadName, directRouting = false): Settings {
-  const range4 = { range: prefix('10.244.0.0/16'), length: 24 };
-  const range6 = { range: prefix('fd00:244::/48'), length: 64 };
-  return {
-    profile: 'test',
-    node: { name: 'a' },
-    network: {
-      name: 'net',
-      subnets: {
-        4: { ...range4, min: prefix('10.244.1.0/24'), max: prefix('10.244.255.0/24') },
-        6: { ...range6, min: prefix('fd00:244:0:1::/64'), max: prefix('fd00:244:0:ffff::/64') },
-      },
-      nodeSubnets: {},
-      lease: { ttlSeconds: 100, renewBeforeSeconds: 10 },
-    },
-    addresses: { exclude: [], quarantineSeconds: 0 },
-    underlay: { interfaces: [], interfaceRegexes: [], publicAddress: {} },
-    road: {
-      type: road,
-      mode: directRouting ? 'CrossSubnet' : 'Always',
-      ipip: { ttl: 64 },
-      gre: { ttl: 64, tos: 8 },
-      wireguard: { port: 51_820, strict: false },
-      vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
-    },
-    wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
-    masquerade: { enabled: true, exclude: [], randomFully: true },
-    policy: { enforce: false, audit: false, logDeniedPerSecond: 0, established: 'cut', failsafe: {} },
-    forward: { accept: true },
-    blackhole: true,
-    brake: { share: 0.5, minimum: 10 },
-    store: { type: 'directory', path: '/s' },
-    paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
-    log: { level: 'info' },
-  };
-}
-
-function keyOfNode(name: string): string {
-  return Buffer.alloc(32, name).toString('base64');
-}
-
-function selfOf(road: RoadName, directRouting = false): Self {
-  const local = { 4: address('192.0.2.1'), 6: address('2001:db8::1') };
-  return {
-    name: 'a',
-    subnets: { 4: prefix('10.244.1.0/24'), 6: prefix('fd00:244:0:1::/64') },
-    underlay: {
-      link: 'eth0',
-      mtu: 1500,
-      local,
-      announced: local,
-      connected: [prefix('192.0.2.0/24'), prefix('2001:db8::/64')],
-      why: 'test',
-    },
-    settings: settings(road, directRouting),
-    ...(road === 'wireguard' ? { wireguardKey: keyOfNode('a') } : {}),
-  };
-}
-
-function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
-  const range = { 4: prefix('10.244.0.0/16'), 6: prefix('fd00:244::/48') };
-  const name = `peer-${index}`;
-  return {
-    name,
-    addresses: near
-      ? { 4: addressFrom(4, 0xc0000200n + BigInt(index)), 6: address(`2001:db8::${index.toString(16)}`) }
-      : { 4: addressFrom(4, 0xc6336400n + BigInt(index)), 6: address(`2001:db8:1::${index.toString(16)}`) },
-    subnets: { 4: nthSubnet(range[4], 24, BigInt(index)), 6: nthSubnet(range[6], 64, BigInt(index)) },
-    road,
-    ...(road === 'vxlan'
-      ? { vxlan: { vni: 7, port: 8472, mac: { 4: vtepMac(name, 7), 6: vtepMac(name, 7) } } }
-      : {}),
-    ...(road === 'wireguard' ? { wireguard: { publicKey: keyOfNode(name), port: 51_820 } } : {}),
-    mtu: 1500,
-    ready: true,
-  };
-}
+import { keyOfNode, peerOf, selfOf, settings } from './testing/nodes.ts';
+import { encapsulates } from './ways.ts';
 
 const carriers = (self: Self, peer: NodeAdvert): string[] =>
   chooseForPeer(self, peer).legs.map((leg) => leg.carrier);
@@ -117,7 +32,12 @@ test('the road is chosen per peer', () => {
   assert.deepEqual(carriers(selfOf('vxlan', true), peerOf('vxlan', 2, false)), ['vxlan', 'vxlan']);
   assert.deepEqual(carriers(selfOf('host-gw'), peerOf('host-gw')), ['direct', 'direct']);
   assert.deepEqual(carriers(selfOf('host-gw'), peerOf('host-gw', 2, false)), []);
-  assert.deepEqual(chooseForPeer(selfOf('alloc'), peerOf('vxlan')), { legs: [], unreachable: [] });
+  assert.deepEqual(chooseForPeer(selfOf('alloc'), peerOf('vxlan')), {
+    lanes: [],
+    legs: [],
+    unreachable: [],
+    missing: [],
+  });
 });
 
 test('every tunnel takes the modes alike, by the families of packet and underlay', () => {
@@ -236,7 +156,7 @@ test('legs of all peers make one state, and a next hop has its neighbour, entry 
           assert.ok(neighbor?.kind === 'neighbor' && has('fdb', `${item.link} ${neighbor.mac}`), keyOf(item));
         }
         const admitted = [...state.values()].filter((item) => item.kind === 'nft-element').length;
-        const admits = isTunnel(self.settings.road.type);
+        const admits = encapsulates(self);
         assert.equal(admitted, admits ? indexes.length : 0);
       },
     ),
@@ -290,13 +210,13 @@ test('foreign chains that drop get accepts of their family', () => {
     { hook: 'input', family: 'ip', table: 'filter', chain: 'INPUT', policy: 'drop' },
     { hook: 'input', family: 'ip6', table: 'filter', chain: 'INPUT', policy: 'accept' },
   ] as const;
-  const items = planForeignAccepts(settings('vxlan'), chains);
+  const items = planForeignAccepts({ settings: settings('vxlan') }, chains);
   assert.deepEqual(
     items.map((item) => `${item.family} ${item.chain}`),
     ['ip DOCKER-USER', 'ip DOCKER-USER', ...Array<string>(4).fill('inet filter_FORWARD'), 'ip INPUT'],
   );
   assert.equal(items.at(-1)?.rule, 'udp dport 8472 counter accept');
-  const direct = planForeignAccepts(settings('host-gw'), chains);
+  const direct = planForeignAccepts({ settings: settings('host-gw') }, chains);
   assert.ok(direct.length > 0 && direct.every((item) => item.chain !== 'INPUT'));
   assert.equal(hostState(items).size, items.length);
 });

@@ -4,68 +4,135 @@
  */
 import type { Leg, Unreachable } from '#model/leg.ts';
 import { METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
+import type { Way } from '#model/road.ts';
+import type { RoadName } from '#model/settings.ts';
 import type { NodeAdvert, World } from '#model/world.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
-import { isUnicastMac, type Mac } from '#net/mac.ts';
 import { familyValues } from '#net/per-family.ts';
 import { overlaps, type Prefix } from '#net/prefix.ts';
-import { isTunnel, roadOverhead, type Self, tunnelFamily, type TunnelName, TUNNELS } from './backend.ts';
+import { type NetworkBackend, overheadOf, type Self, tunnelFamily } from './backend.ts';
+import { backendFor } from './index.ts';
 import { connectedPrefix } from './interface.ts';
-import { vtepMac } from './vxlan.ts';
-import { keyMismatch } from './wireguard.ts';
+import { acceptedBy, waysOf } from './ways.ts';
 
 export type Choice = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
 
+/** One road for one prefix of the peer. The node sends by it, or only takes in what the peer sends by it. */
+export type Lane = { readonly road: RoadName; readonly leg: Leg; readonly sends: boolean };
+/** `legs` are those of the lanes that send. `missing`: why there is no lane by this or that way. */
+export type PeerChoice = Choice & { readonly lanes: readonly Lane[]; readonly missing: readonly string[] };
+
 /** Everything between this node and one peer. A peer equal to self has no legs. */
-export function chooseForPeer(self: Self, node: NodeAdvert): Choice {
-  if (node.name === self.name || self.settings.road.type === 'alloc') return { legs: [], unreachable: [] };
-  const why = roadMismatch(self, node);
-  if (why !== undefined) return { legs: [], unreachable: [{ peer: node.name, why }] };
-  const legs: Leg[] = [];
+export function chooseForPeer(self: Self, node: NodeAdvert): PeerChoice {
+  const lanes: Lane[] = [];
   const unreachable: Unreachable[] = [];
-  for (const family of FAMILIES) {
-    const outcome = chooseFamily(self, node, family);
+  const missing = new Set<string>();
+  const { ways, refusals } = node.name === self.name ? NO_WAYS : openWays(self, node);
+  if (ways.length === 0 && refusals.length > 0)
+    unreachable.push({ peer: node.name, why: refusals.join('; ') });
+  for (const family of ways.length === 0 ? [] : FAMILIES) {
     const prefix = node.subnets[family];
-    if (typeof outcome === 'object') legs.push(outcome);
-    else if (outcome !== undefined) {
-      unreachable.push({ peer: node.name, ...(prefix === undefined ? {} : { prefix }), why: outcome });
-    }
+    const outcome = chooseFamily({ self, node, family, refusals, missing }, ways);
+    if (typeof outcome !== 'string') lanes.push(...outcome);
+    else unreachable.push({ peer: node.name, ...(prefix === undefined ? {} : { prefix }), why: outcome });
   }
-  return { legs, unreachable };
+  const legs = lanes.filter(({ sends }) => sends).map(({ leg }) => leg);
+  return { lanes, legs, unreachable, missing: [...missing] };
 }
 
-/** What stands between the nodes whatever the family. */
-function roadMismatch(self: Self, node: NodeAdvert): string | undefined {
-  const mine = self.settings.road;
-  if (node.road !== mine.type) return `${node.name} uses the road ${node.road}, this node ${mine.type}`;
-  if (mine.type === 'wireguard') return keyMismatch(self, node);
-  if (mine.type !== 'vxlan') return undefined;
-  if (node.vxlan === undefined) return `${node.name} does not tell its VXLAN parameters`;
-  const { vni, port } = node.vxlan;
-  if (vni !== mine.vxlan.vni) return `${node.name} has VNI ${vni}, this node ${mine.vxlan.vni}`;
-  if (port !== mine.vxlan.port) return `${node.name} has VXLAN port ${port}, this node ${mine.vxlan.port}`;
-  return undefined;
+type OpenWays = { readonly ways: readonly Way[]; readonly refusals: readonly string[] };
+const NO_WAYS: OpenWays = { ways: [], refusals: [] };
+
+/** The ways as far as both nodes can take them, whatever the family, and why not the rest. */
+function openWays(self: Self, node: NodeAdvert): OpenWays {
+  const refusals = new Set<string>();
+  const isOpen = (road: RoadName): boolean => {
+    const why = refusal(self, node, road);
+    if (why !== undefined) refusals.add(why);
+    return why === undefined;
+  };
+  const ways = waysOf(self).map(({ roads, mode }): Way => ({ roads: roads.filter(isOpen), mode }));
+  const isAny = ways.some(({ roads }) => roads.length > 0);
+  return { ways: isAny ? ways : [], refusals: [...refusals] };
 }
 
-/** The leg, or why there is none; undefined when neither node uses the family. */
-function chooseFamily(self: Self, node: NodeAdvert, family: Family): Leg | string | undefined {
+function refusal(self: Self, node: NodeAdvert, road: RoadName): string | undefined {
+  const { carrier, mismatch } = backendFor(road);
+  if (carrier === undefined) return undefined;
+  const accepted = acceptedBy(node);
+  if (!accepted.includes(road))
+    return `${node.name} uses the road ${accepted.join(' or ')}, this node ${road}`;
+  return mismatch?.(self, node);
+}
+
+type Scene = {
+  readonly self: Self;
+  readonly node: NodeAdvert;
+  readonly family: Family;
+  /** Why roads are out of the question, whatever the family. */
+  readonly refusals: readonly string[];
+  /** Collects why a way has no lane. */
+  readonly missing: Set<string>;
+};
+
+/** Lanes of all ways, or why there is none; nothing when neither node uses the family. */
+function chooseFamily(scene: Scene, ways: readonly Way[]): Lane[] | string {
+  const { self, node, family } = scene;
   const prefix = node.subnets[family];
-  if (prefix === undefined) {
-    return self.subnets[family] === undefined ? undefined : `${node.name} has no IPv${family} subnet`;
-  }
+  if (ways.every(isOfOthers)) return [];
+  if (prefix === undefined)
+    return self.subnets[family] === undefined ? [] : `${node.name} has no IPv${family} subnet`;
   if (self.subnets[family] === undefined) return `this node has no IPv${family} subnet`;
   const own = familyValues(self.subnets).find((each) => overlaps(each, prefix));
   if (own !== undefined) return `${node.name} claims ${prefix}, which overlaps this node’s own ${own}`;
-  const leg = directLeg(self, node, prefix, family);
-  if (typeof leg === 'string' && isTunnel(self.settings.road.type)) {
-    return tunnelLeg(self, node, prefix, family);
-  }
-  return leg;
+  const outcomes = ways.map((way) => takeWay(scene, way, prefix));
+  const sending = outcomes.findIndex((outcome) => typeof outcome !== 'string');
+  const whys = outcomes.filter((outcome) => typeof outcome === 'string');
+  if (sending === -1)
+    return [...new Set([...scene.refusals, ...whys])].filter((why) => why !== '').join('; ');
+  for (const why of whys) scene.missing.add(why === '' ? scene.refusals.join('; ') : why);
+  const lanes = outcomes.flatMap((outcome, index) =>
+    typeof outcome === 'object' ? [{ ...outcome, sends: index === sending }] : [],
+  );
+  // While there are several, what fits one must fit all: a packet may take the old road here and the new one there.
+  const mtu = Math.min(...lanes.map(({ leg }) => leg.mtu));
+  return lanes.map((lane) => (lane.leg.mtu === mtu ? lane : { ...lane, leg: { ...lane.leg, mtu } }));
 }
 
-function directLeg(self: Self, node: NodeAdvert, prefix: Prefix, family: Family): Leg | string {
-  const { type, mode } = self.settings.road;
-  if (isTunnel(type) && mode === 'Always') return 'everything is encapsulated';
+/** Others carry the packets: there are no legs, and nobody is unreachable. */
+function isOfOthers({ roads }: Way): boolean {
+  return roads.length > 0 && roads.every((road) => backendFor(road).carrier === undefined);
+}
+
+/**
+ * The first road of the way that leads there, or why none does, which is nothing new where it has none left; undefined
+ * where others carry the packets.
+ */
+function takeWay(scene: Scene, way: Way, prefix: Prefix): Omit<Lane, 'sends'> | string | undefined {
+  const passed: string[] = [];
+  for (const road of way.roads) {
+    const backend = backendFor(road);
+    if (backend.carrier === undefined) return undefined;
+    const leg = legOf(scene, { backend, mode: way.mode }, prefix);
+    if (typeof leg === 'object') {
+      const why = [leg.why, ...passed.map((reason) => `not ${reason}`)].join('; ');
+      return { road, leg: passed.length === 0 ? leg : { ...leg, why } };
+    }
+    passed.push(way.roads.length === 1 ? leg : `${road}: ${leg}`);
+  }
+  return passed.join('; ');
+}
+
+type Taken = { readonly backend: NetworkBackend; readonly mode: Way['mode'] };
+
+function legOf(scene: Scene, { backend, mode }: Taken, prefix: Prefix): Leg | string {
+  const isPlain = backend.title === undefined;
+  const direct = isPlain || mode === 'CrossSubnet' ? directLeg(scene, prefix) : '';
+  return isPlain || typeof direct === 'object' ? direct : tunnelLeg(scene, backend, prefix);
+}
+
+/** Both nodes must see each other near, so that they come to the same answer. */
+function directLeg({ self, node, family }: Scene, prefix: Prefix): Leg | string {
   const remote = node.addresses[family];
   if (remote === undefined) return `${node.name} announces no IPv${family} address`;
   if (remote === self.underlay.local[family] || remote === self.underlay.announced[family])
@@ -73,35 +140,28 @@ function directLeg(self: Self, node: NodeAdvert, prefix: Prefix, family: Family)
   const shared = connectedPrefix(self.underlay, remote);
   if (shared === undefined)
     return `${remote} is not on a prefix of ${self.underlay.link}: a router is between`;
+  const own = self.underlay.announced[family];
+  if (own !== undefined && node.connected !== undefined && connectedPrefix(node, own) === undefined)
+    return `${own} is not on a prefix of ${node.name}: a router is between`;
   const mtu = Math.min(self.underlay.mtu, node.mtu);
   if (family === 6 && mtu < MIN_IPV6_MTU) return tooNarrow(mtu);
   const why = `${remote} is on ${shared} of ${self.underlay.link}`;
   return { peer: node.name, prefix, carrier: 'direct', remote, metric: METRIC.peer, mtu, why };
 }
 
-function tunnelLeg(self: Self, node: NodeAdvert, prefix: Prefix, family: Family): Leg | string {
+function tunnelLeg({ self, node, family }: Scene, backend: NetworkBackend, prefix: Prefix): Leg | string {
   const outer = tunnelFamily(self);
   const remote = node.addresses[outer];
   if (remote === undefined) return `${node.name} announces no IPv${outer} address for the tunnel`;
   if (remote === self.underlay.local[outer] || remote === self.underlay.announced[outer])
     return `${node.name} announces this node’s own address ${remote}`;
-  const mtu = Math.min(self.underlay.mtu, node.mtu) - roadOverhead(self);
+  const mtu = Math.min(self.underlay.mtu, node.mtu) - overheadOf(backend, self);
   if (family === 6 && mtu < MIN_IPV6_MTU) return tooNarrow(mtu);
-  const carrier = self.settings.road.type as TunnelName;
-  const mac = carrier === 'vxlan' ? vtepOf(self, node, family) : undefined;
-  if (typeof mac === 'string') return mac;
-  const why = `${TUNNELS[carrier]} over IPv${outer}`;
-  return { peer: node.name, prefix, carrier, remote, ...mac, metric: METRIC.peer, mtu, why };
-}
-
-/** The peer's VTEP, or what is wrong with it. */
-function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: Mac } | string {
-  const mac = node.vxlan?.mac[family];
-  if (mac === undefined || !isUnicastMac(mac))
-    return `${node.name} tells no usable VTEP MAC for IPv${family}`;
-  if (mac === vtepMac(self.name, self.settings.road.vxlan.vni))
-    return `${node.name} claims this node’s VTEP MAC ${mac}`;
-  return { mac };
+  const far = backend.far?.(self, node, family) ?? {};
+  if (typeof far === 'string') return far;
+  const why = `${backend.title} over IPv${outer}`;
+  const carrier = backend.carrier as Leg['carrier'];
+  return { peer: node.name, prefix, carrier, remote, ...far, metric: METRIC.peer, mtu, why };
 }
 
 function tooNarrow(mtu: number): string {

@@ -7,7 +7,8 @@ import type { ForeignRuleItem } from '#model/host.ts';
 import type { Settings } from '#model/settings.ts';
 import { families } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
-import { outerPackets } from './outer.ts';
+import type { Self } from './backend.ts';
+import { outerPackets } from './ways.ts';
 
 type Accept = Pick<ForeignRuleItem, 'rule' | 'comment'>;
 
@@ -20,10 +21,14 @@ export function dropsTheRest(chain: ForeignChain): boolean {
  * Accepts in each chain that drops, in the owner's user chain where there is one, else in the base chain. They have to
  * stand first. Nothing when the settings leave others' chains alone.
  */
-export function planForeignAccepts(settings: Settings, chains: readonly ForeignChain[]): ForeignRuleItem[] {
+export function planForeignAccepts(
+  self: Pick<Self, 'settings' | 'ways'>,
+  chains: readonly ForeignChain[],
+): ForeignRuleItem[] {
+  const { settings } = self;
   if (!settings.forward.accept) return [];
   return chains.filter(dropsTheRest).flatMap(({ hook, family, table, chain, userChain }) => {
-    const accepts = hook === 'input' ? tunnelAccepts(settings) : podAccepts(settings, family);
+    const accepts = hook === 'input' ? tunnelAccepts(self) : podAccepts(settings, family);
     return accepts.map((accept): ForeignRuleItem => ({
       kind: 'foreign-rule',
       family,
@@ -51,8 +56,11 @@ function podAccepts({ network }: Settings, table: ForeignChain['family']): Accep
  * elsewhere does not change that. Only the port is matched because iptables, which owns most such tables, lists no rule
  * that looks deeper (nft's raw payload) and then refuses the whole table.
  */
-function tunnelAccepts(settings: Settings): Accept[] {
-  const outer = outerPackets(settings);
-  if (outer === undefined) return [];
-  return [{ rule: `${outer.any} counter accept`, comment: 'tartan: tunnel from nodes' }];
+function tunnelAccepts(self: Pick<Self, 'settings' | 'ways'>): Accept[] {
+  return outerPackets(self)
+    .flatMap(({ any, protocols, port }) =>
+      // One rule each: iptables reads no sets.
+      port === undefined ? protocols.map((number) => `meta l4proto ${number}`) : [any],
+    )
+    .map((match) => ({ rule: `${match} counter accept`, comment: `tartan: tunnels from nodes (${match})` }));
 }

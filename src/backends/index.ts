@@ -1,4 +1,4 @@
-/** The list of roads between nodes, and what the rest of the code asks of this room. */
+/** The list of roads between nodes. */
 import type { RoadName } from '#model/settings.ts';
 import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';

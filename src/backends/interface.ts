@@ -4,10 +4,10 @@
  * default route's. Something that was asked for and is not there is an error, never a silent fallback.
  */
 import { Fault, type Problem } from '#model/fault.ts';
-import type { Settings, UnderlaySettings } from '#model/settings.ts';
+import type { UnderlaySettings } from '#model/settings.ts';
 import type { Underlay, UnderlayAddress, UnderlayChoice, UnderlayLink } from '#model/underlay.ts';
 import { type Address, addressFamily, type Family, parseAddress } from '#net/address.ts';
-import { families, familyValues, perFamily } from '#net/per-family.ts';
+import { familyValues, perFamily } from '#net/per-family.ts';
 import { contains, type Prefix, prefixAddress, prefixFamily, prefixLength } from '#net/prefix.ts';
 import { subtract } from './connected.ts';
 
@@ -19,11 +19,6 @@ type Search = {
   readonly links: readonly UnderlayLink[];
   readonly required: readonly Family[];
 };
-
-/** Families that the link must have an address of. A tunnel carries both over one, so it asks for none in particular. */
-export function requiredFamilies(settings: Settings): Family[] {
-  return settings.road.type === 'host-gw' ? families(settings.network.subnets) : [];
-}
 
 /**
  * The link and its addresses. `required` families must be there; at least one family must be in any case.
@@ -222,6 +217,9 @@ function isAdjacency(prefix: Prefix): boolean {
 }
 
 /** The prefix that holds the address, if the link reaches it without a router. */
-export function connectedPrefix(choice: UnderlayChoice, address: Address): Prefix | undefined {
-  return choice.connected.find((prefix) => contains(prefix, address));
+export function connectedPrefix(
+  { connected = [] }: { readonly connected?: readonly Prefix[] },
+  address: Address,
+): Prefix | undefined {
+  return connected.find((prefix) => contains(prefix, address));
 }

@@ -6,11 +6,13 @@
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Item, TunnelLink } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
-import { MAIN_TABLE, TUNNEL_PREFIX } from '#model/numbers.ts';
+import { ENCAPSULATION, MAIN_TABLE, TUNNEL_PREFIX } from '#model/numbers.ts';
+import type { Settings } from '#model/settings.ts';
 import { type Address, addressBits, type Family } from '#net/address.ts';
+import { families } from '#net/per-family.ts';
 import { interfaceAddress, type Prefix, prefixAddress, prefixFamily } from '#net/prefix.ts';
 import { type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
-import { directRoute } from './host-gw.ts';
+import { ofProtocols } from './outer.ts';
 
 type Kind = TunnelLink['type'];
 /** Kinds by family of the outer packet, then of the inner one. */
@@ -21,23 +23,44 @@ export function tunnelDevice(kind: Kind, remote: Address): string {
   return `${TUNNEL_PREFIX}${fnv1a64(`${kind} ${remote}`).toString(16).padStart(16, '0').slice(0, 9)}`;
 }
 
-function ipTunnel(name: 'ipip' | 'gre', kinds: Kinds): NetworkBackend {
+type Form = {
+  readonly name: 'ipip' | 'gre';
+  readonly title: string;
+  readonly kinds: Kinds;
+  /** IP protocols of its outer packets. */
+  readonly protocols: (settings: Settings) => readonly number[];
+};
+
+function ipTunnel({ name, title, kinds, protocols }: Form): NetworkBackend {
+  const deviceOf = (self: Self, leg: Leg): TunnelLink =>
+    makeDevice(self, leg, { name, kind: kinds[tunnelFamily(self)][prefixFamily(leg.prefix)] });
   return {
     name,
-    advertise: () => ({}),
-    planNode: () => [],
+    title,
+    carrier: name,
+    outer: (settings) => [ofProtocols(protocols(settings))],
+    prepareLeg: (self, leg) => deviceItems(self, leg, deviceOf(self, leg)),
     planLeg(self, leg) {
-      if (leg.carrier === 'direct') return [directRoute(self, leg)];
-      const kind = kinds[tunnelFamily(self)][prefixFamily(leg.prefix)];
-      return tunnelItems(self, leg, deviceOf(self, leg, { name, kind }));
+      const [{ prefix, metric }, link] = [leg, deviceOf(self, leg).name];
+      return [{ kind: 'route', type: 'unicast', prefix, table: MAIN_TABLE, metric, link }];
     },
   };
 }
 
-export const ipip = ipTunnel('ipip', { 4: { 4: 'ipip', 6: 'sit' }, 6: { 4: 'ip6tnl', 6: 'ip6tnl' } });
-export const gre = ipTunnel('gre', { 4: { 4: 'gre', 6: 'gre' }, 6: { 4: 'ip6gre', 6: 'ip6gre' } });
+export const ipip = ipTunnel({
+  name: 'ipip',
+  title: 'IP in IP',
+  kinds: { 4: { 4: 'ipip', 6: 'sit' }, 6: { 4: 'ip6tnl', 6: 'ip6tnl' } },
+  protocols: ({ network }) => families(network.subnets).map((inner) => ENCAPSULATION[inner]),
+});
+export const gre = ipTunnel({
+  name: 'gre',
+  title: 'GRE',
+  kinds: { 4: { 4: 'gre', 6: 'gre' }, 6: { 4: 'ip6gre', 6: 'ip6gre' } },
+  protocols: () => [ENCAPSULATION.gre],
+});
 
-function deviceOf(self: Self, leg: Leg, of: { name: 'ipip' | 'gre'; kind: Kind }): TunnelLink {
+function makeDevice(self: Self, leg: Leg, of: { name: 'ipip' | 'gre'; kind: Kind }): TunnelLink {
   const { ttl, tos } = self.settings.road[of.name];
   return {
     kind: 'link',
@@ -53,7 +76,7 @@ function deviceOf(self: Self, leg: Leg, of: { name: 'ipip' | 'gre'; kind: Kind }
 }
 
 /** The node's address in the tunnel is its subnet's network address, as with VXLAN, on each of the devices. */
-function tunnelItems(self: Self, leg: Leg, device: TunnelLink): Item[] {
+function deviceItems(self: Self, leg: Leg, device: TunnelLink): Item[] {
   const family = prefixFamily(leg.prefix);
   const link = device.name;
   const own = prefixAddress(self.subnets[family] as Prefix);
@@ -65,6 +88,5 @@ function tunnelItems(self: Self, leg: Leg, device: TunnelLink): Item[] {
       ? { kind: 'sysctl', key: `net/ipv6/conf/${link}/accept_ra`, value: '0' }
       : // Loose: while a road changes, a peer's packets may still come by the old one.
         { kind: 'sysctl', key: `net/ipv4/conf/${link}/rp_filter`, value: '2' },
-    { kind: 'route', type: 'unicast', prefix: leg.prefix, table: MAIN_TABLE, metric: leg.metric, link },
   ];
 }

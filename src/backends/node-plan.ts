@@ -19,11 +19,12 @@ import {
   prefixAddress,
   prefixLength,
 } from '#net/prefix.ts';
-import { hasBridge, isTunnel, roadOverhead, type Self, tunnelFamily } from './backend.ts';
-import { chooseForPeer } from './choose.ts';
+import { hasBridge, type Self, tunnelFamily } from './backend.ts';
+import { chooseForPeer, type Lane } from './choose.ts';
+import { directRoute } from './host-gw.ts';
 import { backendFor } from './index.ts';
-import { outerPackets } from './outer.ts';
 import { bridgeRules, inetRules } from './rules.ts';
+import { encapsulates, outerPackets, requiredFamilies, roadOverhead, roadsOf, waysOf } from './ways.ts';
 
 const EVERYTHING = { 4: prefix('0.0.0.0/0'), 6: prefix('::/0') } as const;
 
@@ -31,6 +32,8 @@ export type PeerPlan = {
   readonly items: readonly Item[];
   readonly legs: readonly Leg[];
   readonly unreachable: readonly Unreachable[];
+  /** Why the peer is not reached by this or that way, though it is by another. */
+  readonly missing: readonly string[];
 };
 
 /** Everything apart from peers: sysctls, tables, own subnets, bridge, tunnel device. */
@@ -39,28 +42,48 @@ export function planNode(self: Self): Item[] {
     ...families(self.subnets).flatMap((family) => planFamily(self, family)),
     { kind: 'nft-table', family: 'inet', body: inetRules(self) },
     ...(hasBridge(self) ? planBridge(self) : []),
-    ...backendFor(self.settings.road.type).planNode(self),
+    ...planLoose(self),
+    ...roadsOf(self).flatMap((road) => backendFor(road).planNode?.(self) ?? []),
   ];
+}
+
+/** While there are several ways, a peer's packets may come by another one than ours go: strict filters would drop them. */
+function planLoose({ underlay, subnets, ways = [] }: Self): Item[] {
+  if (ways.length < 2 || subnets[4] === undefined) return [];
+  return [sysctl(`net/ipv4/conf/${underlay.link}/rp_filter`, '2')];
 }
 
 /** What one peer adds, and what of it cannot be reached. */
 export function planPeer(self: Self, node: NodeAdvert): PeerPlan {
-  const { legs, unreachable } = chooseForPeer(self, node);
-  const backend = backendFor(self.settings.road.type);
+  const { lanes, legs, unreachable, missing } = chooseForPeer(self, node);
+  const roads = Map.groupBy(lanes, ({ road }) => road);
   const items = [
-    ...peerElement(self, node, legs),
-    ...(backend.planPeer?.(self, node, legs) ?? []),
-    ...legs.flatMap((leg) => backend.planLeg(self, leg)),
+    ...(lanes.length === 0 ? [] : peerElement(self, node)),
+    ...[...roads].flatMap(
+      ([road, own]) =>
+        backendFor(road).planPeer?.(
+          self,
+          node,
+          own.map(({ leg }) => leg),
+        ) ?? [],
+    ),
+    ...lanes.flatMap((lane) => planLane(self, lane)),
   ];
-  return { items, legs, unreachable };
+  return { items, legs, unreachable, missing };
 }
 
-/** The peer may encapsulate although we reach it directly, so it is admitted whenever it has any leg. */
-function peerElement(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
-  if (outerPackets(self.settings) === undefined || legs.length === 0) return [];
+function planLane(self: Self, { road, leg, sends }: Lane): Item[] {
+  const backend = backendFor(road);
+  if (leg.carrier === 'direct') return sends ? [directRoute(self, leg)] : [];
+  return [...(backend.prepareLeg?.(self, leg) ?? []), ...((sends && backend.planLeg?.(self, leg)) || [])];
+}
+
+/** The peer may encapsulate although we reach it directly, so it is admitted whatever its lanes. */
+function peerElement(self: Self, node: NodeAdvert): Item[] {
   const outer = tunnelFamily(self);
   const remote = node.addresses[outer];
-  return remote === undefined ? [] : [{ kind: 'nft-element', set: `peers${outer}`, key: [remote] }];
+  if (remote === undefined || outerPackets(self).length === 0) return [];
+  return [{ kind: 'nft-element', set: `peers${outer}`, key: [remote] }];
 }
 
 /** What this node tells the others. */
@@ -70,8 +93,10 @@ export function advertOf(self: Self, ready: boolean): NodeAdvert {
     addresses: self.underlay.announced,
     subnets: self.subnets,
     inside: perFamily((family) => insideAddress(self, family)),
-    road: self.settings.road.type,
-    ...backendFor(self.settings.road.type).advertise(self),
+    road: waysOf(self)[0]?.roads[0] ?? 'alloc',
+    accepts: roadsOf(self),
+    connected: self.underlay.connected,
+    ...Object.assign({}, ...roadsOf(self).map((road) => backendFor(road).advertise?.(self))),
     mtu: self.underlay.mtu,
     ready,
   };
@@ -82,7 +107,7 @@ function insideAddress(self: Self, family: Family): Address | undefined {
   const subnet = self.subnets[family];
   if (subnet === undefined) return undefined;
   if (hasBridge(self)) return nthAddress(subnet, 1n);
-  return isTunnel(self.settings.road.type) ? prefixAddress(subnet) : undefined;
+  return encapsulates(self) ? prefixAddress(subnet) : undefined;
 }
 
 /** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so the mode CrossSubnet adds nothing. */
@@ -95,10 +120,10 @@ export function podMtu(self: Self): number {
 export function checkRoad(self: Self): Problem[] {
   const problems: Problem[] = [];
   const { settings, underlay, subnets } = self;
-  for (const family of families(settings.road.type === 'host-gw' ? subnets : {})) {
+  for (const family of requiredFamilies(self)) {
     const { [family]: announced } = underlay.announced;
     if (announced === undefined || announced === underlay.local[family]) continue;
-    const message = `host-gw needs an address of the host itself, and ${announced} is not on ${underlay.link}`;
+    const message = `a plain road needs an address of the host itself, and ${announced} is not on ${underlay.link}`;
     problems.push({ path: `underlay.publicAddress.ipv${family}`, message });
   }
   const room = underlay.mtu - roadOverhead(self);

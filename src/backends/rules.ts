@@ -3,14 +3,14 @@
  * sources, forged tunnel packets) and translate (masquerade, host ports). They accept nothing, as an accept would end only
  * this table; ./foreign.ts deals with other programs' chains that drop.
  */
-import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX, WIREGUARD } from '#model/numbers.ts';
+import { KUBE_PROXY_MASQUERADE_MARK, MARK, POD_LINK_PREFIX } from '#model/numbers.ts';
 import { declareSet, NFT_SETS, type NftSetName } from '#model/nft-sets.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { hasBridge, type Self } from './backend.ts';
-import { outerPackets } from './outer.ts';
+import { outerPackets, unsealedPackets } from './ways.ts';
 
 /** How a family is written in nft. */
 const WORDS = {
@@ -40,6 +40,10 @@ function chain(name: string, rules: readonly string[]): string {
 }
 function baseChain(name: string, hook: string, rules: readonly string[]): string {
   return chain(name, [`type ${hook}; policy accept;`, ...rules]);
+}
+/** None where it would have no rules. */
+function chainOf(name: string, hook: string, rules: readonly string[]): string[] {
+  return rules.length === 0 ? [] : [baseChain(name, hook, rules)];
 }
 function sets(family: 'inet' | 'bridge'): string[] {
   return (Object.keys(NFT_SETS) as NftSetName[])
@@ -74,15 +78,13 @@ export function inetRules(self: Self): string {
       `${PODS} goto frompod`,
       ...bridges.map((from) => `${from} goto frombridge`),
     ]),
-    ...untracked(self).map((rule) => baseChain('rawoutput', 'filter hook output priority raw', [rule])),
+    ...chainOf('rawoutput', 'filter hook output priority raw', untracked(self)),
     baseChain('input', 'filter hook input priority filter', [...toTunnel(self), ...encapsulated(self)]),
     baseChain('forward', 'filter hook forward priority filter', [
       ...toTunnel(self),
       ...plainText(self, 'to'),
     ]),
-    ...(isStrict(self)
-      ? [baseChain('sealed', 'filter hook output priority filter', plainText(self, 'to'))]
-      : []),
+    ...chainOf('sealed', 'filter hook output priority filter', plainText(self, 'to')),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
     baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
@@ -102,42 +104,37 @@ function podSource(): string[] {
 
 /** Pods never send what tunnels carry: masqueraded, such a packet would come from a known node. */
 function tunnelGuard(self: Self): string[] {
-  if (outerPackets(self.settings) === undefined) return [];
+  if (outerPackets(self).length === 0) return [];
   const bySource = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
   return [...podLinks(self), ...bySource].map((from) => `${from} counter drop`);
 }
 
-/** One comparison for all packets that are not the tunnel's. */
+/** One comparison for all packets that are not a tunnel's. */
 function toTunnel(self: Self): string[] {
-  const outer = outerPackets(self.settings);
-  return outer === undefined ? [] : [`${outer.any} jump tunnel`];
+  return outerPackets(self).map(({ any }) => `${any} jump tunnel`);
 }
 
-/** Our tunnel's packets: connection tracking would look at every packet twice, and has nothing to say of these. */
+/** Our tunnels' packets: connection tracking would look at every packet twice, and has nothing to say of these. */
 function untracked(self: Self): string[] {
-  const outer = outerPackets(self.settings);
-  return outer === undefined ? [] : [`${outer.own} notrack`];
+  return outerPackets(self).map(({ own }) => `${own} notrack`);
 }
 
-function isStrict({ settings: { road } }: Self): boolean {
-  return road.type === 'wireguard' && road.wireguard.strict;
-}
-
-/** Packets from or to pods of other nodes that come or go by another link than WireGuard's. */
+/** Packets from or to pods of other nodes that were not sealed, or will not be, where the settings ask for it. */
 function plainText(self: Self, side: 'from' | 'to'): string[] {
-  if (!isStrict(self)) return [];
-  const [field, link] = side === 'from' ? ['saddr', 'iifname'] : ['daddr', 'oifname'];
+  const unsealed = unsealedPackets(self).map((match) => match[side]);
+  if (unsealed.length === 0) return [];
+  const field = side === 'from' ? 'saddr' : 'daddr';
   return scopes(self).map(({ family, range, subnet }) => {
     const { ip } = WORDS[family];
-    return `${link} != "${WIREGUARD.link}" ${ip} ${field} ${range} ${ip} ${field} != ${subnet} counter drop`;
+    return `${unsealed.join(' ')} ${ip} ${field} ${range} ${ip} ${field} != ${subnet} counter drop`;
   });
 }
 
-/** Our tunnel's packets only from known peers. */
+/** Our tunnels' packets only from known peers. */
 function encapsulated(self: Self): string[] {
-  const outer = outerPackets(self.settings);
-  if (outer === undefined) return [];
-  return FAMILIES.map((family) => `${outer.own} ${WORDS[family].ip} saddr != @peers${family} counter drop`);
+  return outerPackets(self).flatMap(({ own }) =>
+    FAMILIES.map((family) => `${own} ${WORDS[family].ip} saddr != @peers${family} counter drop`),
+  );
 }
 
 /**

@@ -9,11 +9,13 @@ import type { Leg } from '#model/leg.ts';
 import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
 import type { Address, Family } from '#net/address.ts';
 import { addressBits } from '#net/address.ts';
-import { localMac, type Mac } from '#net/mac.ts';
+import { isUnicastMac, localMac, type Mac } from '#net/mac.ts';
+import type { Settings } from '#model/settings.ts';
+import type { NodeAdvert } from '#model/world.ts';
 import { families, mapFamilies } from '#net/per-family.ts';
 import { interfaceAddress, prefixAddress } from '#net/prefix.ts';
-import { type NetworkBackend, roadOverhead, type Self, tunnelFamily } from './backend.ts';
-import { directRoute } from './host-gw.ts';
+import { deviceMtu, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
+import { ofPort } from './outer.ts';
 
 /** Device name; at most 15 characters for any 24-bit VNI. */
 export function vxlanDevice(vni: number): string {
@@ -25,24 +27,49 @@ export function vtepMac(node: string, vni: number): Mac {
   return localMac(fnv1a64(`vtep ${node} ${vni}`));
 }
 
-/** MTU of the tunnel device. */
-export function vxlanMtu(self: Self): number {
-  return self.underlay.mtu - roadOverhead(self);
-}
-
 export const vxlan: NetworkBackend = {
   name: 'vxlan',
+  title: 'VXLAN',
+  carrier: 'vxlan',
   advertise(self) {
     const { vni, port } = self.settings.road.vxlan;
     return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => vtepMac(self.name, vni)) } };
   },
+  mismatch,
+  far: vtepOf,
+  // Other VNIs of the port are others': 24 bits after UDP's 8 bytes and VXLAN's flags.
+  outer: ({ road }: Settings) => [ofPort(road.vxlan.port, ` @th,96,24 ${road.vxlan.vni}`)],
   planNode(self) {
     return [deviceOf(self), ...families(self.subnets).flatMap((family) => planFamily(self, family))];
   },
-  planLeg(self, leg) {
-    return leg.carrier === 'direct' ? [directRoute(self, leg)] : tunnelItems(self, leg);
+  prepareLeg(self, leg) {
+    const [link, mac] = [vxlanDevice(self.settings.road.vxlan.vni), leg.mac as Mac];
+    return [
+      { kind: 'neighbor', link, address: prefixAddress(leg.prefix), mac },
+      { kind: 'fdb', link, mac, remote: leg.remote },
+    ];
   },
+  planLeg: (self, leg) => [routeOf(self, leg)],
 };
+
+function mismatch({ settings }: Self, node: NodeAdvert): string | undefined {
+  const mine = settings.road.vxlan;
+  if (node.vxlan === undefined) return `${node.name} does not tell its VXLAN parameters`;
+  const { vni, port } = node.vxlan;
+  if (vni !== mine.vni) return `${node.name} has VNI ${vni}, this node ${mine.vni}`;
+  if (port !== mine.port) return `${node.name} has VXLAN port ${port}, this node ${mine.port}`;
+  return undefined;
+}
+
+/** The peer's VTEP, or what is wrong with it. */
+function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: Mac } | string {
+  const mac = node.vxlan?.mac[family];
+  if (mac === undefined || !isUnicastMac(mac))
+    return `${node.name} tells no usable VTEP MAC for IPv${family}`;
+  if (mac === vtepMac(self.name, self.settings.road.vxlan.vni))
+    return `${node.name} claims this node’s VTEP MAC ${mac}`;
+  return { mac };
+}
 
 function deviceOf(self: Self): Item {
   const { vni, port, learning, gbp, txChecksumOffload } = self.settings.road.vxlan;
@@ -57,7 +84,7 @@ function deviceOf(self: Self): Item {
     parent: self.underlay.link,
     learning,
     gbp,
-    mtu: vxlanMtu(self),
+    mtu: deviceMtu(vxlan, self),
     mac: vtepMac(self.name, vni),
     ...(txChecksumOffload ? {} : { txChecksumOffload: false }),
   };
@@ -82,23 +109,16 @@ function planFamily(self: Self, family: Family): Item[] {
   ];
 }
 
-function tunnelItems(self: Self, leg: Leg): Item[] {
-  const link = vxlanDevice(self.settings.road.vxlan.vni);
-  const via = prefixAddress(leg.prefix);
-  const mac = leg.mac as Mac;
-  return [
-    { kind: 'neighbor', link, address: via, mac },
-    { kind: 'fdb', link, mac, remote: leg.remote },
-    {
-      kind: 'route',
-      type: 'unicast',
-      prefix: leg.prefix,
-      table: MAIN_TABLE,
-      metric: METRIC.peer,
-      link,
-      via,
-      onlink: true,
-      ...(leg.mtu < vxlanMtu(self) ? { mtu: leg.mtu } : {}),
-    },
-  ];
+function routeOf(self: Self, leg: Leg): Item {
+  return {
+    kind: 'route',
+    type: 'unicast',
+    prefix: leg.prefix,
+    table: MAIN_TABLE,
+    metric: METRIC.peer,
+    link: vxlanDevice(self.settings.road.vxlan.vni),
+    via: prefixAddress(leg.prefix),
+    onlink: true,
+    ...(leg.mtu < deviceMtu(vxlan, self) ? { mtu: leg.mtu } : {}),
+  };
 }

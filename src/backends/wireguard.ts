@@ -9,35 +9,36 @@ import type { NodeAdvert } from '#model/world.ts';
 import { type Address, addressBits, type Family } from '#net/address.ts';
 import { families } from '#net/per-family.ts';
 import { interfaceAddress, type Prefix, prefixAddress } from '#net/prefix.ts';
-import { type NetworkBackend, roadOverhead, type Self, tunnelFamily } from './backend.ts';
-import { directRoute } from './host-gw.ts';
+import { deviceMtu, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
+import { ofPort } from './outer.ts';
 
 const LINK = WIREGUARD.link;
 /** 32 bytes in base64. */
 const KEY = /^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/;
 
-function linkMtu(self: Self): number {
-  return self.underlay.mtu - roadOverhead(self);
-}
-
 export const wireguard: NetworkBackend = {
   name: 'wireguard',
+  title: 'WireGuard',
+  carrier: 'wireguard',
   advertise({ wireguardKey, settings }) {
     if (wireguardKey === undefined) return {};
     return { wireguard: { publicKey: wireguardKey, port: settings.road.wireguard.port } };
   },
+  mismatch,
+  outer: ({ road }) => [ofPort(road.wireguard.port)],
+  strict: ({ road }) =>
+    road.wireguard.strict ? { from: `iifname != "${LINK}"`, to: `oifname != "${LINK}"` } : undefined,
   planNode(self) {
     const { wireguardKey: publicKey, settings } = self;
     if (publicKey === undefined) return [];
     const { port } = settings.road.wireguard;
     return [
-      { kind: 'link', type: 'wireguard', name: LINK, publicKey, port, mtu: linkMtu(self) },
+      { kind: 'link', type: 'wireguard', name: LINK, publicKey, port, mtu: deviceMtu(wireguard, self) },
       ...families(self.subnets).flatMap((family) => planFamily(self, family)),
     ];
   },
   planLeg(self, leg) {
-    if (leg.carrier === 'direct') return [directRoute(self, leg)];
-    const mtu = leg.mtu < linkMtu(self) ? { mtu: leg.mtu } : {};
+    const mtu = leg.mtu < deviceMtu(wireguard, self) ? { mtu: leg.mtu } : {};
     const { prefix, metric } = leg;
     return [{ kind: 'route', type: 'unicast', prefix, table: MAIN_TABLE, metric, link: LINK, ...mtu }];
   },
@@ -47,9 +48,9 @@ export const wireguard: NetworkBackend = {
 /** A peer that is reached plain may seal what it sends all the same. */
 function planPeer(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
   const endpoint = node.addresses[tunnelFamily(self)];
-  if (node.wireguard === undefined || endpoint === undefined || legs.length === 0) return [];
+  if (node.wireguard === undefined || endpoint === undefined) return [];
   const { publicKey, port } = node.wireguard;
-  const allowed = legs.map(({ prefix }) => prefix).sort();
+  const allowed = [...new Set(legs.map(({ prefix }) => prefix))].sort();
   return [{ kind: 'wireguard-peer', link: LINK, publicKey, endpoint, port, allowed }];
 }
 
@@ -71,7 +72,7 @@ function planFamily(self: Self, family: Family): Item[] {
 }
 
 /** Why the two cannot talk, whatever the family. */
-export function keyMismatch(self: Self, node: NodeAdvert): string | undefined {
+function mismatch(self: Self, node: NodeAdvert): string | undefined {
   if (node.wireguard === undefined) return `${node.name} does not tell its WireGuard key`;
   const { publicKey: theirs, port } = node.wireguard;
   if (!KEY.test(theirs) || !(Number.isInteger(port) && port > 0 && port < 0x1_0000))

@@ -91,6 +91,8 @@ const sceneSchema = z.strictObject({
       addresses: perFamily(address),
       subnets: perFamily(prefix),
       road: z.enum(ROAD_NAMES),
+      accepts: z.array(z.enum(ROAD_NAMES)).optional(),
+      connected: z.array(prefix).optional(),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
       wireguard: z.strictObject({ publicKey: z.string(), port: z.int() }).optional(),
       mtu: z.int(),

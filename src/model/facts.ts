@@ -48,23 +48,33 @@ export type LegacyChain = {
   readonly chain: 'INPUT' | 'FORWARD';
   /** Undefined: the modules are in use, and what they hold could not be read. */
   readonly policy?: 'accept' | 'drop';
-  /** It has accepts of ours in it, typed by the operator: by source and destination, or by the tunnel's port. */
+  /** It has accepts of ours in it, typed by the operator: by source and destination, or by the tunnels’ ports and protocols. */
   readonly accepts?: boolean;
 };
 
 /** A socket bound to a UDP port. */
 export type UdpSocket = { readonly port: number; readonly owner?: string };
 
+/** A road that the node may take. */
+export type RoadFacts = {
+  readonly name: RoadName;
+  /** What people call the encapsulation; absent: packets travel plain. */
+  readonly title?: string;
+  /** IP protocols of the outer packets, and the UDP port that this node listens on, where they are UDP. */
+  readonly protocols: readonly number[];
+  readonly port?: number;
+};
+
 export type HostFacts = {
   readonly settings: {
-    readonly road: RoadName;
+    readonly roads: readonly RoadFacts[];
+    /** Bytes that the roads take from the underlay's MTU, at most. */
+    readonly overhead: number;
     readonly wiring: 'routed' | 'bridge';
     readonly bridge: string;
     readonly hairpin: HairpinMode;
     /** Pods of the bridge reach each other by way of the host. */
     readonly isolated?: boolean;
-    readonly vxlanPort: number;
-    readonly vni: number;
     readonly forwardAccept: boolean;
     readonly ranges: PerFamily<Prefix>;
     readonly podMtu?: number;

@@ -14,7 +14,12 @@ export type NodeAdvert = {
   readonly subnets: PerFamily<Prefix>;
   /** The node's own addresses within its subnets: what is sent there takes the road of its pods' packets. */
   readonly inside?: PerFamily<Address>;
+  /** By which it sends, where the peer takes it. */
   readonly road: RoadName;
+  /** By which it takes packets in; absent in adverts of agents that know one road at a time: `road` alone. */
+  readonly accepts?: readonly RoadName[];
+  /** What its underlay link reaches without a router; absent: not told. */
+  readonly connected?: readonly Prefix[];
   /** What a VXLAN peer needs: keys are families of the inner packet. */
   readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
   /** What a WireGuard peer needs: the public key in base64, and the port that the node listens on. */

@@ -1,14 +1,15 @@
 /** Ports of this host that no policy of a host endpoint closes, by its settings. */
+import { tunnelPorts } from '#backends/ways.ts';
 import type { Settings } from '#model/settings.ts';
 import type { PolicyWorld } from '#model/workload.ts';
 import { DEFAULT_FAILSAFE, openTunnel } from '#policy/failsafe.ts';
 
-/** The tunnel's port is open whatever was set. */
-export function failsafeOf({ policy: { failsafe }, road }: Settings): PolicyWorld['failsafe'] {
+/** The tunnels' ports are open whatever was set. */
+export function failsafeOf(settings: Settings): PolicyWorld['failsafe'] {
+  const { failsafe } = settings.policy;
   const told = {
     ingress: failsafe.inbound ?? DEFAULT_FAILSAFE.ingress,
     egress: failsafe.outbound ?? DEFAULT_FAILSAFE.egress,
   };
-  if (road.type === 'wireguard') return openTunnel(told, road.wireguard.port);
-  return road.type === 'vxlan' ? openTunnel(told, road.vxlan.port) : told;
+  return tunnelPorts({ settings }).reduce(openTunnel, told);
 }

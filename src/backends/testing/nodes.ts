@@ -1,0 +1,85 @@
+/** A node and its peers for tests of plans: both families, `peerOf` on this node's subnet or behind a router. */
+import type { RoadName, Settings } from '#model/settings.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import { address, addressFrom } from '#net/address.ts';
+import { nthSubnet, prefix } from '#net/prefix.ts';
+import type { Self } from '../backend.ts';
+import { vtepMac } from '../vxlan.ts';
+
+export function settings(road: RoadName, directRouting = false): Settings {
+  const range4 = { range: prefix('10.244.0.0/16'), length: 24 };
+  const range6 = { range: prefix('fd00:244::/48'), length: 64 };
+  return {
+    profile: 'test',
+    node: { name: 'a' },
+    network: {
+      name: 'net',
+      subnets: {
+        4: { ...range4, min: prefix('10.244.1.0/24'), max: prefix('10.244.255.0/24') },
+        6: { ...range6, min: prefix('fd00:244:0:1::/64'), max: prefix('fd00:244:0:ffff::/64') },
+      },
+      nodeSubnets: {},
+      lease: { ttlSeconds: 100, renewBeforeSeconds: 10 },
+    },
+    addresses: { exclude: [], quarantineSeconds: 0 },
+    underlay: { interfaces: [], interfaceRegexes: [], publicAddress: {} },
+    road: {
+      type: road,
+      mode: directRouting ? 'CrossSubnet' : 'Always',
+      ipip: { ttl: 64 },
+      gre: { ttl: 64, tos: 8 },
+      wireguard: { port: 51_820, strict: false },
+      vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
+    },
+    wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
+    masquerade: { enabled: true, exclude: [], randomFully: true },
+    policy: { enforce: false, audit: false, logDeniedPerSecond: 0, established: 'cut', failsafe: {} },
+    forward: { accept: true },
+    blackhole: true,
+    brake: { share: 0.5, minimum: 10 },
+    store: { type: 'directory', path: '/s' },
+    paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
+    log: { level: 'info' },
+  };
+}
+
+export function keyOfNode(name: string): string {
+  return Buffer.alloc(32, name).toString('base64');
+}
+
+export function selfOf(road: RoadName, directRouting = false): Self {
+  const local = { 4: address('192.0.2.1'), 6: address('2001:db8::1') };
+  return {
+    name: 'a',
+    subnets: { 4: prefix('10.244.1.0/24'), 6: prefix('fd00:244:0:1::/64') },
+    underlay: {
+      link: 'eth0',
+      mtu: 1500,
+      local,
+      announced: local,
+      connected: [prefix('192.0.2.0/24'), prefix('2001:db8::/64')],
+      why: 'test',
+    },
+    settings: settings(road, directRouting),
+    ...(road === 'wireguard' ? { wireguardKey: keyOfNode('a') } : {}),
+  };
+}
+
+export function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
+  const range = { 4: prefix('10.244.0.0/16'), 6: prefix('fd00:244::/48') };
+  const name = `peer-${index}`;
+  return {
+    name,
+    addresses: near
+      ? { 4: addressFrom(4, 0xc0000200n + BigInt(index)), 6: address(`2001:db8::${index.toString(16)}`) }
+      : { 4: addressFrom(4, 0xc6336400n + BigInt(index)), 6: address(`2001:db8:1::${index.toString(16)}`) },
+    subnets: { 4: nthSubnet(range[4], 24, BigInt(index)), 6: nthSubnet(range[6], 64, BigInt(index)) },
+    road,
+    ...(road === 'vxlan'
+      ? { vxlan: { vni: 7, port: 8472, mac: { 4: vtepMac(name, 7), 6: vtepMac(name, 7) } } }
+      : {}),
+    ...(road === 'wireguard' ? { wireguard: { publicKey: keyOfNode(name), port: 51_820 } } : {}),
+    mtu: 1500,
+    ready: true,
+  };
+}

@@ -1,0 +1,81 @@
+/** What the roads that a node may take mean together: for its guard, its devices and its MTU. */
+import type { RoadFacts } from '#model/facts.ts';
+import type { Way } from '#model/road.ts';
+import type { RoadName, Settings } from '#model/settings.ts';
+import type { NodeAdvert } from '#model/world.ts';
+import type { Family } from '#net/address.ts';
+import { families } from '#net/per-family.ts';
+import { type OuterPackets, overheadOf, type Placed, type Self, type Unsealed } from './backend.ts';
+import { backendFor } from './index.ts';
+
+type Taken = Pick<Self, 'settings' | 'ways'>;
+
+/** What the settings alone say. */
+export function wayOf({ road: { type, mode } }: Settings): Way {
+  return { roads: [type], mode };
+}
+
+/** By the first the node sends; all of them it takes packets in by. */
+export function waysOf({ ways, settings }: Taken): readonly Way[] {
+  return ways ?? [wayOf(settings)];
+}
+
+export function roadsOf(self: Taken): RoadName[] {
+  return [...new Set(waysOf(self).flatMap(({ roads }) => roads))];
+}
+
+/** Roads that a peer takes packets in by. */
+export function acceptedBy({ road, accepts }: NodeAdvert): readonly RoadName[] {
+  return accepts ?? [road];
+}
+
+/** Of every road that the node may take; none where packets travel plain. */
+export function outerPackets(self: Taken): OuterPackets[] {
+  return roadsOf(self).flatMap((road) => backendFor(road).outer?.(self.settings) ?? []);
+}
+
+/** UDP ports that tunnels of this node listen on. */
+export function tunnelPorts(self: Taken): number[] {
+  return outerPackets(self).flatMap(({ port }) => (port === undefined ? [] : [port]));
+}
+
+/** What doctor and others' firewalls must know of a road. */
+export function describeRoad(road: RoadName, settings: Settings): RoadFacts {
+  const { name, title, outer } = backendFor(road);
+  const packets = outer?.(settings) ?? [];
+  const port = packets.find((each) => each.port !== undefined)?.port;
+  return {
+    name,
+    ...(title === undefined ? {} : { title }),
+    protocols: packets.flatMap(({ protocols }) => protocols),
+    ...(port === undefined ? {} : { port }),
+  };
+}
+
+/** Bytes that the roads take from the underlay's MTU, at most: pods outlive roads. */
+export function roadOverhead(self: Taken & Placed): number {
+  return Math.max(0, ...roadsOf(self).map((road) => overheadOf(backendFor(road), self)));
+}
+
+/** Does any packet of a pod travel encapsulated? */
+export function encapsulates(self: Taken): boolean {
+  return roadsOf(self).some((road) => backendFor(road).title !== undefined);
+}
+
+/**
+ * Families that the underlay's link must have an address of: those of pods where every road to send by is plain. A tunnel
+ * carries both over one, so it asks for none in particular.
+ */
+export function requiredFamilies(self: Taken): Family[] {
+  const [first] = waysOf(self);
+  const isPlain = first?.roads.every((road) => backendFor(road).needsOwnFamily === true) === true;
+  return isPlain ? families(self.settings.network.subnets) : [];
+}
+
+/** What has to be dropped because it is not sealed; empty unless every road seals and is told to be strict. */
+export function unsealedPackets(self: Taken): Unsealed[] {
+  const strict = waysOf(self).flatMap(({ roads, mode }) =>
+    roads.map((road) => (mode === 'Always' ? backendFor(road).strict?.(self.settings) : undefined)),
+  );
+  return strict.every((each) => each !== undefined) ? strict : [];
+}
