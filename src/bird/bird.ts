@@ -9,6 +9,7 @@ import { spawn } from 'node:child_process';
 import type { Clock } from '#lib/clock.ts';
 import type { Problem } from '#model/fault.ts';
 import type { SeenRoute, SeenSession } from '#model/routing.ts';
+import { FAMILIES } from '#net/address.ts';
 import { type Control, openControl } from './control.ts';
 import {
   type BirdFiles,
@@ -44,6 +45,8 @@ export type Bird = {
   sessions(): Promise<SeenSession[]>;
   /** With those that a filter refused. */
   routes(): Promise<SeenRoute[]>;
+  /** What goes into the kernel is judged again by its filter. */
+  refeed(): Promise<void>;
   isUp(): boolean;
   /** `leave`: the daemon goes on. `stop`: it says goodbye to its peers and has ended; its routes stay in the kernel. */
   close(how: 'leave' | 'stop'): Promise<void>;
@@ -86,6 +89,11 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
       ...readRoutes(await ask('show route all'), false),
       ...readRoutes(await ask('show route filtered all'), true),
     ],
+    refeed: async () => {
+      for (const family of FAMILIES)
+        if (state.active?.includes(`protocol kernel kernel${family} {`))
+          await ask(`reload out kernel${family}`);
+    },
     isUp: () => state.control !== undefined,
     close: async (how) => {
       state.ending.abort();

@@ -42,8 +42,11 @@ export type RoutingInput = {
   readonly hasSecret: (ref: SecretRef) => boolean;
 };
 
-/** Packets to pods whose routes have this next hop leave by the link. */
-export type Tunnel = { readonly nextHop: Address; readonly link: string };
+/**
+ * Packets to pods whose routes have this next hop leave by the link; absent: it is not there yet, and neither are these routes.
+ * BIRD drops a route for good whose link it does not know when it looks.
+ */
+export type Tunnel = { readonly nextHop: Address; readonly link?: string };
 
 export type Gateway = { readonly to: Address; readonly via: Address };
 

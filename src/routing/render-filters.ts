@@ -72,13 +72,13 @@ function renderInstall(plan: RoutingPlan, family: Family): string[] {
   ];
 }
 
-/** A link that is not there is an error of the filter: the route is left out, and looked at again at the next scan. */
 function renderTunnels(tunnels: readonly Tunnel[], family: Family): string[] {
   return block(
     `function through_tunnel${family}()`,
-    tunnels.map(
-      ({ nextHop, link }) => `if bgp_next_hop = ${nextHop} then { ifname = ${quote(link)}; accept; }`,
-    ),
+    tunnels.map(({ nextHop, link }) => {
+      const then = link === undefined ? 'reject;' : `{ ifname = ${quote(link)}; accept; }`;
+      return `if bgp_next_hop = ${nextHop} then ${then}`;
+    }),
   );
 }
 

@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { systemClock } from '#lib/clock.ts';
 import { openBird } from '../../src/bird/bird.ts';
-import { planRouting } from '../../src/routing/plan.ts';
+import { planRouting, type Tunnel } from '../../src/routing/plan.ts';
 import { passwordSymbol, renderBird } from '../../src/routing/render.ts';
 import { inputOf, SETTINGS } from '../../src/routing/testing/cluster.ts';
+import { address } from '#net/address.ts';
 import { waitFor, whyNoKernel } from './namespace.ts';
 import { learned, lostWhile, makeRoutingNet, type RoutingNet } from './routing-net.ts';
 
@@ -15,9 +16,9 @@ const skip = whyNoKernel(['bird', 'ip', 'nsenter', 'ping']) ?? false;
 const SECRET = { kind: 'secret', name: 'bgp', key: 'mesh' } as const;
 const PASSWORD = 'correct horse $battery';
 
-function configOf(number: number): string {
+function configOf(number: number, tunnels: readonly Tunnel[] = []): string {
   const settings = { ...SETTINGS, meshPassword: SECRET };
-  const { plan, problems } = planRouting(inputOf({ self: `n${number}`, settings }));
+  const { plan, problems } = planRouting(inputOf({ self: `n${number}`, settings, tunnels }));
   assert.deepEqual(problems, []);
   assert.ok(plan !== undefined);
   return renderBird(plan);
@@ -120,6 +121,46 @@ test(
     await net.established(2, 4);
   },
 );
+
+test('routes to pods behind a tunnel leave by it, also when it was made anew', { skip }, async () => {
+  const { bird, netns } = net.speaker(1);
+  const ends = ['192.168.1.3', 'fd00::3'].map((end, index) => ({
+    nextHop: address(end),
+    link: `tartan${index}`,
+  }));
+  const devices = (): string =>
+    ['-4', '-6']
+      .flatMap((family) =>
+        netns
+          .list<{ dst: string; dev?: string; gateway?: string }>(`${family} route show proto bird`)
+          .map(({ dst, dev, gateway }) => `${dst} ${gateway === undefined ? dev : 'via'}`),
+      )
+      .join(', ');
+  const away = ends.map(({ nextHop }) => ({ nextHop }));
+  assert.deepEqual(await bird.configure(configOf(1, away), PASSWORDS), []);
+  await waitFor('routes to be gone', () => devices() === '10.77.2.0/24 via, fd77:0:0:2::/64 via', 60_000);
+  const make = (): void => {
+    for (const { link } of ends) netns.ip(`link add ${link} type veth peer name ${link}p`);
+    for (const { link } of ends) for (const name of [link, `${link}p`]) netns.ip(`link set ${name} up`);
+  };
+  make();
+  const through = '10.77.2.0/24 via, 10.77.3.0/24 tartan0, fd77:0:0:2::/64 via, fd77:0:0:3::/64 tartan1';
+  await waitFor(
+    'routes by the devices',
+    async () => {
+      assert.deepEqual(await bird.configure(configOf(1, ends), PASSWORDS), []);
+      await bird.refeed();
+      return devices() === through;
+    },
+    60_000,
+  );
+  for (const { link } of ends) netns.ip(`link del ${link}`);
+  make();
+  // BIRD looks at the kernel every 10 s.
+  await waitFor('routes by the new devices', () => devices() === through, 60_000);
+  assert.deepEqual(await bird.configure(configOf(1), PASSWORDS), []);
+  await routesCome();
+});
 
 /** A daemon that dies again before it has told its peers everything is not waited for a second time (RFC 4724, 4.2). */
 async function recovered(): Promise<void> {

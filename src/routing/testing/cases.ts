@@ -126,6 +126,7 @@ export const CASES: Readonly<Record<string, RoutingInput>> = {
   ),
   tunnels: inputOf({
     tunnels: [
+      { nextHop: address('192.168.1.2') },
       { nextHop: address('192.168.1.3'), link: 'tartan0123abcde' },
       { nextHop: address('fd00::3'), link: 'tartanfedcba987' },
     ],
