@@ -58,7 +58,7 @@ test('property: keys rotate under loss, and no packet that arrives is ever refus
 test('a side that forgot everything is heard again within a second', () => {
   const { cluster, one, two } = pair();
   cluster.run(5000, exchange(one, two));
-  const again = new ClusterNode(cluster, 'one', 1, { mode: 'keys', own: [one.keys] });
+  const again = new ClusterNode(cluster, 'one', 1, { secrets: { mode: 'keys', own: [one.keys] } });
   again.control.setPeers([two.peer(2)]);
   cluster.run(1000, exchange(again, two));
   const [before, beforeTwo] = [again.accepted, two.accepted];
@@ -116,7 +116,8 @@ test('a password rotates over all nodes in turn without a refused packet', () =>
   const cluster = new Cluster(FAST);
   const words = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const;
   const nodes = [1, 2, 3].map(
-    (number) => new ClusterNode(cluster, `node${number}`, number, { mode: 'password', keys: [words[0]] }),
+    (number) =>
+      new ClusterNode(cluster, `node${number}`, number, { secrets: { mode: 'password', keys: [words[0]] } }),
   );
   for (const node of nodes)
     node.control.setPeers(
@@ -134,4 +135,58 @@ test('a password rotates over all nodes in turn without a refused packet', () =>
     assert.equal(stuck, 0, `${name} was stuck`);
     assert.ok(accepted > 2500);
   }
+});
+
+test('a session that was left for another never sends again, whatever becomes of the other', () => {
+  const cluster = new Cluster(FAST);
+  const words = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)] as const;
+  const password = (...keys: Buffer[]) => ({ mode: 'password', keys }) as const;
+  const one = new ClusterNode(cluster, 'one', 1, { secrets: password(words[0]) });
+  const two = new ClusterNode(cluster, 'two', 2, { secrets: password(words[0], words[1]) });
+  one.control.setPeers([two.peer(2)]);
+  two.control.setPeers([one.peer(1)]);
+  const sending = (): number | undefined => [...one.control.links][0]?.sessions.current?.local;
+  cluster.run(2000, exchange(one, two));
+  const first = sending();
+  // The next session is made with the other word, and then that word is taken away while the first session still holds.
+  one.control.setSecrets(password(words[1], words[0]));
+  cluster.run(5000, exchange(one, two));
+  assert.notEqual(sending(), first);
+  const before = one.accepted;
+  for (const node of [one, two]) node.control.setSecrets(password(words[0]));
+  assert.notEqual(sending(), first);
+  // ClusterNode throws when a counter comes twice.
+  cluster.run(3000, exchange(one, two));
+  assert.ok(one.accepted - before > 40);
+});
+
+test('property: a successor goes on with what was left to it: sessions, counters and paths, with nothing refused', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 500, max: 9000 }), fc.integer({ min: 1, max: 3 }), (ms, times) => {
+      const { cluster, one, two } = pair(FAST);
+      cluster.run(ms, exchange(one, two));
+      two.refused = two.stuck = one.stuck = 0;
+      let node = one;
+      for (let turn = 0; turn < times; turn += 1) {
+        const local = [...node.control.links].map(({ sessions }) => sessions.current?.local);
+        const legacy = node.control.legacy(new Map());
+        node = new ClusterNode(cluster, 'one', 1, { before: node });
+        node.control.inherit(legacy);
+        node.control.setPeers([two.peer(2)]);
+        assert.deepEqual(
+          [...node.control.links].map(({ sessions }) => sessions.current?.local),
+          local,
+        );
+        const accepted = node.accepted;
+        // At once, and until the session it began with has had its time.
+        cluster.run(20, exchange(node, two));
+        cluster.run(turn * 2000, exchange(node, two));
+        assert.ok(turn === 0 || node.accepted > accepted);
+      }
+      cluster.run(20_000, exchange(node, two));
+      assert.deepEqual([node.refused, node.stuck, two.refused, two.stuck], [0, 0, 0, 0]);
+      assert.ok(node.accepted > 350);
+    }),
+    { numRuns: 20 },
+  );
 });

@@ -5,6 +5,7 @@
 import { decodeEndpoint, encodeEndpoint, endpointKey } from './endpoint.ts';
 import { TYPE } from './frame.ts';
 import { type Established, Handshakes, receiverOf, type Secrets } from './handshakes.ts';
+import { type Highest, type LinkLegacy, legacyOf, resume } from './legacy.ts';
 import { type ControlOptions, type Link, same, type TunnelPeer } from './link.ts';
 import type { FromWorker, Route, SenderPeer } from './mail.ts';
 import { Paths } from './paths.ts';
@@ -24,6 +25,7 @@ export class Control {
   readonly #slots: (Link | undefined)[] = [];
   /** By this side's number. */
   readonly #indexes = new Map<number, Link>();
+  #legacy = new Map<string, LinkLegacy>();
   #answers = { since: 0, count: 0 };
 
   constructor(options: ControlOptions) {
@@ -42,6 +44,10 @@ export class Control {
     if (this.#handshakes === undefined) throw new TypeError('a plain tunnel has no secrets');
     this.#handshakes.secrets = secrets;
     this.tick();
+  }
+  /** What a predecessor left, for peers as they come into the list. */
+  inherit(legacy: readonly LinkLegacy[]): void {
+    this.#legacy = new Map(legacy.map((left) => [left.peer, left]));
   }
   /** The whole list. Peers that stay keep sessions, address and MTU. */
   setPeers(peers: readonly TunnelPeer[]): void {
@@ -64,7 +70,19 @@ export class Control {
     if (!this.#sealed)
       for (const { slot } of this.links)
         this.#options.toSender({ kind: 'session', slot, session: { index: 0 } });
+    for (const link of this.links) this.#resume(link);
     this.tick();
+  }
+  #resume(link: Link): void {
+    const left = this.#legacy.get(link.peer.name);
+    if (!this.#legacy.delete(link.peer.name) || left === undefined) return;
+    resume(link, left, this.#options, this.#paths);
+    for (const { local } of link.sessions.all) this.#indexes.set(local, link);
+  }
+  /** What a successor needs. */
+  legacy(highest: Highest): LinkLegacy[] {
+    const { counters, now } = this.#options;
+    return [...this.links].map((link) => legacyOf(link, counters, highest, now()));
   }
   #senderPeer({ slot, endpoint, mtu }: Link): SenderPeer {
     return { slot, endpoint, mtu };
@@ -114,6 +132,12 @@ export class Control {
     this.#slots[slot] = link;
     if (!this.#sealed) this.#paths.restart(link);
   }
+  /** Whether the session that sends was made with the newest secrets; true in plain mode. */
+  isNewest({ peer, sessions }: Link): boolean {
+    const { current } = sessions;
+    if (this.#handshakes === undefined) return true;
+    return current !== undefined && this.#handshakes.isNewest(peer.name, current.madeWith);
+  }
   /** To be called every now and then; a tenth of a second is enough. */
   tick(): void {
     const now = this.#options.now();
@@ -141,7 +165,8 @@ export class Control {
     const over = sessions.expire(now, ({ madeWith }) => handshakes.isValid(link.peer.name, madeWith));
     for (const session of over) this.#forget(session);
     if (before !== sessions.current) this.#use(link);
-    if (!sessions.isDue(now, link.sealed, now - link.heardAt)) return;
+    const isStale = !this.isNewest(link);
+    if (!sessions.isDue(now, { sealed: link.sealed, silentFor: now - link.heardAt, isStale })) return;
     const attempt = sessions.attempt(now, this.#options.random() / RANDOM_RANGE);
     if (attempt !== undefined) this.#initiate(link, handshakes, attempt);
   }
@@ -176,7 +201,7 @@ export class Control {
   }
   /** The sender is told of the session that is now to be used. */
   #use(link: Link): void {
-    const { current } = link.sessions;
+    const current = link.sessions.use();
     const { slot } = link;
     link.sealed = 0;
     this.#options.toSender({

@@ -49,6 +49,12 @@ const LONGEST = 800;
 const nameOfSecret = (secret: Uint8Array): string =>
   createHash('sha256').update('name').update(secret).digest('base64');
 
+function namesOf(secrets: Secrets): string[] {
+  return secrets.mode === 'password'
+    ? secrets.keys.map(nameOfSecret)
+    : secrets.own.map(({ publicKey }) => encodeKey(publicKey));
+}
+
 function macOf(secret: Uint8Array, message: Uint8Array): Buffer {
   const key = createHash('sha256').update('tartan mac1').update(secret).digest();
   return createHmac('sha256', key).update(message).digest().subarray(0, MAC_BYTES);
@@ -77,27 +83,40 @@ export class Handshakes {
   readonly #node: string;
   readonly #cipher: CipherName;
   readonly #peers = new Map<string, Identity>();
+  /** Of the peers' public keys, and of what this node has itself. */
+  readonly #names = new Map<string, readonly string[]>();
+  #own: readonly string[];
   #secrets: Secrets;
 
   constructor(node: string, cipher: CipherName, secrets: Secrets) {
     this.#node = node;
     this.#cipher = cipher;
     this.#secrets = secrets;
+    this.#own = namesOf(secrets);
   }
   set secrets(secrets: Secrets) {
     this.#secrets = secrets;
+    this.#own = namesOf(secrets);
   }
   setPeers(peers: readonly Identity[]): void {
     this.#peers.clear();
-    for (const peer of peers) this.#peers.set(peer.name, peer);
+    this.#names.clear();
+    for (const peer of peers) {
+      this.#peers.set(peer.name, peer);
+      this.#names.set(peer.name, peer.publicKeys.map(encodeKey));
+    }
   }
   /** Whether a session with this peer may go on. */
   isValid(peer: string, { own, remote }: MadeWith): boolean {
-    const secrets = this.#secrets;
-    if (!this.#peers.has(peer)) return false;
-    if (secrets.mode === 'password') return secrets.keys.some((key) => nameOfSecret(key) === own);
-    const known = this.#peers.get(peer)?.publicKeys.map(encodeKey) ?? [];
-    return secrets.own.some((pair) => encodeKey(pair.publicKey) === own) && known.includes(remote);
+    const theirs = this.#names.get(peer);
+    if (theirs === undefined || !this.#own.includes(own)) return false;
+    return this.#secrets.mode === 'password' || theirs.includes(remote);
+  }
+  /** Whether it was made with the newest secrets of both sides. */
+  isNewest(peer: string, { own, remote }: MadeWith): boolean {
+    return (
+      own === this.#own[0] && (this.#secrets.mode === 'password' || remote === this.#names.get(peer)?.[0])
+    );
   }
   /** The first message to this peer. Try after try goes through all secrets. Undefined when none are known. */
   initiate(peerName: string, local: number, attempt: number): Initiation | undefined {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmodSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -8,10 +8,10 @@ import {
   generateKeyPair,
   keyFromPassword,
   keyPairFrom,
+  openKeyFile,
   parseKey,
-  readKeyFile,
+  rawPrivate,
   sharedSecret,
-  writeKeyFile,
 } from './keys.ts';
 
 test('X25519 as RFC 7748 section 6.1 has it', () => {
@@ -35,16 +35,28 @@ test('base64 keys: the canonical text of 32 bytes and nothing else', () => {
     assert.equal(parseKey(bad), undefined, bad);
 });
 
-test('a key file: written once and 0600, refused when others may read it or it holds something else', () => {
+test('a key file: made once and 0600, several keys, refused when others may read it or it holds something else', () => {
   const folder = mkdtempSync(join(tmpdir(), 'tunnel-keys-'));
   try {
     const path = join(folder, 'key');
-    const made = writeKeyFile(path);
+    const publicKeys = (): string[] => openKeyFile(path).map(({ publicKey }) => encodeKey(publicKey));
+    const [made = ''] = publicKeys();
     assert.equal(statSync(path).mode & 0o777, 0o600);
-    assert.deepEqual(readKeyFile(path).publicKey, made.publicKey);
-    assert.throws(() => writeKeyFile(path), { code: 'EEXIST' });
+    assert.deepEqual(publicKeys(), [made]);
+    const other = generateKeyPair();
+    const line = encodeKey(rawPrivate(other.privateKey));
+    writeFileSync(path, `${line}\n\n${readFileSync(path, 'utf8')}`);
+    assert.deepEqual(publicKeys(), [encodeKey(other.publicKey), made], 'the newest first');
     chmodSync(path, 0o640);
-    assert.throws(() => readKeyFile(path), /mode 640/);
+    assert.throws(publicKeys, /mode 640/);
+    chmodSync(path, 0o600);
+    writeFileSync(path, `${line}\nsecret words\n`);
+    assert.throws(
+      publicKeys,
+      (error: Error) => /line 2/.test(error.message) && !error.message.includes('words'),
+    );
+    writeFileSync(path, '\n');
+    assert.throws(publicKeys, /is empty/);
   } finally {
     rmSync(folder, { recursive: true });
   }

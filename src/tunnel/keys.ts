@@ -1,6 +1,6 @@
 /**
  * Keys of the tunnel: X25519 pairs as raw bytes and base64 (the form of `wg genkey`), and what is made of a password.
- * A private key stays a KeyObject: it is never printed, and leaves this process only by `writeKeyFile`, mode 0600.
+ * A private key stays a KeyObject: it is never printed, and leaves this process only into a file, mode 0600, or by `rawPrivate`.
  */
 import {
   createPrivateKey,
@@ -62,25 +62,48 @@ export function keyFromPassword(password: string, network: string): Buffer {
   return Buffer.from(hkdfSync('sha256', stretched, '', 'tartan tunnel psk', 32));
 }
 
-/** Reads a private key in base64; throws an Error that never holds the key. Others must not be able to read the file. */
-export function readKeyFile(path: string): KeyPair {
+/**
+ * The private keys of a file, base64, one a line, the newest first; a new file with one key where there is none. Throws
+ * an Error that never holds a key; others must not be able to read the file.
+ */
+export function openKeyFile(path: string): KeyPair[] {
+  try {
+    return readSecretLines(path).map((line, index) => {
+      const raw = parseKey(line);
+      if (raw === undefined) throw new Error(`${path}: line ${index + 1} is no base64 key of 32 bytes`);
+      return keyPairFrom(raw);
+    });
+  } catch (error) {
+    if (!(error instanceof Error) || !('code' in error) || error.code !== 'ENOENT') throw error;
+  }
+  const pair = generateKeyPair();
+  writeFileSync(path, `${encodeKey(rawPrivate(pair.privateKey))}\n`, {
+    mode: 0o600,
+    flag: 'wx',
+    flush: true,
+  });
+  return [pair];
+}
+
+/** Lines that hold something, of a file with at least one that nobody else can read. */
+export function readSecretLines(path: string): string[] {
   const fd = openSync(path, 'r');
   try {
     const mode = fstatSync(fd).mode & 0o777;
     if ((mode & 0o077) !== 0)
-      throw new Error(`${path} has mode ${mode.toString(8)}: a private key must be 600`);
-    const raw = parseKey(readFileSync(fd, 'utf8').trim());
-    if (raw === undefined) throw new Error(`${path} holds no base64 key of 32 bytes`);
-    return keyPairFrom(raw);
+      throw new Error(`${path} holds secrets and has mode ${mode.toString(8)}: make it 600`);
+    const lines = readFileSync(fd, 'utf8')
+      .split('\n')
+      .map((line) => line.trim());
+    const full = lines.filter((line) => line !== '');
+    if (full.length === 0) throw new Error(`${path} is empty`);
+    return full;
   } finally {
     closeSync(fd);
   }
 }
 
-/** Makes a key and writes it where none is yet; an existing file is an error (EEXIST). */
-export function writeKeyFile(path: string): KeyPair {
-  const { privateKey, publicKey } = generateKeyPair();
-  const raw = privateKey.export({ type: 'pkcs8', format: 'der' }).subarray(PKCS8.length);
-  writeFileSync(path, `${raw.toString('base64')}\n`, { mode: 0o600, flag: 'wx' });
-  return { privateKey, publicKey };
+/** The 32 bytes, for who hands them to the tunnel's process. */
+export function rawPrivate(key: KeyObject): Uint8Array {
+  return key.export({ type: 'pkcs8', format: 'der' }).subarray(PKCS8.length);
 }

@@ -20,11 +20,13 @@ export type SenderPeer = {
 export type ToSender =
   | { readonly kind: 'peers'; readonly peers: readonly SenderPeer[]; readonly routes: readonly Route[] }
   | { readonly kind: 'peer'; readonly peer: SenderPeer }
-  /** `key` absent: plain. `session` absent: there is none. */
+  /** `key` absent: plain. `session` absent: there is none. `counter`: the first that it may use; absent: 0. */
   | {
       readonly kind: 'session';
       readonly slot: number;
-      readonly session: { readonly index: number; readonly key?: Uint8Array } | undefined;
+      readonly session:
+        | { readonly index: number; readonly key?: Uint8Array; readonly counter?: number }
+        | undefined;
     }
   /** Control data, padded with zeros to a datagram whose UDP payload has `size` bytes. */
   | { readonly kind: 'control'; readonly slot: number; readonly body: Uint8Array; readonly size: number }
@@ -37,12 +39,19 @@ export type ToReceiver =
       /** In plain mode: who sends from where. */
       readonly plain: readonly (readonly [endpoint: string, slot: number])[];
     }
-  | { readonly kind: 'session'; readonly index: number; readonly slot: number; readonly key: Uint8Array }
+  | {
+      readonly kind: 'session';
+      readonly index: number;
+      readonly slot: number;
+      readonly key: Uint8Array;
+      /** Nothing up to here is taken; absent: nothing came yet. */
+      readonly highest?: number;
+    }
   | { readonly kind: 'forget'; readonly index: number }
   | { readonly kind: 'stop' };
 
 export type FromWorker =
-  /** The loop begins. */
+  /** The loop begins when the letterbox is opened. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'wanted'; readonly slot: number }
   /** Control data of this size could not be sent at all. */
@@ -55,8 +64,15 @@ export type FromWorker =
   | { readonly kind: 'heard'; readonly slot: number; readonly from: Uint8Array }
   /** A router says that datagrams to there may have this many bytes, IP header included. */
   | { readonly kind: 'too-big'; readonly to: Uint8Array; readonly mtu: number }
-  /** The loop has ended; `errno` of what ended it, 0 when it was asked to. */
-  | { readonly kind: 'ended'; readonly errno: number };
+  /**
+   * The loop has ended; `errno` of what ended it, 0 when it was asked to. `highest`: the receiver's sessions and the highest
+   * counter that came in each.
+   */
+  | {
+      readonly kind: 'ended';
+      readonly errno: number;
+      readonly highest?: readonly (readonly [index: number, counter: number])[];
+    };
 
 /** What a worker is started with. Descriptors belong to the main thread. */
 export type WorkerStart = {
@@ -79,6 +95,7 @@ export class Letterbox<Mail> {
   readonly #port: MessagePort;
   readonly #flag: Int32Array;
   readonly #eventfd: number;
+  #isOpen = false;
 
   constructor(port: MessagePort, flag: SharedArrayBuffer, eventfd: number) {
     this.#port = port;
@@ -87,6 +104,14 @@ export class Letterbox<Mail> {
   }
   post(mail: Mail): void {
     this.#port.postMessage(mail, []);
+    if (this.#isOpen) this.#ring();
+  }
+  /** Letters so far were kept back: the worker begins with all of them in its hands. */
+  open(): void {
+    this.#isOpen = true;
+    this.#ring();
+  }
+  #ring(): void {
     Atomics.store(this.#flag, 0, 1);
     wake(this.#eventfd);
   }

@@ -61,11 +61,19 @@ export class PathMtu {
   /** The slowest acknowledgement, in milliseconds. */
   #slowest: number | undefined;
 
-  /** `serial` starts the probes' numbers: a random 32-bit number, so that acknowledgements cannot be guessed. */
-  constructor(family: 4 | 6, max: number, options: { times?: PathMtuTimes; serial?: number } = {}) {
+  /**
+   * `serial` starts the probes' numbers: a random 32-bit number, so that acknowledgements cannot be guessed. `known`: what was
+   * in use before, and is until something else is found; absent: the largest.
+   */
+  constructor(
+    family: 4 | 6,
+    max: number,
+    options: { times?: PathMtuTimes; serial?: number; known?: number } = {},
+  ) {
     this.#times = options.times ?? PATH_MTU_TIMES;
     this.#serial = options.serial ?? 0;
-    this.#max = this.#mtu = this.#high = max;
+    this.#max = this.#high = max;
+    this.#mtu = Math.min(options.known ?? max, max);
     this.#smallest = Math.min(SMALLEST[family], max);
     this.#base = Math.min(BASE[family], max);
   }

@@ -19,18 +19,19 @@ export class Paths {
     this.#options = options;
     this.#sealed = options.protection !== undefined;
   }
-  moveTo(link: Link, endpoint: Uint8Array): void {
+  moveTo(link: Link, endpoint: Uint8Array, mtu?: number): void {
     link.endpoint = endpoint;
-    this.restart(link);
+    this.restart(link, mtu);
   }
-  /** Another way there: what is known of the old one's MTU is worth nothing. */
-  restart(link: Link): void {
+  /** Another way there: what is known of the old one's MTU is worth nothing. `mtu`: used until the way's own is found. */
+  restart(link: Link, mtu = this.#options.mtu): void {
     if (link.endpoint === undefined) return;
     const family = outerFamily(link.endpoint);
-    const { mtu, times, random } = this.#options;
-    const max = mtu + overheadOf(family, this.#sealed);
-    link.path = new PathMtu(family, max, { times, serial: random() });
-    this.#setMtu(link, mtu);
+    const { times, random } = this.#options;
+    const around = overheadOf(family, this.#sealed);
+    const max = this.#options.mtu + around;
+    link.path = new PathMtu(family, max, { times, serial: random(), known: mtu + around });
+    this.#setMtu(link, Math.min(mtu, this.#options.mtu));
   }
   #setMtu(link: Link, mtu: number): void {
     link.mtu = mtu;

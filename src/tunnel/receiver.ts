@@ -10,7 +10,7 @@ import { packetCiphers } from './packet-cipher.ts';
 import { ReplayWindow } from './replay.ts';
 import { Routes } from './routes.ts';
 import { EAGAIN, EINTR, MSG_ERRQUEUE, recvmsg, writev } from './sys.ts';
-import { Waiting } from './waiting.ts';
+import { FirstLetter, Waiting } from './waiting.ts';
 
 const LARGEST = 1 << 16;
 /** Datagrams (joined or not) between two looks at the mail. */
@@ -22,6 +22,7 @@ export class Receiver {
   readonly #memory = new Memory(INBOUND_BYTES + 2 * LARGEST + 8192);
   readonly #mailbox: Mailbox<ToReceiver>;
   readonly #waiting: Waiting;
+  readonly #first: FirstLetter;
   readonly #inbound: Inbound;
   /** Two, so that a super-packet that came in two pieces is still joined. */
   readonly #messages: readonly IncomingMessage[];
@@ -41,6 +42,7 @@ export class Receiver {
     this.#tell = tell;
     this.#mailbox = new Mailbox(start.port, start.flag);
     this.#waiting = new Waiting(memory, [udp], wake);
+    this.#first = new FirstLetter(memory, this.#mailbox, wake);
     this.#areas = [memory.reserve(LARGEST), memory.reserve(LARGEST)];
     this.#messages = this.#areas.map(
       (at) => new IncomingMessage(memory, { at, size: LARGEST }, sockaddrSize),
@@ -68,9 +70,10 @@ export class Receiver {
   }
   run(): void {
     this.#tell({ kind: 'ready' });
+    this.#first.wait();
     for (;;) {
       if (this.#mailbox.hasMail) this.#readMail();
-      if (this.#stopped) return this.#tell({ kind: 'ended', errno: 0 });
+      if (this.#stopped) return this.#leave();
       if (this.#pump()) continue;
       this.#inbound.flush();
       this.#waiting.wait();
@@ -97,6 +100,13 @@ export class Receiver {
       this.#turn ^= 1;
     }
     return true;
+  }
+  #leave(): void {
+    this.#inbound.flush();
+    const highest = [...this.#inbound.sessions].map(
+      ([index, { window }]) => [index, window.highest] as const,
+    );
+    this.#tell({ kind: 'ended', errno: 0, highest });
   }
   #readErrors(): void {
     for (;;) {
@@ -146,12 +156,12 @@ export class Receiver {
     });
     this.#plain = new Map(plain.map(([endpoint, slot]) => [endpoint, sessionOf(slot)]));
   }
-  #addSession({ index, slot, key }: Extract<ToReceiver, { kind: 'session' }>): void {
+  #addSession({ index, slot, key, highest }: Extract<ToReceiver, { kind: 'session' }>): void {
     const { cipher } = this.#start;
     if (cipher === undefined) return;
     const opener = packetCiphers(cipher).opener(this.#memory, key);
     key.fill(0);
-    const window = new ReplayWindow();
+    const window = new ReplayWindow(highest);
     this.#inbound.sessions.set(index, {
       index,
       peer: slot,

@@ -69,3 +69,25 @@ test('every counter once, in any order within the window', () => {
     { numRuns: 20 },
   );
 });
+
+test('property: one that begins behind a counter refuses it and all before, and takes all behind', () => {
+  fc.assert(
+    fc.property(
+      fc.nat(3 * WINDOW),
+      fc.array(fc.integer({ min: -80, max: 80 }), { maxLength: 50 }),
+      (highest, steps) => {
+        const window = new ReplayWindow(highest);
+        const seen = new Set<number>();
+        for (const step of steps) {
+          const counter = Math.max(0, highest + step);
+          assert.equal(
+            take(window, counter),
+            counter > highest && !seen.has(counter),
+            `${counter} after ${highest}`,
+          );
+          seen.add(counter);
+        }
+      },
+    ),
+  );
+});

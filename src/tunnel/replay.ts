@@ -9,8 +9,15 @@ export const WINDOW = (WORDS - 1) * WORD_BITS;
 
 export class ReplayWindow {
   readonly #seen = new Uint32Array(WORDS);
-  #highest = -1;
+  #highest: number;
 
+  /** `highest`: it and all below it count as seen. */
+  constructor(highest = -1) {
+    this.#highest = highest;
+    if (highest < 0) return;
+    this.#seen.fill(0xffff_ffff);
+    this.#seen[Math.floor(highest / WORD_BITS) % WORDS] = (2 << (highest % WORD_BITS)) - 1;
+  }
   /** The highest counter accepted; −1 before the first. */
   get highest(): number {
     return this.#highest;

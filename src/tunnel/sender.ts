@@ -10,7 +10,7 @@ import { packetCiphers } from './packet-cipher.ts';
 import { Routes } from './routes.ts';
 import { type OutPeer, Shipment, SHIPMENT_BYTES, SHIPMENT_PARTS } from './shipment.ts';
 import { EAGAIN, EINTR, ENOBUFS, read, sendmsg, writev } from './sys.ts';
-import { Waiting, waitForRoom } from './waiting.ts';
+import { FirstLetter, Waiting, waitForRoom } from './waiting.ts';
 
 const LARGEST = 65_535;
 const REFUSALS_PER_SECOND = 100;
@@ -39,6 +39,7 @@ export class Sender {
   readonly #memory = new Memory(OUTBOUND_BYTES + SHIPMENT_BYTES + 2 * LARGEST);
   readonly #mailbox: Mailbox<ToSender>;
   readonly #waiting: Waiting;
+  readonly #first: FirstLetter;
   readonly #shipment: Shipment;
   readonly #outbound: Outbound;
   readonly #peers: (OutPeer | undefined)[] = [];
@@ -53,6 +54,7 @@ export class Sender {
     this.#tell = tell;
     this.#mailbox = new Mailbox(start.port, start.flag);
     this.#waiting = new Waiting(memory, [start.tun], start.wake);
+    this.#first = new FirstLetter(memory, this.#mailbox, start.wake);
     const counters = new Counters(start.counters);
     const message = new OutgoingMessage(memory, SHIPMENT_PARTS, new Uint8Array());
     const mayTell = rateLimit(TELLINGS_PER_SECOND);
@@ -86,6 +88,7 @@ export class Sender {
   /** Until it is told to stop, or the device is gone. */
   run(): void {
     this.#tell({ kind: 'ready' });
+    this.#first.wait();
     for (;;) {
       if (this.#mailbox.hasMail && !this.#readMail()) return this.#tell({ kind: 'ended', errno: 0 });
       const result = this.#outbound.pump(BUDGET);
@@ -134,18 +137,18 @@ export class Sender {
       this.#release(known);
     } else this.#peers[slot] = { row: slot + 1, endpoint, mtu, session: undefined, staged: [] };
   }
-  #setSession(slot: number, session: { index: number; key?: Uint8Array } | undefined): void {
+  #setSession(slot: number, session: Extract<ToSender, { kind: 'session' }>['session']): void {
     const peer = this.#peers[slot];
     if (peer === undefined) return;
     peer.session?.sealer?.close();
     peer.session = undefined;
     if (session === undefined) return;
     const { cipher } = this.#start;
-    const { index, key } = session;
+    const { index, key, counter = 0 } = session;
     const sealer =
       key === undefined || cipher === undefined ? undefined : packetCiphers(cipher).sealer(this.#memory, key);
     key?.fill(0);
-    peer.session = { index, sealer, counter: 0 };
+    peer.session = { index, sealer, counter };
     this.#release(peer);
   }
   #release(peer: OutPeer): void {

@@ -12,6 +12,8 @@ import type { Established } from './handshakes.ts';
 export type SessionTimes = {
   /** A session this old is followed by another (WireGuard: REKEY_AFTER_TIME). */
   readonly rekeyMs: number;
+  /** The same for one that was not made with the newest secrets: the other side may not know them yet. */
+  readonly staleMs: number;
   /** A session this old ends (REJECT_AFTER_TIME). */
   readonly rejectMs: number;
   /** First wait for an answer; doubled with each try up to `retryMaxMs`. */
@@ -24,6 +26,7 @@ export type SessionTimes = {
 };
 export const SESSION_TIMES: SessionTimes = {
   rekeyMs: 120_000,
+  staleMs: 10_000,
   rejectMs: 300_000,
   retryMs: 500,
   retryMaxMs: 5000,
@@ -39,10 +42,24 @@ const PATIENCE = 1.25;
 const MOST_UNCONFIRMED = 4;
 const MOST_CONFIRMED = 3;
 
+/** A session sends once: taken up again, it would begin to count anew and seal twice with one nonce. */
+export type Sending = 'not yet' | 'now' | 'over';
+
 export type Session = Established & {
   readonly initiator: boolean;
   readonly bornAt: number;
   confirmed: boolean;
+  sending: Sending;
+};
+
+/** How the session that sends is doing. */
+export type Use = {
+  /** Datagrams. */
+  readonly sealed: number;
+  /** Milliseconds since anything came. */
+  readonly silentFor: number;
+  /** Newer secrets are there than those that it was made with. */
+  readonly isStale: boolean;
 };
 
 export type Attempt = { readonly tries: number; readonly nextAt: number };
@@ -61,14 +78,25 @@ export class PeerSessions {
   }
   /** The one that sends. */
   get current(): Session | undefined {
-    return this.#sessions.find(({ confirmed }) => confirmed);
+    return this.#sessions.find(({ confirmed, sending }) => confirmed && sending !== 'over');
+  }
+  /** The one that sends from here on, others never again. */
+  use(): Session | undefined {
+    const { current } = this;
+    for (const session of this.#sessions) if (session.sending === 'now') session.sending = 'over';
+    if (current !== undefined) current.sending = 'now';
+    return current;
+  }
+  /** Instead of all that are there. */
+  restore(sessions: readonly Session[]): void {
+    this.#sessions = [...sessions];
   }
   find(local: number): Session | undefined {
     return this.#sessions.find((session) => session.local === local);
   }
   /** Takes a new session in; gives those that it pushes out. */
   add(made: Established, initiator: boolean, now: number): Session[] {
-    this.#sessions.unshift({ ...made, initiator, bornAt: now, confirmed: initiator });
+    this.#sessions.unshift({ ...made, initiator, bornAt: now, confirmed: initiator, sending: 'not yet' });
     if (initiator) this.#attempt = undefined;
     const confirmed = this.#sessions.filter((session) => session.confirmed).slice(MOST_CONFIRMED);
     const others = this.#sessions.filter((session) => !session.confirmed).slice(MOST_UNCONFIRMED);
@@ -94,12 +122,13 @@ export class PeerSessions {
     return this.#remove(new Set(over));
   }
   /** Whether the session that sends should be followed by another. */
-  isDue(now: number, sealed: number, silentFor: number): boolean {
+  isDue(now: number, { sealed, silentFor, isStale }: Use): boolean {
     const { current } = this;
     if (current === undefined) return true;
     const patience = current.initiator ? 1 : PATIENCE;
+    const { rekeyMs, staleMs } = this.#times;
     return (
-      now - current.bornAt >= this.#times.rekeyMs * patience ||
+      now - current.bornAt >= (isStale ? Math.min(staleMs, rekeyMs) : rekeyMs) * patience ||
       sealed >= REKEY_AFTER_DATAGRAMS * patience ||
       silentFor >= this.#times.silentMs
     );

@@ -184,7 +184,7 @@ export class Shipment {
     if (this.#count > 0 && peer?.endpoint !== undefined) {
       this.#message.to(peer.endpoint);
       this.#send(peer);
-      this.#counters.set(peer.row, 'sealed', peer.session?.counter ?? 0);
+      if (peer.session !== undefined) this.#counters.set(peer.row, 'sealed', peer.session.counter);
     }
     [this.#peer, this.#count, this.#parts, this.#bytes, this.#closed] = [undefined, 0, 0, 0, false];
     this.#sealedEnd = this.#sealed;

@@ -43,6 +43,8 @@ export type TunOptions = {
   readonly mtu: number;
   /** The device outlives the process: routes over it stay, and the next process takes it up again. */
   readonly keep: boolean;
+  /** Somebody else makes the device: where there is none, that is an error (ENODEV). */
+  readonly mustExist?: boolean;
 };
 
 function request(name: string, fill: (request: Buffer) => void = () => {}): Buffer {
@@ -53,8 +55,9 @@ function request(name: string, fill: (request: Buffer) => void = () => {}): Buff
 }
 
 /** The device, up, non-blocking. Takes up one of this name that was kept. Throws TunnelSysError. */
-export function openTun({ name, mtu, keep }: TunOptions): TunDevice {
+export function openTun({ name, mtu, keep, mustExist = false }: TunOptions): TunDevice {
   if (name === '' || name.length >= NAME_BYTES) throw new TypeError(`no device name: ${name}`);
+  if (mustExist) withRequest(name, (ask) => ask('SIOCGIFINDEX', SIOCGIFINDEX, 0));
   const fd = open('/dev/net/tun', O_RDWR | O_NONBLOCK | O_CLOEXEC);
   try {
     const flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
@@ -83,22 +86,29 @@ function setOffloads(fd: number): boolean {
   }
 }
 
-function setUp(name: string, mtu: number): number {
+type Ask = (what: string, code: number, value: number) => Buffer;
+
+function withRequest<T>(name: string, work: (ask: Ask) => T): T {
   const fd = socket(AF_INET, SOCK_DGRAM | O_CLOEXEC, 0);
-  const set = (what: string, code: number, value: number): Buffer => {
-    const bytes = request(name, (bytes) => bytes.writeInt32LE(value, NAME_BYTES));
-    ioctl(what, fd, code, bytes);
-    return bytes;
-  };
   try {
-    set('SIOCSIFMTU', SIOCSIFMTU, mtu);
-    set('SIOCSIFTXQLEN', SIOCSIFTXQLEN, QUEUE_LENGTH);
-    const flags = set('SIOCGIFFLAGS', SIOCGIFFLAGS, 0).readUInt16LE(NAME_BYTES);
-    set('SIOCSIFFLAGS', SIOCSIFFLAGS, flags | IFF_UP);
-    return set('SIOCGIFINDEX', SIOCGIFINDEX, 0).readInt32LE(NAME_BYTES);
+    return work((what, code, value) => {
+      const bytes = request(name, (bytes) => bytes.writeInt32LE(value, NAME_BYTES));
+      ioctl(what, fd, code, bytes);
+      return bytes;
+    });
   } finally {
     close(fd);
   }
+}
+
+function setUp(name: string, mtu: number): number {
+  return withRequest(name, (ask) => {
+    ask('SIOCSIFMTU', SIOCSIFMTU, mtu);
+    ask('SIOCSIFTXQLEN', SIOCSIFTXQLEN, QUEUE_LENGTH);
+    const flags = ask('SIOCGIFFLAGS', SIOCGIFFLAGS, 0).readUInt16LE(NAME_BYTES);
+    ask('SIOCSIFFLAGS', SIOCSIFFLAGS, flags | IFF_UP);
+    return ask('SIOCGIFINDEX', SIOCGIFINDEX, 0).readInt32LE(NAME_BYTES);
+  });
 }
 
 /** Closes it; a device that was kept goes with it if `remove`. */

@@ -11,16 +11,17 @@
  * a source address that its sender does not stand for, never reach the device. No secret is in what is logged or shown.
  */
 import { randomInt } from 'node:crypto';
-import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { Control } from './control.ts';
 import { Counters, COUNTERS, type Counter } from './counters.ts';
-import { decodeEndpoint, type Endpoint, sockaddrSize } from './endpoint.ts';
+import { decodeEndpoint, type Endpoint } from './endpoint.ts';
 import type { Secrets } from './handshakes.ts';
+import type { LinkLegacy } from './legacy.ts';
 import type { ControlEvent, ControlOptions, Link, Protection, TunnelPeer } from './link.ts';
-import { type FromWorker, Letterbox, type ToReceiver, type ToSender, type WorkerStart } from './mail.ts';
+import type { FromWorker, ToReceiver, ToSender } from './mail.ts';
 import { PATH_MTU_TIMES, type PathMtuTimes } from './path-mtu.ts';
 import { SESSION_TIMES, type SessionTimes } from './sessions.ts';
-import { close, eventfd, sendto } from './sys.ts';
+import { close, sendto } from './sys.ts';
+import { type Ground, startThread, type Thread } from './thread.ts';
 import { closeTun, openTun, type TunDevice } from './tun.ts';
 import { openUdp, type UdpSocket } from './udp.ts';
 
@@ -41,10 +42,12 @@ export type TunnelOptions = {
   readonly peers: readonly TunnelPeer[];
   /** The device stays when the tunnel or its process ends, and the next one takes it up. */
   readonly keepDevice?: boolean;
+  /** Somebody else makes the device, and it stays; where there is none, that is an error (ENODEV). */
+  readonly deviceExists?: boolean;
   readonly log?: (event: TunnelEvent) => void;
   readonly times?: Partial<SessionTimes & PathMtuTimes>;
   /** The file of the worker threads, where it is not `worker.ts` beside this one (a bundle). */
-  readonly worker?: URL;
+  readonly worker?: string;
   /** Peers at most, ever at a time. */
   readonly capacity?: number;
 };
@@ -63,6 +66,8 @@ export type PeerStatus = {
   readonly heardMs: number;
   /** Age of the session that sends; undefined without one, and in plain mode. */
   readonly sessionMs: number | undefined;
+  /** That session was made with the newest secrets of both sides; true in plain mode. */
+  readonly newestKeys: boolean;
   readonly counters: Readonly<Record<Counter, number>>;
 };
 
@@ -80,6 +85,9 @@ export type Tunnel = AsyncDisposable & {
   /** Sessions made with a secret that is no longer in it end at once; others are not disturbed. */
   setSecrets(secrets: Secrets): void;
   status(): TunnelStatus;
+  readonly ground: TunnelGround;
+  /** Ends the threads and leaves device and socket open: what a successor needs to go on with them. */
+  leave(): Promise<readonly LinkLegacy[]>;
   /** Ends the threads, then closes device and socket. Idempotent. */
   close(): Promise<void>;
 };
@@ -87,66 +95,13 @@ export type Tunnel = AsyncDisposable & {
 const TICK_MS = 100;
 const CAPACITY = 5000;
 
-type Thread<Mail> = {
-  readonly worker: Worker;
-  readonly letters: Letterbox<Mail>;
-  /** Resolves when its loop begins; rejects when it never will. */
-  readonly ready: Promise<void>;
-  readonly ended: Promise<void>;
-  readonly release: () => void;
-};
-
-type Ground = {
-  readonly tun: TunDevice;
-  readonly udp: UdpSocket;
-  readonly counters: Counters;
-  readonly options: TunnelOptions;
-  readonly take: (mail: FromWorker) => void;
-};
-
-function startThread<Mail>(role: WorkerStart['role'], ground: Ground): Thread<Mail> {
-  const { tun, udp, counters, options, take } = ground;
-  const { port1, port2 } = new MessageChannel();
-  const flag = new SharedArrayBuffer(4);
-  const wake = eventfd();
-  const start: WorkerStart = {
-    role,
-    tun: tun.fd,
-    udp: udp.fd,
-    wake,
-    port: port2,
-    flag,
-    counters: counters.shared,
-    cipher: options.protection === 'plain' ? undefined : options.protection.cipher,
-    udpOffload: tun.udpOffload,
-    sockaddrSize: sockaddrSize(udp.family),
-  };
-  const file = options.worker ?? new URL('./worker.ts', import.meta.url);
-  const transferList: MessagePort[] = [port2];
-  const worker = new Worker(file, { workerData: start, transferList, name: `tunnel ${role}` });
-  worker.on('message', take);
-  worker.unref();
-  const ended = new Promise<void>((resolve) => worker.once('exit', () => resolve()));
-  const ready = new Promise<void>((resolve, reject) => {
-    worker.once('message', () => resolve());
-    worker.once('error', reject);
-  });
-  worker.once('error', (error: Error) =>
-    options.log?.({ event: 'failed', why: `${role}: ${error.message}` }),
-  );
-  const release = (): void => {
-    port1.close();
-    close(wake);
-  };
-  return { worker, letters: new Letterbox<Mail>(port1, flag, wake), ready, ended, release };
-}
-
 const readRow = (counters: Counters, row: number): Record<Counter, number> =>
   Object.fromEntries(COUNTERS.map((name) => [name, counters.get(row, name)])) as Record<Counter, number>;
 
-function statusOf(link: Link, counters: Counters, now: number): PeerStatus {
+function statusOf(link: Link, control: Control, counters: Counters): PeerStatus {
   const { peer, endpoint, mtu, path, silent, heardAt, sessions, slot } = link;
   const { current } = sessions;
+  const now = performance.now();
   return {
     name: peer.name,
     endpoint: endpoint && decodeEndpoint(endpoint),
@@ -155,64 +110,100 @@ function statusOf(link: Link, counters: Counters, now: number): PeerStatus {
     silent,
     heardMs: now - heardAt,
     sessionMs: current && now - current.bornAt,
+    newestKeys: control.isNewest(link),
     counters: readRow(counters, slot + 1),
   };
 }
 
+/** Device and socket, already open. */
+export type TunnelGround = { readonly tun: TunDevice; readonly udp: UdpSocket };
+
+/** Its threads are there, but nothing is read or sent before `begin`. */
+export type PreparedTunnel = {
+  /** `legacy`: of the tunnel that device and socket come from, which has ended. */
+  begin(legacy?: readonly LinkLegacy[]): Tunnel;
+};
+
 /** Resolves when the tunnel carries packets. Throws TunnelSysError when device or socket cannot be made. */
 export async function startTunnel(options: TunnelOptions): Promise<Tunnel> {
-  const { device, mtu, keepDevice = false, capacity = CAPACITY } = options;
-  const tun = openTun({ name: device, mtu, keep: keepDevice });
+  const { device: name, mtu, deviceExists: mustExist = false } = options;
+  const keep = mustExist || options.keepDevice === true;
+  const tun = openTun({ name, mtu, keep, mustExist });
+  let udp: UdpSocket | undefined;
   try {
-    const udp = openUdp(options.port);
-    const counters = new Counters(capacity + 1);
-    const tunnel = new RunningTunnel(options, { tun, udp, counters });
-    await tunnel.ready;
-    return tunnel;
+    udp = openUdp(options.port);
+    return (await prepareTunnel(options, { tun, udp })).begin();
   } catch (error) {
-    closeTun(tun, !keepDevice);
+    if (udp !== undefined) close(udp.fd);
+    closeTun(tun, !keep);
     throw error;
   }
+}
+
+/** On device and socket of another process; they are this tunnel's from `begin` on. */
+export async function prepareTunnel(options: TunnelOptions, ground: TunnelGround): Promise<PreparedTunnel> {
+  const tunnel = new RunningTunnel(options, ground);
+  await tunnel.ready;
+  return {
+    begin: (legacy) => {
+      tunnel.begin(legacy);
+      return tunnel;
+    },
+  };
 }
 
 class RunningTunnel implements Tunnel {
   readonly device: Tunnel['device'];
   readonly port: number;
+  readonly ground: TunnelGround;
   readonly #options: TunnelOptions;
-  readonly #made: { readonly tun: TunDevice; readonly udp: UdpSocket; readonly counters: Counters };
-  readonly #control: Control;
+  readonly #counters: Counters;
   readonly #sender: Thread<ToSender>;
   readonly #receiver: Thread<ToReceiver>;
-  readonly #timer: NodeJS.Timeout;
   readonly ready: Promise<unknown>;
+  readonly #control: Control;
+  #timer: NodeJS.Timeout | undefined;
+  /** The receiver's sessions, once it has ended. */
+  #highest: readonly (readonly [number, number])[] = [];
+  #stopping: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    options: TunnelOptions,
-    made: { readonly tun: TunDevice; readonly udp: UdpSocket; readonly counters: Counters },
-  ) {
+  constructor(options: TunnelOptions, ground: TunnelGround) {
+    const { protection, capacity = CAPACITY, worker, log } = options;
     this.#options = options;
-    this.#made = made;
-    this.device = { name: made.tun.name, index: made.tun.index };
-    this.port = made.udp.port;
-    const ground: Ground = { ...made, options, take: (mail) => this.#take(mail) };
-    this.#sender = startThread<ToSender>('sender', ground);
-    this.#receiver = startThread<ToReceiver>('receiver', ground);
+    this.ground = ground;
+    this.#counters = new Counters(capacity + 1);
+    this.device = { name: ground.tun.name, index: ground.tun.index };
+    this.port = ground.udp.port;
+    const threads: Ground = {
+      ...ground,
+      counters: this.#counters,
+      cipher: protection === 'plain' ? undefined : protection.cipher,
+      worker,
+      take: (mail) => this.#take(mail),
+      failed: (why) => log?.({ event: 'failed', why }),
+    };
+    this.#sender = startThread<ToSender>('sender', threads);
+    this.#receiver = startThread<ToReceiver>('receiver', threads);
     this.ready = Promise.all([this.#sender.ready, this.#receiver.ready]);
     this.#control = new Control(this.#controlOptions());
-    this.setPeers(options.peers);
+  }
+  begin(legacy: readonly LinkLegacy[] = []): void {
+    this.#control.inherit(legacy);
+    this.setPeers(this.#options.peers);
+    this.#openLetters();
     this.#timer = setInterval(() => this.#control.tick(), TICK_MS);
   }
   #controlOptions(): ControlOptions {
     const { node, mtu, protection, times, log } = this.#options;
-    const { udp, counters } = this.#made;
+    const { udp } = this.ground;
     return {
       node,
       mtu,
       protection: protection === 'plain' ? undefined : protection,
       family: udp.family,
       times: { ...SESSION_TIMES, ...PATH_MTU_TIMES, ...times },
-      counters,
+      counters: this.#counters,
       now: () => performance.now(),
       random: () => randomInt(2 ** 32),
       toSender: (mail) => this.#sender.letters.post(mail),
@@ -223,10 +214,13 @@ class RunningTunnel implements Tunnel {
     };
   }
   #take(mail: FromWorker): void {
-    if (this.#closing !== undefined) return;
-    if (mail.kind === 'ended')
-      this.#options.log?.({ event: 'failed', why: `the device is gone (errno ${mail.errno})` });
-    else this.#control.take(mail);
+    if (mail.kind === 'ended') this.#noteEnd(mail);
+    else if (this.#stopping === undefined) this.#control.take(mail);
+  }
+  #noteEnd({ errno, highest }: Extract<FromWorker, { kind: 'ended' }>): void {
+    if (highest !== undefined) this.#highest = highest;
+    if (this.#stopping === undefined)
+      this.#options.log?.({ event: 'failed', why: `the device is gone (errno ${errno})` });
   }
   setPeers(peers: readonly TunnelPeer[]): void {
     const { capacity = CAPACITY } = this.#options;
@@ -238,23 +232,37 @@ class RunningTunnel implements Tunnel {
     this.#control.setSecrets(secrets);
   }
   status(): TunnelStatus {
-    const now = performance.now();
-    const { counters } = this.#made;
-    const peers = [...this.#control.links].map((link) => statusOf(link, counters, now));
-    return { peers, counters: readRow(counters, 0) };
+    const peers = [...this.#control.links].map((link) => statusOf(link, this.#control, this.#counters));
+    return { peers, counters: readRow(this.#counters, 0) };
+  }
+  async leave(): Promise<readonly LinkLegacy[]> {
+    await this.#stop();
+    return this.#control.legacy(new Map(this.#highest));
   }
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
-  async #close(): Promise<void> {
+  #stop(): Promise<void> {
+    this.#stopping ??= this.#endThreads();
+    return this.#stopping;
+  }
+  #openLetters(): void {
+    this.#sender.letters.open();
+    this.#receiver.letters.open();
+  }
+  async #endThreads(): Promise<void> {
     clearInterval(this.#timer);
-    for (const { letters } of [this.#sender, this.#receiver]) letters.post({ kind: 'stop' });
-    await Promise.all([this.#sender.ended, this.#receiver.ended]);
-    for (const { release } of [this.#sender, this.#receiver]) release();
-    const { tun, udp } = this.#made;
-    close(udp.fd);
-    closeTun(tun, false);
+    const threads = [this.#sender, this.#receiver];
+    for (const { letters } of threads) letters.post({ kind: 'stop' });
+    this.#openLetters();
+    await Promise.all(threads.map(({ ended }) => ended));
+    for (const { release } of threads) release();
+  }
+  async #close(): Promise<void> {
+    await this.#stop();
+    close(this.ground.udp.fd);
+    closeTun(this.ground.tun, false);
   }
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();

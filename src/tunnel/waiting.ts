@@ -1,4 +1,5 @@
 /** poll(2) over a few descriptors, one of them the eventfd that says that mail has come. */
+import type { Mailbox } from './mail.ts';
 import type { Memory } from './memory.ts';
 import { EAGAIN, EINTR, poll, read } from './sys.ts';
 
@@ -40,6 +41,20 @@ export class Waiting {
   }
   hasError(index: number): boolean {
     return (this.#returned(index) & POLLERR) !== 0;
+  }
+}
+
+/** A worker leaves device and socket alone until its letterbox is opened: another process may still be using them. */
+export class FirstLetter {
+  readonly #mailbox: Pick<Mailbox<unknown>, 'hasMail'>;
+  readonly #waiting: Waiting;
+
+  constructor(memory: Memory, mailbox: Pick<Mailbox<unknown>, 'hasMail'>, eventfd: number) {
+    this.#mailbox = mailbox;
+    this.#waiting = new Waiting(memory, [], eventfd);
+  }
+  wait(): void {
+    while (!this.#mailbox.hasMail) this.#waiting.wait();
   }
 }
 

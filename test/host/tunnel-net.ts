@@ -87,7 +87,7 @@ export type StartOptions = Partial<Omit<TextOptions, 'peers' | 'secrets'>> & {
   readonly secrets?: TextSecrets;
 };
 
-function addRoutes(node: TunnelNode): void {
+export function addRoutes(node: TunnelNode): void {
   for (const family of [4, 6] as const) {
     const own = innerAddress(node.number, family);
     if (!node.netns.ip(`-${family} addr show dev ${DEVICE}`).includes(`${own}/`))

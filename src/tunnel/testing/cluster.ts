@@ -76,7 +76,10 @@ export class Cluster {
   }
 }
 
-type Sending = { endpoint: Uint8Array | undefined; session: { index: number; key: string } | undefined };
+type Sending = {
+  endpoint: Uint8Array | undefined;
+  session: { index: number; key: string; counter: number } | undefined;
+};
 
 export class ClusterNode {
   readonly name: string;
@@ -94,11 +97,19 @@ export class ClusterNode {
   readonly #sending = new Map<number, Sending>();
   readonly #receiving = new Map<number, { key: string; slot: number; confirmed: boolean }>();
   readonly #heard = new Map<number, string>();
+  /** Nonces, with their keys, that something was sealed with. */
+  readonly used: Set<string>;
 
-  constructor(cluster: Cluster, name: string, number: number, secrets?: Secrets) {
+  constructor(
+    cluster: Cluster,
+    name: string,
+    number: number,
+    { secrets, before }: { secrets?: Secrets; before?: ClusterNode } = {},
+  ) {
     this.#cluster = cluster;
     this.name = name;
-    this.keys = generateKeyPair();
+    this.used = before?.used ?? new Set();
+    this.keys = before?.keys ?? generateKeyPair();
     this.endpoint = endpointOf(number);
     let random = number * 7919;
     this.control = new Control({
@@ -149,7 +160,12 @@ export class ClusterNode {
   }
   #setSession({ slot, session }: Extract<ToSender, { kind: 'session' }>): void {
     const known = this.#sending.get(slot);
-    if (known !== undefined) known.session = session?.key && { index: session.index, key: hex(session.key) };
+    if (known === undefined) return;
+    known.session = session?.key && {
+      index: session.index,
+      key: hex(session.key),
+      counter: session.counter ?? 0,
+    };
   }
   #tellReceiver(mail: ToReceiver): void {
     if (mail.kind === 'session')
@@ -163,8 +179,13 @@ export class ClusterNode {
       this.control.take({ kind: 'wanted', slot });
       return;
     }
-    this.#counters.add(slot + 1, 'sealed');
-    this.#cluster.send(this.endpoint, endpoint, { kind: 'sealed', ...session, body });
+    const { index, key, counter } = session;
+    if (this.used.has(`${key} ${counter}`))
+      throw new Error(`${this.name} seals twice with counter ${counter}`);
+    this.used.add(`${key} ${counter}`);
+    session.counter += 1;
+    this.#counters.set(slot + 1, 'sealed', session.counter);
+    this.#cluster.send(this.endpoint, endpoint, { kind: 'sealed', index, key, body });
   }
   /** One packet to each peer. */
   sendPackets(): void {
