@@ -29,37 +29,33 @@ export function openNetns(path: string): number {
   throw new Error(`${path} is no network namespace`);
 }
 
-/** A file descriptor of the calling thread's own namespace; the caller closes it. */
-export function currentNetns(): number {
-  return openNetns('/proc/thread-self/ns/net');
-}
-
 /** What tells one namespace from another during one boot. */
 export function netnsInode(fd: number): bigint {
   return fstatSync(fd, { bigint: true }).ino;
 }
+
+/** Where the thread is: nothing but `inNetns` ever moves it. Undefined until it is first asked. */
+let here: number | undefined;
 
 /**
  * Runs `work` in the namespace and comes back. Aborts the process when it cannot come back: to go on in a stranger's
  * namespace would configure the wrong one.
  */
 export function inNetns<T>(fd: number, work: () => T): T {
-  const home = currentNetns();
+  const before = (here ??= openNetns('/proc/thread-self/ns/net'));
+  setns(fd, CLONE_NEWNET);
+  here = fd;
   try {
-    setns(fd, CLONE_NEWNET);
-    try {
-      return work();
-    } finally {
-      goHome(home);
-    }
+    return work();
   } finally {
-    closeSync(home);
+    goBack(before);
+    here = before;
   }
 }
 
-function goHome(home: number): void {
+function goBack(fd: number): void {
   try {
-    setns(home, CLONE_NEWNET);
+    setns(fd, CLONE_NEWNET);
   } catch {
     process.abort();
   }
