@@ -8,16 +8,25 @@ import { readlinkSync, statSync } from 'node:fs';
 /** As the kernel: path_resolution(7). */
 const MAX_LINKS = 40;
 
+type View = { readonly namespace: string; readonly device: number; readonly inode: number };
+
+/** This process never leaves its own. */
+let own: View | undefined;
+
 /** Whether the process sees other files than this one does; a process that is gone has no view of its own. */
 export function hasOwnView(pid: number): boolean {
   try {
-    const [own, other] = ['self', pid].map((who) => `/proc/${who}`) as [string, string];
-    if (readlinkSync(`${own}/ns/mnt`) !== readlinkSync(`${other}/ns/mnt`)) return true;
-    const [here, there] = [statSync(`${own}/root/`), statSync(`${other}/root/`)];
-    return here.dev !== there.dev || here.ino !== there.ino;
+    own ??= viewOf('self');
+    const other = viewOf(pid);
+    return other.namespace !== own.namespace || other.device !== own.device || other.inode !== own.inode;
   } catch {
     return false;
   }
+}
+
+function viewOf(who: number | 'self'): View {
+  const { dev: device, ino: inode } = statSync(`/proc/${who}/root/`);
+  return { namespace: readlinkSync(`/proc/${who}/ns/mnt`), device, inode };
 }
 
 /** The absolute path of the process’s view, as this process can open it. Throws when links go in circles. */
