@@ -20,10 +20,13 @@ import { Reaper } from './reaper.ts';
 import { openScope, type Scope } from './scope.ts';
 import { applyShaping, observeShaping } from './shaper.ts';
 import { writeSysctl } from './sysctl.ts';
+import { Xfrm, type XfrmKeys } from './xfrm.ts';
 import { watchChanges } from './watch.ts';
 import type { PrivateKeyOf } from './wireguard.ts';
 
-type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'fou' | 'nftables' | 'shaper';
+type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'xfrm' | 'fou' | 'nftables' | 'shaper';
+
+type Keys = { readonly privateKeyOf?: PrivateKeyOf | undefined; readonly xfrmKeys?: XfrmKeys | undefined };
 
 /** Who does the steps of a kind. Neighbouring steps of one channel are done together. */
 const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
@@ -36,6 +39,8 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   station: 'entry',
   'fou-port': 'fou',
   'wireguard-peer': 'wireguard',
+  'xfrm-state': 'xfrm',
+  'xfrm-policy': 'xfrm',
   route: 'entry',
   rule: 'entry',
   'nft-table': 'nftables',
@@ -46,8 +51,8 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
 };
 
 /** The namespace that the calling thread is in, unless `within` names another. */
-export function openKernel(privateKeyOf?: PrivateKeyOf): Kernel & Disposable {
-  return new LinuxKernel((work) => work(), 'host', privateKeyOf);
+export function openKernel(privateKeyOf?: PrivateKeyOf, xfrmKeys?: XfrmKeys): Kernel & Disposable {
+  return new LinuxKernel((work) => work(), 'host', { privateKeyOf, xfrmKeys });
 }
 
 class LinuxKernel implements Kernel, Disposable {
@@ -61,17 +66,20 @@ class LinuxKernel implements Kernel, Disposable {
   #foreignLinks: readonly string[] = [];
   readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
 
-  readonly #privateKeyOf: PrivateKeyOf | undefined;
+  readonly #keys: Keys;
+  readonly #xfrm: Xfrm;
 
-  constructor(run: Scope['run'], place: 'host' | 'within', privateKeyOf?: PrivateKeyOf) {
-    this.#scope = openScope(run, privateKeyOf);
-    this.#privateKeyOf = privateKeyOf;
+  constructor(run: Scope['run'], place: 'host' | 'within', keys: Keys) {
+    this.#scope = openScope(run, keys.privateKeyOf);
+    this.#keys = keys;
+    this.#xfrm = new Xfrm(run, keys.xfrmKeys);
     this.#place = place;
     this.#appliers = {
       sysctl: (steps) => run(() => steps.flatMap(applySysctl)),
       link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
       entry: (steps) => applyEntries(this.#scope, steps),
       wireguard: (steps) => this.#scope.wireguard.apply(steps),
+      xfrm: (steps) => this.#xfrm.apply(steps),
       fou: (steps) => this.#scope.fou.apply(steps),
       nftables: (steps) => run(() => this.#nft().apply(steps)),
       shaper: (steps) => applyShaping(this.#scope, steps),
@@ -83,6 +91,7 @@ class LinuxKernel implements Kernel, Disposable {
     this.#cutter?.close();
     this.#nftables?.close();
     this.#scope.wireguard[Symbol.dispose]();
+    this.#xfrm[Symbol.dispose]();
     this.#scope.fou[Symbol.dispose]();
     this.#scope.socket[Symbol.dispose]();
   }
@@ -94,6 +103,7 @@ class LinuxKernel implements Kernel, Disposable {
       ...observeNetlink(this.#scope, interest),
       ...observeShaping(this.#scope),
       ...(looked ? this.#scope.run(() => this.#nft().observe()) : []),
+      ...(this.#place === 'host' || this.#xfrm.opened ? this.#xfrm.observe() : []),
     ]);
   }
 
@@ -162,7 +172,7 @@ class LinuxKernel implements Kernel, Disposable {
   }
 
   within(netns: number): Kernel & Disposable {
-    return new LinuxKernel((work) => inNetns(netns, work), 'within', this.#privateKeyOf);
+    return new LinuxKernel((work) => inNetns(netns, work), 'within', this.#keys);
   }
 
   #nft(): Nftables {

@@ -110,6 +110,7 @@ export const recvAsync = asyncCall('intptr_t recv(int, void *, size_t, int)');
 
 /** include/uapi/linux/netlink.h: protocols that are used here. */
 export const NETLINK_ROUTE = 0;
+export const NETLINK_XFRM = 6;
 export const NETLINK_NETFILTER = 12;
 export const NETLINK_GENERIC = 16;
 

@@ -3,8 +3,9 @@ import type { Change } from './kernel.ts';
 import { watchSocket } from './events.ts';
 import { NetlinkError } from './netlink/socket.ts';
 import { openScope, type Scope } from './scope.ts';
-import { NETLINK_NETFILTER, NETLINK_ROUTE, netlinkSocket, SysError } from './sys.ts';
+import { NETLINK_NETFILTER, NETLINK_ROUTE, NETLINK_XFRM, netlinkSocket, SysError } from './sys.ts';
 import { Translator } from './translate.ts';
+import { XFRM_GROUPS, xfrmChanges } from './xfrm.ts';
 
 /** RTNLGRP_*: link, neigh, ipv4 address, route and rule, ipv6 address, route and rule. */
 const ROUTE_GROUPS = [1, 3, 5, 7, 8, 9, 11, 19];
@@ -86,9 +87,21 @@ function watchBoth(
     const onRoute = reading((bytes) => translator.read(bytes));
     stack.use(watchSocket(route, onRoute, onLost));
     stack.use(watchSocket(nft, reading(parseNftEvent), onLost));
+    const xfrm = run(openXfrmEvents);
+    if (xfrm !== undefined) stack.use(watchSocket(xfrm, reading(xfrmChanges), onLost));
     return stack;
   } catch (error) {
     stack[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Undefined where the kernel has no IPsec. */
+function openXfrmEvents(): number | undefined {
+  try {
+    return netlinkSocket(NETLINK_XFRM, XFRM_GROUPS);
+  } catch (error) {
+    if (error instanceof SysError && error.code === 'EPROTONOSUPPORT') return undefined;
     throw error;
   }
 }

@@ -29,6 +29,8 @@ const ORDER: readonly ItemKind[] = [
   'fdb',
   'station',
   'wireguard-peer',
+  'xfrm-state',
+  'xfrm-policy',
   'route',
   'rule',
 ];
@@ -44,6 +46,7 @@ const LINK_RANK = {
   gre: 2,
   ip6gre: 2,
   wireguard: 2,
+  xfrm: 2,
   veth: 3,
   foreign: 4,
 } as const satisfies Record<LinkItem['type'], number>;
@@ -86,9 +89,10 @@ function stepFor(key: ItemKey, item: Item | undefined, was: Item | undefined): S
  * Attributes that rtnetlink refuses to change on a living link (drivers/net/vxlan: vxlan_changelink), and those of tunnels,
  * which have no others: each kind of tunnel has its own rules for them.
  */
-const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos', 'guePort'] as const;
+const FIXED = ['vni', 'port', 'gbp', 'local', 'parent', 'remote', 'ttl', 'tos', 'ifId', 'guePort'] as const;
 
 function needsRecreation(item: Item, was: Item): boolean {
+  if (item.kind === 'xfrm-state') return true;
   if (item.kind !== 'link' || was.kind !== 'link') return false;
   if (item.type !== was.type) return true;
   // A key and a port are changed on the living device.

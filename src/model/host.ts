@@ -67,6 +67,8 @@ export type WireguardLink = LinkCommon & {
   /** UDP port that it listens on. */
   readonly port: number;
 };
+/** What is routed here is sealed as policies of its number say, and dropped where none does; no key is the device's. */
+export type XfrmLink = LinkCommon & { readonly type: 'xfrm'; readonly ifId: number };
 export type BridgeLink = LinkCommon & { readonly type: 'bridge' };
 /** The host end of a pod's pair. It is made together with its peer (Kernel.createPair), never by a step. */
 export type VethLink = LinkCommon & { readonly type: 'veth' };
@@ -74,7 +76,15 @@ export type IfbLink = LinkCommon & { readonly type: 'ifb' };
 /** A link that somebody else made (inside a pod: its eth0 and lo): set up and configured, never created or removed. */
 export type ForeignLink = LinkCommon & { readonly type: 'foreign' };
 /** Every link item stands for a link that is up. */
-export type LinkItem = VxlanLink | TunnelLink | WireguardLink | BridgeLink | VethLink | IfbLink | ForeignLink;
+export type LinkItem =
+  | VxlanLink
+  | TunnelLink
+  | WireguardLink
+  | XfrmLink
+  | BridgeLink
+  | VethLink
+  | IfbLink
+  | ForeignLink;
 
 export type AddressItem = {
   readonly kind: 'address';
@@ -157,6 +167,51 @@ export type WireguardPeerItem = {
   readonly allowed: readonly Prefix[];
 };
 
+/**
+ * One direction of a sealed path: ESP (RFC 4303) with AES-256-GCM. The state outlives no change: whatever differs, another
+ * with another SPI takes its place, because a key must not seal twice from the first sequence number on.
+ */
+export type XfrmStateItem = {
+  readonly kind: 'xfrm-state';
+  readonly source: Address;
+  readonly destination: Address;
+  /** Security parameters index, by which the receiver finds the state. */
+  readonly spi: number;
+  readonly mode: 'tunnel' | 'transport';
+  /** Number of the XfrmLink that the packets pass; absent: none. */
+  readonly ifId?: number;
+  /** UDP ports of the encapsulation (RFC 3948); absent: plain ESP. */
+  readonly sourcePort?: number;
+  readonly destinationPort?: number;
+  /** Packets that may come late, at most 4096. */
+  readonly replayWindow: number;
+  /** Name of the key, which is never in an item. Nobody can see it of a state, and no comparison looks at it. */
+  readonly key: string;
+};
+
+/**
+ * Packets that leave (`out`) are sealed, or must have been when they come in (`in`) or pass through (`fwd`); or all of them
+ * are dropped.
+ */
+export type XfrmPolicyItem = {
+  readonly kind: 'xfrm-policy';
+  readonly direction: 'in' | 'out' | 'fwd';
+  readonly source: Prefix;
+  readonly destination: Prefix;
+  /** IANA number and destination port; absent: any. */
+  readonly protocol?: number;
+  readonly port?: number;
+  /** Only packets of the XfrmLink of this number; absent: of none. */
+  readonly ifId?: number;
+  readonly action: 'seal' | 'block';
+  /** Of `seal`: the states that will do. */
+  readonly from?: Address;
+  readonly to?: Address;
+  readonly mode?: XfrmStateItem['mode'];
+  /** That state alone; absent: any between the two addresses. */
+  readonly spi?: number;
+};
+
 /** `key` is the path below /proc/sys with slashes, e.g. `net/ipv4/ip_forward`. */
 export type SysctlItem = { readonly kind: 'sysctl'; readonly key: string; readonly value: string };
 
@@ -213,6 +268,8 @@ export type Item =
   | StationItem
   | FouPortItem
   | WireguardPeerItem
+  | XfrmStateItem
+  | XfrmPolicyItem
   | SysctlItem
   | NftTableItem
   | NftElementItem
@@ -239,6 +296,9 @@ const IDENTITY: Identity = {
   station: (item) => `${item.link} ${item.mac}`,
   'fou-port': ({ local, port }) => `${local} ${port}`,
   'wireguard-peer': (item) => `${item.link} ${item.publicKey}`,
+  'xfrm-state': ({ destination, spi }) => `${destination} 0x${spi.toString(16)}`,
+  'xfrm-policy': ({ direction, source, destination, protocol, port, ifId }) =>
+    [direction, source, destination, protocol, port, ifId].join(' '),
   sysctl: (item) => item.key,
   'nft-table': (item) => item.family,
   'nft-element': (item) => `${item.set} ${item.key.join(' . ')}`,
@@ -281,12 +341,17 @@ export function sameItem(a: Item, b: Item): boolean {
  */
 const CLEARED: Partial<Record<ItemKind, readonly string[]>> = {
   route: ['link', 'via', 'onlink', 'source', 'mtu', 'advmss'],
+  'xfrm-state': ['ifId', 'sourcePort', 'destinationPort'],
+  'xfrm-policy': ['from', 'to', 'mode', 'spi'],
   link: ['master', 'guePort'],
 };
 
 function clearedOf(item: Item): readonly string[] {
   return item.kind === 'link' && item.type === 'foreign' ? [] : (CLEARED[item.kind] ?? []);
 }
+
+/** Attributes that the kernel does not tell. */
+const UNSEEN: Partial<Record<ItemKind, readonly string[]>> = { 'xfrm-state': ['key'] };
 
 /**
  * Whether the kernel's item is as the wanted one asks. So the kernel may show a MAC address that nobody asked for, and
@@ -297,7 +362,9 @@ export function satisfies(seen: Item, wanted: Item): boolean {
   if (seen.kind === 'link' && seen.down === true) return false;
   const left = seen as Readonly<Record<string, unknown>>;
   const right = wanted as Readonly<Record<string, unknown>>;
+  const unseen = UNSEEN[wanted.kind] ?? [];
   for (const name of Object.keys(right)) {
+    if (unseen.includes(name)) continue;
     if (right[name] !== undefined && !sameValue(left[name], right[name])) return false;
   }
   return clearedOf(wanted).every((name) => right[name] !== undefined || (left[name] ?? false) === false);

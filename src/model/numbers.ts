@@ -56,10 +56,21 @@ export const CONNECTION_MARK = { cut: 0x0000_1000 } as const;
 export const KUBE_PROXY_MASQUERADE_MARK = 0x4000;
 
 export const WIREGUARD = { port: 51_820, link: 'tartan.wg' } as const;
+/**
+ * IPsec: the device and its number; what marks states (`reqid`) and policies (priority) as ours. All packets of a policy
+ * that seals are asked for before those of one that drops the rest.
+ */
+export const XFRM = {
+  link: 'tartan.esp',
+  ifId: 0x7461_7274,
+  requestId: 0x7461_7274,
+  priority: { seal: 0x7461_7274, block: 0x7461_7275 },
+  port: 4500,
+} as const;
 export const VXLAN = { vni: 1, port: 8472 } as const;
 
-/** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE. */
-export const ENCAPSULATION = { 4: 4, 6: 41, gre: 47 } as const;
+/** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE, IPsec's ESP. */
+export const ENCAPSULATION = { 4: 4, 6: 41, gre: 47, esp: 50 } as const;
 
 /** Bytes that a carrier adds in front of the inner IP packet, by family of the outer packet. */
 export const OVERHEAD = {

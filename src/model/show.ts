@@ -1,6 +1,14 @@
 /** Items in the words of ip, bridge, nft, sysctl, ethtool and tc: for people, golden files and `tartan status`. */
-import type { Item, ItemKind, LinkItem, NftTableItem, RouteItem } from './host.ts';
-import { MAIN_TABLE, NFT_TABLE } from './numbers.ts';
+import type {
+  Item,
+  ItemKind,
+  LinkItem,
+  NftTableItem,
+  RouteItem,
+  XfrmPolicyItem,
+  XfrmStateItem,
+} from './host.ts';
+import { MAIN_TABLE, NFT_TABLE, XFRM } from './numbers.ts';
 import { NFT_SETS } from './nft-sets.ts';
 
 type Show = { readonly [K in ItemKind]: (item: Extract<Item, { kind: K }>) => string };
@@ -30,6 +38,8 @@ const SHOW: Show = {
     words('ip', local.includes(':') && '-6', `fou add port ${port} gue local ${local}`),
   'wireguard-peer': ({ link, publicKey, endpoint, port, allowed }) =>
     `wg set ${link} peer ${publicKey} endpoint ${endpoint.includes(':') ? `[${endpoint}]` : endpoint}:${port} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
+  'xfrm-state': showState,
+  'xfrm-policy': showPolicy,
   sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
   'nft-table': showTable,
   'nft-element': ({ set, key, data }) => {
@@ -92,6 +102,7 @@ function tunnelWords(item: LinkItem): string | false {
       item.gbp && 'gbp',
     );
   }
+  if (item.type === 'xfrm') return `if_id ${item.ifId}`;
   if (!('remote' in item)) return false;
   const { type, local, remote, ttl, tos } = item;
   const six = type === 'ip6tnl' || type === 'ip6gre';
@@ -101,6 +112,37 @@ function tunnelWords(item: LinkItem): string | false {
     option('dev', item.parent),
     six ? `encaplimit none hoplimit ${ttl} tclass ${tos}` : `ttl ${ttl} tos ${tos} pmtudisc`,
     item.guePort !== undefined && `encap gue encap-sport auto encap-dport ${item.guePort}`,
+  );
+}
+
+/** The name of the key stands where `ip` has the key. */
+function showState(item: XfrmStateItem): string {
+  const { source, destination, spi, mode, ifId, sourcePort, destinationPort, replayWindow, key } = item;
+  return words(
+    `ip xfrm state add src ${source} dst ${destination} proto esp spi 0x${spi.toString(16)}`,
+    `reqid ${XFRM.requestId} mode ${mode} replay-window ${replayWindow}`,
+    mode === 'tunnel' ? 'flag af-unspec esn' : 'flag esn',
+    `aead rfc4106(gcm(aes)) <${key}> 128`,
+    sourcePort !== undefined && `encap espinudp ${sourcePort} ${destinationPort} 0.0.0.0`,
+    option('if_id', ifId),
+  );
+}
+
+function showPolicy(item: XfrmPolicyItem): string {
+  const { direction, source, destination, protocol, port, ifId, action, from, to, mode, spi } = item;
+  return words(
+    `ip xfrm policy add src ${source} dst ${destination}`,
+    option('proto', protocol),
+    option('dport', port),
+    `dir ${direction} priority ${XFRM.priority[action]}`,
+    option('if_id', ifId),
+    action === 'block'
+      ? 'action block'
+      : words(
+          `tmpl src ${from} dst ${to} proto esp`,
+          spi !== undefined && `spi 0x${spi.toString(16)}`,
+          `reqid ${XFRM.requestId} mode ${mode}`,
+        ),
   );
 }
 

@@ -151,10 +151,10 @@ export const FEATURES = {
   },
   esp: {
     what: 'IPsec ESP with AES-GCM',
-    modules: ['esp4', 'esp6', 'xfrm_user'],
-    use: '',
-    without: '',
-    probe: `ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' 0x${'00'.repeat(20)} 128`,
+    modules: ['esp4', 'esp6', 'xfrm_user', 'xfrm_interface'],
+    use: 'road `ipsec`',
+    without: '`status`: states and the device are refused; other roads work',
+    probe: `${link('xfrm', 'if_id 1')} && ip xfrm state add src 127.0.0.1 dst 127.0.0.2 proto esp spi 1 mode tunnel aead 'rfc4106(gcm(aes))' 0x${'00'.repeat(20)} 128`,
   },
   netkit: { what: 'netkit pairs', modules: ['netkit'], use: '', without: '', probe: link('netkit') },
   netem: {

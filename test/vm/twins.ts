@@ -40,6 +40,7 @@ export const TWINS: readonly Twin[] = [
   { file: 'test/host/ip-tunnels.test.ts', needs: ['ipip', 'gre'], only: [/^a device/, /^the road ipip/] },
   { file: 'test/host/wireguard.test.ts', needs: ['wireguard'] },
   { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
+  { file: 'test/host/xfrm.test.ts', needs: ['esp'] },
 ];
 
 /** Files of the twins that need a feature. */

@@ -3,7 +3,7 @@ import { addressFromBytes } from '#net/address.ts';
 import type { LinkItem } from '#model/host.ts';
 import { IFB_PREFIX, LINK_ALIAS, POD_LINK_PREFIX, REAPER_GROUP } from '#model/numbers.ts';
 import { type Mac, macFromBytes } from '#net/mac.ts';
-import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, PORT_FLAGS, VXLAN_ATTRIBUTE } from './link.ts';
+import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, PORT_FLAGS, VXLAN_ATTRIBUTE, XFRM_IF_ID } from './link.ts';
 import { Attributes, type Message } from './message.ts';
 import { isTunnelKind, readTunnel, type TunnelRow } from './tunnel.ts';
 
@@ -24,6 +24,8 @@ export type LinkRow = {
   readonly port: PortRow | undefined;
   readonly vxlan: VxlanRow | undefined;
   readonly tunnel: TunnelRow | undefined;
+  /** Number of a device of IPsec. */
+  readonly ifId: number | undefined;
 };
 type PortRow = { readonly [Flag in keyof typeof BRPORT]?: boolean };
 type VxlanRow = {
@@ -60,10 +62,14 @@ export function readLink({ bytes, at, end }: Message): LinkRow {
   };
 }
 
-function readData(kind: string | undefined, info: Attributes | undefined): Pick<LinkRow, 'vxlan' | 'tunnel'> {
+function readData(
+  kind: string | undefined,
+  info: Attributes | undefined,
+): Pick<LinkRow, 'vxlan' | 'tunnel' | 'ifId'> {
   return {
     vxlan: kind === 'vxlan' ? readVxlan(info?.nest(INFO.data)) : undefined,
     tunnel: isTunnelKind(kind) ? readTunnel(kind, info?.nest(INFO.data)) : undefined,
+    ifId: kind === 'xfrm' ? info?.nest(INFO.data)?.u32(XFRM_IF_ID) : undefined,
   };
 }
 
@@ -76,7 +82,9 @@ function isOurs(name: string, kind: string | undefined, attributes: Attributes):
 
 function readPort(port: Attributes): PortRow {
   const told = PORT_FLAGS.map((name) => [name, port.u8(BRPORT[name])] as const);
-  return Object.fromEntries(told.flatMap(([name, value]) => (value === undefined ? [] : [[name, value !== 0]])));
+  return Object.fromEntries(
+    told.flatMap(([name, value]) => (value === undefined ? [] : [[name, value !== 0]])),
+  );
 }
 
 function readVxlan(data: Attributes | undefined): VxlanRow | undefined {
@@ -110,6 +118,7 @@ export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
   if (!row.ours) return { ...common, type: 'foreign' };
   if (row.vxlan !== undefined) return vxlanItem(common, row.vxlan, context);
   if (row.tunnel !== undefined) return tunnelItem(common, row.tunnel, context);
+  if (row.ifId !== undefined) return { ...common, type: 'xfrm', ifId: row.ifId };
   if (row.kind === 'wireguard') {
     return { ...common, type: 'wireguard', publicKey: '', port: 0, ...context.wireguard(row.name) };
   }

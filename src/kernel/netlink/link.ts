@@ -4,7 +4,15 @@
  * links named as `foreign` are configured.
  */
 import { addressFamily } from '#net/address.ts';
-import type { BridgeLink, IfbLink, LinkItem, TunnelLink, VxlanLink, WireguardLink } from '#model/host.ts';
+import type {
+  BridgeLink,
+  IfbLink,
+  LinkItem,
+  TunnelLink,
+  VxlanLink,
+  WireguardLink,
+  XfrmLink,
+} from '#model/host.ts';
 import { LINK_ALIAS, REAPER_GROUP } from '#model/numbers.ts';
 import type { VethPair } from '../kernel.ts';
 import { type MessageWriter, NLM_F_CREATE, NLM_F_ECHO, NLM_F_EXCL } from './message.ts';
@@ -42,6 +50,7 @@ export const VXLAN_ATTRIBUTE = {
   zeroChecksum6Receive: 20,
   gbp: 23,
 } as const;
+export const XFRM_IF_ID = 2;
 export const IFF = { up: 0x1, loopback: 0x8, pointToPoint: 0x10, promiscuous: 0x100 } as const;
 export const LINK_HEADER = 16;
 
@@ -52,7 +61,7 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** Links that a step can create. */
-export type MadeLink = VxlanLink | TunnelLink | WireguardLink | BridgeLink | IfbLink;
+export type MadeLink = VxlanLink | TunnelLink | WireguardLink | XfrmLink | BridgeLink | IfbLink;
 
 export function isMade(item: LinkItem): item is MadeLink {
   return item.type !== 'veth' && item.type !== 'foreign';
@@ -82,6 +91,7 @@ export function createLink(writer: MessageWriter, item: MadeLink, names: LinkNam
 
 function putData(writer: MessageWriter, item: MadeLink, names: LinkNames): void {
   if (item.type === 'vxlan') putVxlan(writer, item, names.index(item.parent));
+  else if (item.type === 'xfrm') writer.nest(INFO.data, () => writer.u32(XFRM_IF_ID, item.ifId));
   else if ('remote' in item) writer.nest(INFO.data, () => putTunnel(writer, item, names));
 }
 
