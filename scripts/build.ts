@@ -1,7 +1,7 @@
 /**
  * `node scripts/build.ts`: dist/tartan.cjs (one file, CommonJS: it starts in a third of the time of ESM) with its compiled
- * code, dist/start.cjs that loads both, dist/tartan (a shell wrapper that pins the Node of this tree) and, through
- * native/Makefile, dist/tartan-cni.
+ * code, dist/start.cjs that loads both, dist/tartan (a shell wrapper that pins the Node of this tree), dist/pages (scripts
+ * and styles of the pages it writes) and, through native/Makefile, dist/tartan-cni and dist/tartan-flow.
  */
 import { execFileSync } from 'node:child_process';
 import { chmodSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -56,6 +56,18 @@ await build({
   legalComments: 'linked',
   logLevel: 'warning',
 });
+// What browsers run, for the pages that Tartan writes.
+await build({
+  entryPoints: ['src/web/matrix.ts', 'src/web/plots.ts', 'src/web/matrix.css', 'src/web/plots.css'],
+  outdir: 'dist/pages',
+  bundle: true,
+  minify: true,
+  platform: 'browser',
+  target: ['chrome123', 'firefox120', 'safari17.5'],
+  format: 'esm',
+  legalComments: 'inline',
+  logLevel: 'warning',
+});
 // esbuild escapes what is not ASCII, but for comments.
 const bundle = readFileSync('dist/tartan.cjs', 'utf8');
 // oxlint-disable-next-line no-control-regex
@@ -82,5 +94,5 @@ execFileSync(process.execPath, [...flags, 'scripts/compile.ts', 'dist/tartan.cjs
 });
 execFileSync('make', ['-s', '-C', 'native'], { stdio: 'inherit' });
 console.log(
-  `built dist/tartan.cjs, dist/tartan and dist/tartan-cni in ${Math.round(performance.now() - started)} ms`,
+  `built dist/tartan.cjs, dist/tartan, dist/pages, dist/tartan-cni and dist/tartan-flow in ${Math.round(performance.now() - started)} ms`,
 );

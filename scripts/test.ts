@@ -16,6 +16,7 @@ const CHECKS: readonly (readonly string[])[] = [
   ['oxfmt', '--check'],
   ['oxlint', '--deny-warnings'],
   ['tsc', '--noEmit'],
+  ['tsc', '--noEmit', '-p', 'test/host/pages'],
 ];
 
 function start(program: string, words: readonly string[]): Promise<number> {

@@ -17,6 +17,8 @@ void runProgram(process.argv.slice(2), {
   agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
+  measure: async (options, progress) =>
+    (await import('#lab/measure/measure.ts')).measureRoads(options, progress),
   lab: async (words) => (await import('#lab/command.ts')).runLab(words),
   objects: async ({ store }) => (await import('#stores/objects.ts')).openObjects(store),
 }).then((code) => {

@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import type { Agent } from './agent.ts';
+import { lookAtMachine } from './machine.ts';
 import { lookAtPrograms } from './programs.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
@@ -50,6 +51,7 @@ export function gatherFacts(scene: Scene): HostFacts {
     settings,
     root: process.geteuid?.() === 0,
     kernel: { release: release(), ...kernelAbilities(scene) },
+    ...lookAtMachine(),
     sysctls: readSysctls([...ADVISOR_SYSCTLS, ...sysctlsOf(choice?.link)]),
     underlay: scene.underlay,
     ...(choice === undefined ? {} : { choice }),

@@ -1,16 +1,21 @@
 /** `tartan choose --audit DIR` and `--capacity`: reports beside the choice, as documents and as data. */
-import { audit, type Audit } from '#advisor/audit/audit.ts';
+import { audit, type Audit, OUTCOMES } from '#advisor/audit/audit.ts';
 import { usesOf } from '#advisor/audit/uses.ts';
 import { type CapacityLine } from '#advisor/capacity/capacity.ts';
 import type { Block } from '#advisor/choose/document.ts';
 import type { Facts } from '#advisor/facts/facts.ts';
-import type { Problem } from '#model/fault.ts';
+import { Fault, type Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import { FRONTENDS, parseObject } from '#policy/frontends/index.ts';
 import { readTexts, warn } from './policy-source.ts';
 
 /** Text that is no YAML is told on standard error, and the rest is looked at. */
 export function auditFiles(facts: Facts, paths: readonly string[]): Audit {
+  if (paths.includes('cluster'))
+    throw new Fault(
+      'request-invalid',
+      '--audit cluster is not there yet: there is no store of Kubernetes to read. Export the objects to files, as by kubectl get networkpolicies,services,pods -A -o yaml, and name these (a directory that is called cluster: ./cluster)',
+    );
   const read = [...readTexts(paths)].map(([source, text]) => readManifests(source, text));
   warn(read.flatMap(({ problems }) => problems));
   return audit(
@@ -29,7 +34,7 @@ function refusalsOf(manifest: Manifest): readonly Problem[] {
 }
 
 export function auditDocument({ sources }: Facts, found: Audit): Block[] {
-  const blocks = found.flatMap(({ object, file, candidates }): Block[] => [
+  const blocks = found.objects.flatMap(({ object, file, candidates }): Block[] => [
     { kind: 'heading', text: `${object} (${file})` },
     {
       kind: 'lines',
@@ -42,10 +47,29 @@ export function auditDocument({ sources }: Facts, found: Audit): Block[] {
       ]),
     },
   ]);
-  if (blocks.length === 0) return [{ kind: 'lines', lines: ['no object needs anything of a provider'] }];
-  const used = found.flatMap(({ candidates }) => candidates.flatMap(({ because }) => because));
-  return [...blocks, ...sourceBlocks(sources, used)];
+  const used = found.objects.flatMap(({ candidates }) => candidates.flatMap(({ because }) => because));
+  return [...summaryBlocks(found), ...blocks, ...(used.length === 0 ? [] : sourceBlocks(sources, used))];
 }
+
+/** Those who change least come first. */
+function summaryBlocks({ objects, summary, others }: Audit): Block[] {
+  const rest = Object.entries(others).map(([kind, count]) => `${count} ${kind}`);
+  const left = rest.length === 0 ? [] : [`nothing to say of: ${rest.join(', ')}`];
+  if (objects.length === 0)
+    return [{ kind: 'lines', lines: ['no object needs anything of a provider', ...left] }];
+  const better = OUTCOMES.toReversed();
+  const rows = summary
+    .toSorted((a, b) => b.counts.same - a.counts.same)
+    .map(({ title, counts }) => [title, ...better.map((outcome) => String(counts[outcome] ?? 0))]);
+  return [
+    { kind: 'heading', text: `${objects.length} objects` },
+    { kind: 'table', header: ['provider', ...better], rows },
+    { kind: 'lines', lines: [LEGEND, ...left] },
+  ];
+}
+
+const LEGEND =
+  'same: as it is; half: with reservations; changed: a part of it does nothing; ignored: its kind is not read; refused: Tartan says so; unknown: no source tells';
 
 export function capacityDocument({ sources }: Facts, lines: readonly CapacityLine[]): Block[] {
   const rows = lines.map(({ what, amount, enough, how, source }) => [

@@ -1,16 +1,27 @@
-/** The questions of `tartan choose` on a terminal: what is answered already is not asked, and Enter leaves a question open. */
+/**
+ * The questions of `tartan choose` on a terminal: what is answered already is not asked but told, Enter leaves a question
+ * open, and an answer that cannot be used is asked for again.
+ */
 import { createInterface } from 'node:readline/promises';
-import { type Answers, answersSchema, type Question, QUESTIONS } from '#advisor/choose/answers.ts';
-import { Fault } from '#model/fault.ts';
+import { type Answers, type Known, parseAnswers, type Question, QUESTIONS } from '#advisor/choose/answers.ts';
+import { Fault, toFault } from '#model/fault.ts';
 
 const NUMBERS = new Set(['nodes', 'podsPerNode', 'memory']);
 
-/** The end of input leaves the rest open; Ctrl-C throws Fault `request-invalid`. */
-export async function ask(known: Answers): Promise<Answers> {
+type Put = (text: string) => Promise<string>;
+
+/** `how`: of what is answered because it was seen. The end of input leaves the rest open; Ctrl-C throws Fault `request-invalid`. */
+export async function ask(
+  answered: Answers,
+  how: Readonly<Record<string, string>>,
+  known: Known,
+): Promise<Answers> {
+  for (const [topic, why] of Object.entries(how))
+    console.error(`${topic}: ${showAnswer(answered[topic as keyof Answers])} (${why})`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const ended = new AbortController();
   terminal.once('close', () => ended.abort());
-  const put = async (text: string): Promise<string> => {
+  const put: Put = async (text) => {
     if (ended.signal.aborted) return '';
     return terminal.question(text, { signal: ended.signal }).catch((error: unknown) => {
       if (error instanceof Error && error.message.includes('Ctrl+C'))
@@ -19,36 +30,47 @@ export async function ask(known: Answers): Promise<Answers> {
     });
   };
   try {
-    let answers = known;
-    for (const question of QUESTIONS.filter(({ topic }) => isOpen(topic, known))) {
-      if (question.topic === 'instance' && answers.platform !== 'aws') continue;
-      answers = await askOne(question, answers, put);
-    }
-    return answers;
+    return await askAll(answered, known, put);
   } finally {
     terminal.close();
   }
 }
 
-function isOpen(topic: Question['topic'], known: Answers): boolean {
-  return known[topic] === undefined;
+async function askAll(answered: Answers, known: Known, put: Put): Promise<Answers> {
+  const open = QUESTIONS.filter(({ topic }) => answered[topic] === undefined);
+  let answers = answered;
+  for (const [index, question] of open.entries()) {
+    if (question.topic === 'instance' && answers.platform !== 'aws') continue;
+    answers = await askOne({ question, place: `${index + 1}/${open.length}` }, answers, known, put);
+  }
+  return answers;
 }
 
+type Asked = { readonly question: Question; readonly place: string };
+
 async function askOne(
-  question: Question,
+  { question, place }: Asked,
   answers: Answers,
-  put: (text: string) => Promise<string>,
+  known: Known,
+  put: Put,
 ): Promise<Answers> {
-  const { topic, words, many } = question;
+  const { topic, ask: text, words, many } = question;
   const choices =
-    words === undefined ? '' : ` (${words.join(', ')}${many === true ? '; several with commas' : ''})`;
+    words === undefined ? '' : `\n  ${words.join(', ')}${many === true ? '  (several with commas)' : ''}`;
   for (;;) {
-    const line = (await put(`${question.ask}${choices}\n> `)).trim();
+    const line = (await put(`${place} ${text}${choices}\n> `)).trim();
     if (line === '') return answers;
-    const parsed = answersSchema.safeParse({ ...answers, [topic]: valueOf(question, line) });
-    if (parsed.success) return parsed.data;
-    console.error(parsed.error.issues.map(({ message }) => message).join('\n'));
+    try {
+      return parseAnswers({ ...answers, [topic]: valueOf(question, line) }, known);
+    } catch (error) {
+      const { problems } = toFault(error);
+      console.error(problems.map(({ message }) => `  ${message}`).join('\n'));
+    }
   }
+}
+
+function showAnswer(answer: Answers[keyof Answers]): string {
+  return Array.isArray(answer) ? answer.join(', ') || 'none' : String(answer);
 }
 
 export function valueOf({ topic, many }: Pick<Question, 'topic' | 'many'>, line: string): unknown {

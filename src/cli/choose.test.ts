@@ -3,10 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { stringify } from 'yaml';
-import { adviseOn, chooseBy, winnersOf } from '#advisor/choose/advice.ts';
+import { adviseOn, chooseBy } from '#advisor/choose/advice.ts';
 import {
   type Answers,
-  answersOf,
   NEEDS,
   parseAnswers,
   PLATFORMS,
@@ -18,14 +17,13 @@ import { documentOf, renderHtml, renderMarkdown, renderText } from '#advisor/cho
 import { nextOf, settingsFor } from '#advisor/choose/next.ts';
 import { reportOf, reportSchema } from '#advisor/choose/report.ts';
 import { preferencesOf, requirementsOf } from '#advisor/choose/requirements.ts';
-import { withInstance } from '#advisor/capacity/capacity.ts';
-import { type Facts, withClaim } from '#advisor/facts/facts.ts';
+import { type ClusterView, seenInCluster, seenOnHost } from '#advisor/choose/seen.ts';
 import { parseFacts } from '#advisor/facts/parse.ts';
-import type { Feature } from '#advisor/facts/features.ts';
 import { parseSettings } from '#config/parse.ts';
 import { Fault } from '#model/fault.ts';
 import type { HostFacts } from '#model/facts.ts';
-import { readFacts, readInstances } from './facts-files.ts';
+import { readManifests } from '#model/manifest.ts';
+import { readFacts } from './facts-files.ts';
 import { readProfiles } from './profiles.ts';
 
 const FACTS = readFacts();
@@ -121,151 +119,40 @@ test('the settings it ends with are settings', () => {
         });
         assert.equal(settings.profile, candidate.profile);
         if (given.policies?.length) assert.equal(settings.policy.enforce, true);
+        if (given.needs?.includes('encryption')) assert.equal(settings.road.type, 'wireguard');
       }
     }),
     { numRuns: 30 },
   );
 });
 
-type Situation = {
-  readonly name: string;
-  readonly answers: Answers;
-  readonly first: readonly string[];
-  /** The fact that decides, and what would be first if it were otherwise. */
-  readonly decides: readonly [candidate: string, feature: Feature, value: string | number];
-  readonly otherwise: readonly string[];
-};
-
-const KUBERNETES = { needs: ['kubernetes'] } as const;
-const SITUATIONS: readonly Situation[] = [
-  {
-    name: 'EKS with many small pods: the cloud’s own, with prefixes',
-    answers: {
-      platform: 'aws',
-      instance: 'm5.large',
-      podsPerNode: 100,
-      needs: ['kubernetes'],
-      prefer: ['no-encapsulation'],
-    },
-    first: ['aws-vpc-cni'],
-    decides: ['aws-vpc-cni', 'podsPerNode', 29],
-    otherwise: ['calico', 'cilium', 'flannel', 'kube-router'],
-  },
-  {
-    name: 'bare metal with a BGP fabric and a need for support',
-    answers: { platform: 'bare-metal', needs: ['kubernetes', 'bgp', 'support'], policies: ['kubernetes'] },
-    first: ['calico'],
-    decides: ['calico', 'support', 'no'],
-    otherwise: [],
-  },
-  {
-    name: '5,000 nodes by BGP, as fast as can be',
-    answers: { nodes: 5000, needs: ['kubernetes', 'bgp'], prefer: ['throughput'] },
-    first: ['cilium'],
-    decides: ['kube-router', 'nodes', 5000],
-    otherwise: ['kube-router'],
-  },
-  {
-    name: 'edge nodes with little memory and no policies',
-    answers: { memory: 64, ...KUBERNETES, needs: ['kubernetes'], prefer: ['memory'] },
-    first: ['flannel'],
-    decides: ['flannel', 'memoryMiB', 100],
-    otherwise: ['kube-router'],
-  },
-  {
-    name: 'everything encrypted, and policies',
-    answers: {
-      needs: ['kubernetes', 'encryption'],
-      policies: ['kubernetes', 'egress'],
-      prefer: ['encrypted-throughput'],
-    },
-    first: ['cilium'],
-    decides: ['cilium', 'encryption', 'no'],
-    otherwise: ['calico'],
-  },
-  {
-    name: 'multicast video on a provider that is maintained in full',
-    answers: { needs: ['kubernetes', 'multicast'] },
-    first: ['cilium'],
-    decides: ['cilium', 'multicast', 'no'],
-    otherwise: ['weave'],
-  },
-  {
-    name: 'IPv6 alone, policies by HTTP',
-    answers: { family: 'ipv6', needs: ['kubernetes'], policies: ['http'] },
-    first: ['cilium'],
-    decides: ['calico', 'httpPolicy', 'yes'],
-    otherwise: ['calico', 'cilium'],
-  },
-  {
-    name: 'two sites joined as clusters, far apart',
-    answers: { subnets: 'sites', needs: ['kubernetes', 'several-clusters'] },
-    first: ['cilium'],
-    decides: ['cilium', 'severalClusters', 'no'],
-    otherwise: ['calico'],
-  },
-  {
-    name: 'no datastore at all',
-    answers: { needs: ['no-datastore', 'encryption'] },
-    first: ['tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
-    decides: ['tartan-kubenet', 'encryption', 'no'],
-    otherwise: ['tartan-canal', 'tartan-flannel'],
-  },
-  {
-    name: 'a few hosts without Kubernetes, Calico’s policies, policies for the nodes, one program',
-    answers: { nodes: 3, policies: ['calico', 'host'], prefer: ['simplicity'] },
-    first: ['tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
-    decides: ['calico', 'oneProgram', 'yes'],
-    otherwise: ['calico', 'tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
-  },
-  {
-    name: 'the same on several subnets: not plain routes',
-    answers: { nodes: 3, subnets: 'several', policies: ['calico', 'host'], prefer: ['simplicity'] },
-    first: ['tartan-canal', 'tartan-flannel'],
-    decides: ['tartan-kubenet', 'acrossSubnets', 'yes'],
-    otherwise: ['tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
-  },
-  {
-    name: 'PCI: everything encrypted, with the Calico policies that are there',
-    answers: { present: 'canal', needs: ['kubernetes', 'encryption'], policies: ['calico', 'egress'] },
-    first: ['calico'],
-    decides: ['calico', 'encryption', 'no'],
-    otherwise: [],
-  },
-];
-
-function factsFor({ instance }: Answers): Facts {
-  const limits = instance === undefined ? undefined : readInstances().get(instance);
-  return limits === undefined ? FACTS : withInstance(FACTS, limits);
-}
-
-for (const { name, answers: given, first, decides, otherwise } of SITUATIONS) {
-  test(`situation: ${name}`, () => {
-    const facts = factsFor(given);
-    assert.deepEqual(winnersOf(chooseBy(facts, parseAnswers(given, ['canal']))), first);
-    const [candidate, feature, value] = decides;
-    const flipped = withClaim(facts, candidate, feature, { value, source: 'tartan', date: '2026' });
-    assert.deepEqual(winnersOf(chooseBy(flipped, given)), otherwise);
-  });
-}
-
 test('bad answers are all named', () => {
   const problemsOf = (value: unknown): readonly string[] => {
     try {
-      parseAnswers(value, ['calico']);
+      parseAnswers(value, { providers: ['calico'], instances: new Set(['m5.large']) });
       return [];
     } catch (error) {
       assert.ok(error instanceof Fault);
       return error.problems.map(({ path }) => path);
     }
   };
-  assert.deepEqual(problemsOf({ nodes: -1, color: 'red', needs: ['speed'] }).toSorted(), [
-    '',
+  assert.deepEqual(problemsOf({ nodes: -1, color: 'red', size: 1, needs: ['speed'] }).toSorted(), [
+    'color',
     'needs.0',
     'nodes',
+    'size',
   ]);
   const contrary = { policies: ['none', 'http'], present: 'x', platform: 'gcp', instance: 'm5.large' };
   assert.deepEqual(problemsOf(contrary).toSorted(), ['instance', 'policies', 'present']);
+  const both = { ...contrary, nodes: 0, instance: 'm5.tiny', speed: 1 };
+  assert.deepEqual(problemsOf(both).toSorted(), [
+    'instance',
+    'instance',
+    'nodes',
+    'policies',
+    'present',
+    'speed',
+  ]);
 });
 
 test('who lacks least is told when nobody is left', () => {
@@ -277,11 +164,81 @@ test('who lacks least is told when nobody is left', () => {
 test('what the host shows is not asked', () => {
   const host = {
     kernel: { release: '6.12.9' },
-    settings: { ranges: { 4: '10.0.0.0/8', 6: 'fd00::/48' } },
+    settings: { ranges: { 4: '10.0.0.0/8', 6: 'fd00::/48' }, cniConf: '/etc/cni/net.d' },
     cniConfigs: ['05-tartan.conflist', '10-canal.conflist'],
     ownCniConfig: '05-tartan.conflist',
+    machine: { vendor: 'Amazon EC2', product: 'm5.large' },
+    lacking: ['ipip'],
+    choice: { link: 'eth0', mtu: 9001 },
   } as unknown as HostFacts;
-  assert.deepEqual(answersOf(host), { kernel: '6.12.9', family: 'dual', present: 'canal' });
+  const { answers: seen, how } = seenOnHost(host);
+  assert.deepEqual(seen, {
+    platform: 'aws',
+    instance: 'm5.large',
+    kernel: '6.12.9',
+    lacks: ['ipip'],
+    mtu: 9001,
+    family: 'dual',
+    present: 'canal',
+  });
+  assert.deepEqual(Object.keys(how), Object.keys(seen));
+  assert.equal(how.present, '/etc/cni/net.d/10-canal.conflist');
+  const bare = {
+    ...host,
+    settings: { ranges: {}, cniConf: '/x' },
+    cniConfigs: [],
+    machine: { vendor: 'QEMU', product: '' },
+  };
+  const other = seenOnHost(bare as unknown as HostFacts).answers;
+  assert.deepEqual([other.present, other.platform, other.family], ['none', undefined, undefined]);
+});
+
+test('what the cluster tells is not asked: nodes, pods, subnets, policies, and the provider that answers', () => {
+  const policy = readManifests(
+    'f',
+    'apiVersion: cilium.io/v2\nkind: CiliumNetworkPolicy\nspec: {egress: [{toFQDNs: [{matchName: a}]}]}',
+  );
+  const view: ClusterView = {
+    profile: 'canal',
+    peers: [['10.0.0.2', 'fd00::2'], ['10.0.1.2']],
+    connected: ['10.0.0.0/24'],
+    pods: [3, 40],
+    manifests: policy.manifests,
+  };
+  assert.deepEqual(seenInCluster(view).answers, {
+    nodes: 3,
+    podsPerNode: 40,
+    subnets: 'several',
+    present: 'tartan-canal',
+    policies: ['egress', 'cilium', 'dns'],
+  });
+  const near = seenInCluster({ ...view, peers: view.peers.slice(0, 1), pods: [0], manifests: [] });
+  assert.deepEqual(near.answers, { nodes: 2, subnets: 'one', present: 'tartan-canal' });
+});
+
+test('requirements that contradict each other are named, the smallest sets alone', () => {
+  const facts = parseFacts({
+    sources: "s: {title: S, date: '2026'}",
+    a: 'title: A\nfacts: {bgp: [{value: yes, source: s}], multicast: [{value: no, source: s}]}',
+    b: 'title: B\nfacts: {bgp: [{value: no, source: s}], multicast: [{value: yes, source: s}]}',
+  });
+  const { conflicts } = adviseOn(facts, { unmaintained: true, needs: ['bgp', 'encryption', 'multicast'] });
+  assert.deepEqual(
+    conflicts.map((set) => set.map(({ id }) => id)),
+    [['needs.bgp', 'needs.multicast']],
+  );
+  fc.assert(
+    fc.property(answers, (given) => {
+      const { choice, conflicts } = adviseOn(FACTS, given);
+      assert.ok(choice.ranked.length === 0 || conflicts.length === 0);
+      for (const set of conflicts) {
+        const left = (some: typeof set) => choose(FACTS, some, []).ranked.length;
+        assert.equal(left(set), 0);
+        for (const one of set)
+          assert.ok(left(set.filter((other) => other !== one)) > 0, 'it is the smallest');
+      }
+    }),
+  );
 });
 
 test('facts: what is wrong with them is told at its place, and sources that disagree stay', () => {

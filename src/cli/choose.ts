@@ -1,30 +1,33 @@
 /**
- * `tartan choose`: which provider, with evidence. Answers come from a file, from flags, from what is seen on this host, and
- * from the terminal, the former over the latter. Exit code 1 when nobody meets all requirements.
+ * `tartan choose`: which provider, with evidence; and beside it what manifests would become (--audit), how much fits
+ * (--capacity), how fast this host’s roads are (--measure), and everything as a page (--page). Exit code 1 when nobody meets
+ * all requirements.
  */
-import { readFileSync } from 'node:fs';
 import { type Command, Option } from 'commander';
-import { parse, stringify } from 'yaml';
+import { stringify } from 'yaml';
 import { adviseOn } from '#advisor/choose/advice.ts';
-import { type Answers, answersOf, parseAnswers, QUESTIONS } from '#advisor/choose/answers.ts';
+import { type Answers, QUESTIONS } from '#advisor/choose/answers.ts';
 import { type Block, documentOf, renderHtml, renderMarkdown, renderText } from '#advisor/choose/document.ts';
 import { nextOf } from '#advisor/choose/next.ts';
 import { type Report, reportOf } from '#advisor/choose/report.ts';
 import { capacityOf, type CapacityQuery, withInstance } from '#advisor/capacity/capacity.ts';
-import type { InstanceLimits } from '#advisor/capacity/instances.ts';
-import type { Facts } from '#advisor/facts/facts.ts';
+import { asOf, type Facts } from '#advisor/facts/facts.ts';
 import { Fault } from '#model/fault.ts';
-import type { HostFacts } from '#model/facts.ts';
+import { answer, type Answered, flagOf } from './choose-answers.ts';
 import { auditDocument, auditFiles, capacityDocument } from './choose-audit.ts';
-import { ask, valueOf } from './choose-questions.ts';
+import { measure } from './choose-measure.ts';
+import { writePage } from './choose-page.ts';
 import { readFacts, readInstances } from './facts-files.ts';
-import { textOption } from './options.ts';
+import { textOption, withAgent } from './options.ts';
 import { EXIT, type ExitCode } from './output.ts';
 import { listOption } from './policy-source.ts';
-import type { Make } from './program.ts';
+import type { Doors, Make } from './program.ts';
 
-export function chooseCommand(make: Make): Command {
-  const command = make('choose', run);
+type Options = Record<string, unknown>;
+type ChooseDoors = Pick<Doors, 'facts' | 'measure'>;
+
+export function chooseCommand(make: Make, doors: ChooseDoors): Command {
+  const command = withAgent(make('choose', (options) => run(options, doors)));
   for (const { topic, ask: text, words, many } of QUESTIONS) {
     const choices = words === undefined ? '' : `: ${words.join(', ')}`;
     command.option(
@@ -32,8 +35,19 @@ export function chooseCommand(make: Make): Command {
       `${text.toLowerCase()}${choices}`,
     );
   }
-  return command
+  return withOther(withSources(command))
     .description('which network provider fits, with evidence')
+    .addOption(
+      new Option('-o, --output <format>', 'how to print')
+        .choices(['text', 'json', 'markdown', 'html'])
+        .default('text'),
+    )
+    .addHelpText('after', '\nExit codes: 0 advice; 1 nobody meets all requirements; 2 bad answers.');
+}
+
+function withSources(command: Command): Command {
+  return command
+    .option('--unmaintained', 'providers that nobody maintains will do')
     .option(
       '--answers <file>',
       'answers as YAML (docs/guide/choose.md), - for standard input; nothing is asked',
@@ -42,6 +56,14 @@ export function chooseCommand(make: Make): Command {
       '--facts <file>',
       'what doctor saw on a host (host facts of a support bundle): answers some questions',
     )
+    .option('--host', 'let this host and its agent answer what they can, also where nothing is asked')
+    .option('--no-host', 'do not look at this host: the cluster is elsewhere')
+    .option('--as-of <day>', 'advise by what was known on a day: YYYY, YYYY-MM or YYYY-MM-DD');
+}
+
+function withOther(command: Command): Command {
+  return command
+    .option('--page <directory>', 'write the matrix of all facts as a page that works from a file')
     .option(
       '--audit <path...>',
       'what each provider would make of the manifests in these files and directories',
@@ -51,116 +73,99 @@ export function chooseCommand(make: Make): Command {
     .option('--subnet <bits>', 'for --capacity: length of a node’s subnet (default: 24)')
     .option('--daemonsets <number>', 'for --capacity: pods of DaemonSets on every node')
     .option('--price <amount>', 'for --capacity: price of a node in a month')
-    .option('--unmaintained', 'providers that nobody maintains will do')
-    .addOption(
-      new Option('-o, --output <format>', 'how to print')
-        .choices(['text', 'json', 'markdown', 'html'])
-        .default('text'),
-    )
-    .addHelpText('after', '\nExit codes: 0 advice; 1 nobody meets all requirements; 2 bad answers.');
+    .option('--measure', 'measure every road that this host supports beside a bare path (root; minutes)')
+    .option('--roads <words>', 'for --measure: these alone')
+    .option('--rounds <number>', 'for --measure: pairs of runs of each figure', '5')
+    .option('--run-ms <number>', 'for --measure: length of one run, in milliseconds', '400')
+    .option('--policy-counts <numbers>', 'for --measure: with so many policies', '0,1000');
 }
 
-async function run(options: Record<string, unknown>): Promise<ExitCode> {
-  const facts = readFacts();
+async function run(options: Options, doors: ChooseDoors): Promise<ExitCode> {
+  const facts = factsOf(options);
+  const page = textOption(options, 'page');
+  if (page !== undefined) {
+    console.log(writePage(facts, page));
+    return EXIT.ok;
+  }
+  if (options['measure'] === true) {
+    const { value, blocks, html } = await measure(options, doors);
+    write(options, value, blocks, html);
+    return EXIT.ok;
+  }
   const paths = listOption(options, 'audit');
   if (paths.length > 0) {
     const found = auditFiles(facts, paths);
     write(options, found, auditDocument(facts, found));
     return EXIT.ok;
   }
-  const answers = await answer(options, facts);
-  if (options['capacity'] === true) {
-    const lines = capacityOf(queryOf(options, answers));
-    write(options, lines, capacityDocument(facts, lines));
-    return EXIT.ok;
-  }
-  return advise(options, withLimits(facts, answers), answers);
+  const given = await answer(options, facts, doors);
+  if (options['capacity'] !== true) return advise(options, withLimits(facts, given.answers), given);
+  const lines = capacityOf(queryOf(options, given.answers));
+  write(options, lines, capacityDocument(facts, lines));
+  return EXIT.ok;
 }
 
-function flagOf(topic: string): string {
-  return topic.replaceAll(/[A-Z]+/g, (upper) => `-${upper.toLowerCase()}`);
+function factsOf(options: Options): Facts {
+  const day = textOption(options, 'asOf');
+  if (day === undefined) return readFacts();
+  if (/^\d{4}(?:-\d{2}){0,2}$/.test(day)) return asOf(readFacts(), day);
+  throw new Fault('request-invalid', `--as-of must be YYYY, YYYY-MM or YYYY-MM-DD, not ${day}`);
 }
 
-function advise(options: Record<string, unknown>, facts: Facts, answers: Answers): ExitCode {
+function advise(options: Options, facts: Facts, { answers, seen }: Answered): ExitCode {
   const advice = adviseOn(facts, answers);
-  const report = reportOf(facts, advice, nextOf(facts, answers, advice.choice));
+  const next = nextOf(facts, answers, advice.choice);
+  const report = reportOf(facts, advice, next, { seen, asOf: textOption(options, 'asOf') });
   write(options, report, documentOf(report, settingsText(report)));
   return report.ranked.length === 0 ? EXIT.found : EXIT.ok;
 }
 
 const WRITERS = { text: renderText, markdown: renderMarkdown, html: renderHtml } as const;
 
-function write(options: Record<string, unknown>, value: unknown, blocks: readonly Block[]): void {
+/** `html`: in place of what is made of the blocks. */
+function write(options: Options, value: unknown, blocks: readonly Block[], html?: string): void {
   const format = options['output'] as 'json' | keyof typeof WRITERS;
-  console.log(format === 'json' ? JSON.stringify(value, undefined, 2) : WRITERS[format](blocks));
+  if (format === 'json') console.log(JSON.stringify(value, undefined, 2));
+  else console.log((format === 'html' ? html : undefined) ?? WRITERS[format](blocks));
 }
 
-/** Unless said otherwise, a /16 in subnets of /24. */
-function queryOf(options: Record<string, unknown>, answers: Answers): CapacityQuery {
-  const number = (name: string): number | undefined => {
-    const text = textOption(options, name);
-    if (text === undefined) return undefined;
-    const value = Number(text);
-    if (!Number.isFinite(value) || value < 0)
-      throw new Fault('request-invalid', `--${name} must be a number`);
-    return value;
-  };
+/** Unless said otherwise, a /16 in subnets of /24. Throws Fault with every number that is none. */
+function queryOf(options: Options, answers: Answers): CapacityQuery {
+  const names = ['range', 'subnet', 'daemonsets', 'price'] as const;
+  const numbers = new Map(
+    names.flatMap((name) => {
+      const text = textOption(options, name);
+      return text === undefined ? [] : [[name, Number(text)] as const];
+    }),
+  );
+  const problems = [...numbers].flatMap(([name, value]) =>
+    isUsable(name, value)
+      ? []
+      : [{ path: `--${name}`, message: 'must be a number, and one of IPv4 for lengths' }],
+  );
+  if (problems.length > 0) throw new Fault('request-invalid', 'the capacity cannot be counted', { problems });
   const { instance, nodes, podsPerNode, platform } = answers;
   return {
-    rangeLength: number('range') ?? 16,
-    subnetLength: number('subnet') ?? 24,
-    daemonSets: number('daemonsets') ?? 0,
-    price: number('price'),
+    rangeLength: numbers.get('range') ?? 16,
+    subnetLength: numbers.get('subnet') ?? 24,
+    daemonSets: numbers.get('daemonsets') ?? 0,
+    price: numbers.get('price'),
     nodes,
     podsPerNode,
     platform,
-    instance: instance === undefined ? undefined : limitsOf(instance),
+    instance: instance === undefined ? undefined : readInstances().get(instance),
   };
+}
+
+function isUsable(name: string, value: number): boolean {
+  return Number.isFinite(value) && value >= 0 && (value <= 32 || name === 'daemonsets' || name === 'price');
 }
 
 function settingsText({ tartan }: Report): string | undefined {
   return tartan === undefined ? undefined : stringify(tartan.settings);
 }
 
-async function answer(options: Record<string, unknown>, facts: Facts): Promise<Answers> {
-  const file = textOption(options, 'answers');
-  const host = textOption(options, 'facts');
-  const seen = host === undefined ? {} : answersOf(readYaml(host) as HostFacts);
-  const flags = answersOfFlags(options);
-  const given = { ...seen, ...(file === undefined ? {} : (readYaml(file) as object)), ...flags };
-  const providers = facts.candidates.map(({ id }) => id);
-  const answers = parseAnswers(given, providers);
-  const asks = file === undefined && Object.keys(flags).length === 0 && process.stdin.isTTY;
-  return asks ? parseAnswers(await ask(answers), providers) : answers;
-}
-
-function answersOfFlags(options: Record<string, unknown>): Record<string, unknown> {
-  const flags: Record<string, unknown> = {};
-  for (const question of QUESTIONS) {
-    const key = flagOf(question.topic).replaceAll(/-(.)/g, (_, letter: string) => letter.toUpperCase());
-    const line = textOption(options, key);
-    if (line !== undefined) flags[question.topic] = valueOf(question, line);
-  }
-  if (options['unmaintained'] === true) flags['unmaintained'] = true;
-  return flags;
-}
-
-function readYaml(file: string): unknown {
-  try {
-    return parse(readFileSync(file === '-' ? 0 : file, 'utf8')) ?? {};
-  } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new Fault('request-invalid', `cannot read ${file}: ${why}`, { cause });
-  }
-}
-
 function withLimits(facts: Facts, { instance }: Answers): Facts {
-  return instance === undefined ? facts : withInstance(facts, limitsOf(instance));
-}
-
-function limitsOf(instance: string): InstanceLimits {
-  const limits = readInstances().get(instance);
-  if (limits !== undefined) return limits;
-  const problems = [{ path: 'instance', message: `no instance type is called ${instance}` }];
-  throw new Fault('request-invalid', 'the answers are not usable', { problems });
+  const limits = instance === undefined ? undefined : readInstances().get(instance);
+  return limits === undefined ? facts : withInstance(facts, limits);
 }

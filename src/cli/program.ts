@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import type { HostFacts } from '#model/facts.ts';
+import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
 import type { Settings } from '#model/settings.ts';
 import type { ObjectStore } from '#model/store-object.ts';
 import { agentCommand } from './agent.ts';
@@ -37,6 +38,11 @@ export type Doors = {
   readonly facts: (settings: Settings) => Promise<HostFacts>;
   /** What an agent would do for `uninstall --purge`, without one. */
   readonly purge: (settings: Settings) => Promise<PurgeAnswer>;
+  /** `tartan choose --measure`; tells how far it is. */
+  readonly measure: (
+    options: MeasureOptions,
+    progress: (progress: MeasureProgress) => void,
+  ) => Promise<Measurements>;
   /** `tartan lab …`: the words after `lab`; answers the exit code. */
   readonly lab: (words: readonly string[]) => Promise<number>;
 };
@@ -83,7 +89,7 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
     planCommand(make),
     fromFlannelCommand(make),
     policyCommand(make),
-    chooseCommand(make),
+    chooseCommand(make, doors),
     connectivityCommand(make),
     captureCommand(make),
     flowsCommand(make),

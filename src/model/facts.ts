@@ -82,6 +82,10 @@ export type HostFacts = {
   };
   readonly root: boolean;
   readonly kernel: KernelFacts;
+  /** Modules of those that some provider needs which the kernel neither has nor can load; absent: not known. */
+  readonly lacking?: readonly string[];
+  /** What the machine says that it is (DMI). */
+  readonly machine?: { readonly vendor: string; readonly product: string };
   /** Sysctl values by key with slashes (see ADVISOR_SYSCTLS and sysctlsOf); absent when the file is not there. */
   readonly sysctls: Readonly<Record<string, string>>;
   readonly underlay: Underlay;

@@ -4,7 +4,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { test } from 'node:test';
 import { cellOf, cellsOf } from '#advisor/facts/facts.ts';
-import type { Feature } from '#advisor/facts/features.ts';
+import { type Feature, FEATURE_NAMES, FEATURES } from '#advisor/facts/features.ts';
 import { parseFacts } from '#advisor/facts/parse.ts';
 import { parseSettings } from '#config/parse.ts';
 import { ROAD_NAMES } from '#model/settings.ts';
@@ -34,6 +34,30 @@ test('every provider of the comparison and every profile is a candidate', () => 
   assert.deepEqual(own.map(({ profile }) => profile ?? '').toSorted(), Object.keys(profiles).toSorted());
 });
 
+/** What a comparison must tell: each of them of everybody, if only that a source was read and says nothing. */
+const DECIDING: readonly Feature[] = FEATURE_NAMES.filter(
+  (name) =>
+    FEATURES[name].group !== 'speed' && !['nodesAws', 'nodesGcp', 'nodesAzure', 'memoryMiB'].includes(name),
+);
+
+test('every feature that decides something has a cell for everybody', () => {
+  assert.ok(DECIDING.length > 45);
+  const missing = facts.candidates.flatMap(({ id, facts: all }) =>
+    DECIDING.filter((name) => all[name] === undefined).map((name) => `${id}: ${name}`),
+  );
+  assert.deepEqual(missing, []);
+});
+
+test('what a source is read for and says nothing of is not where another of the same day says something', () => {
+  for (const { id, facts: all } of facts.candidates)
+    for (const [feature, claims] of Object.entries(all))
+      assert.ok(
+        new Set(claims.filter(({ date }) => date === claims[0]?.date).map(({ value }) => value)).size === 1 ||
+          claims.every(({ value }) => value !== 'unknown'),
+        `${id}: ${feature}`,
+      );
+});
+
 test('every source is used, and used facts are as old as they say', () => {
   const used = new Set(
     facts.candidates.flatMap(({ facts: all }) =>
@@ -52,7 +76,7 @@ for (const candidate of own) {
     let shown = 0;
     for (const { feature, value, claim } of cellsOf(candidate)) {
       assert.equal(claim?.source, 'tartan', feature);
-      if (value === 'no') continue;
+      if (value === 'no' || value === 'unknown') continue;
       const [file = '', words = ''] = claim?.shownBy?.split(/: (.*)/s) ?? [];
       assert.ok(existsSync(file), `${feature}: no file ${JSON.stringify(file)}`);
       assert.ok(

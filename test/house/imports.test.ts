@@ -15,6 +15,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   agent: [...VALUES, ...THINKING, ...ACTING],
   cli: [...VALUES, ...THINKING],
   lab: [...VALUES, ...THINKING, 'agent'],
+  web: ['model'],
 };
 
 const IMPORT = /(?:from|import)\s*\(?\s*'([^']+)'/g;

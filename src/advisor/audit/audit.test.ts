@@ -25,7 +25,11 @@ spec:
 const manifests = (text: string) => readManifests('f.yaml', text).manifests;
 
 test('ignored, changed, half, unknown, same: by the worst of what the object uses, each with its source', () => {
-  const found = auditSchema.parse(audit(FACTS, manifests(POLICY), () => []));
+  const {
+    objects: found,
+    summary,
+    others,
+  } = auditSchema.parse(audit(FACTS, manifests(`${POLICY}---\nkind: ConfigMap\n`), () => []));
   assert.equal(found.length, 1);
   assert.equal(found[0]?.object, 'NetworkPolicy shop/web');
   const outcomes = Object.fromEntries(found[0].candidates.map(({ id, outcome }) => [id, outcome]));
@@ -38,6 +42,8 @@ test('ignored, changed, half, unknown, same: by the worst of what the object use
     own: 'unknown',
   };
   assert.deepEqual(outcomes, expected);
+  assert.deepEqual(others, { ConfigMap: 1 });
+  assert.equal(summary.find(({ id }) => id === 'old')?.counts.changed, 1);
   const old = found[0].candidates.find(({ id }) => id === 'old');
   assert.deepEqual(old?.because, [
     {
@@ -50,7 +56,8 @@ test('ignored, changed, half, unknown, same: by the worst of what the object use
 });
 
 test('what Tartan itself refuses is refused, at its path, by its profiles alone', () => {
-  const [found] = audit(FACTS, manifests(POLICY), () => [{ path: 'f.yaml:3 spec', message: 'is wrong' }]);
+  const { objects } = audit(FACTS, manifests(POLICY), () => [{ path: 'f.yaml:3 spec', message: 'is wrong' }]);
+  const [found] = objects;
   const refused = found?.candidates.filter(({ outcome }) => outcome === 'refused').map(({ id }) => id);
   assert.deepEqual(refused, ['own']);
 });
@@ -78,4 +85,37 @@ test('what objects use: kinds by their group, fields by their name and value', (
     ),
     [['calicoPolicy', 'namedPorts']],
   );
+});
+
+test('services and annotations: of services, namespaces, pods and what makes pods', () => {
+  const features = (text: string) =>
+    manifests(text).flatMap(
+      (one) => usesOf(one)?.fields.map(({ feature, path }) => `${feature} ${path}`) ?? [],
+    );
+  const service =
+    'apiVersion: v1\nkind: Service\nmetadata: {name: s, annotations: {service.cilium.io/global: "true", kube-router.io/service.dsr: tunnel}}\nspec: {type: LoadBalancer}';
+  assert.deepEqual(features(service), [
+    'severalClusters metadata.annotations.service.cilium.io/global',
+    'kubeRouterAnnotations metadata.annotations.kube-router.io/service.dsr',
+    'loadBalancer spec.type',
+  ]);
+  assert.deepEqual(features('apiVersion: v1\nkind: Service\nspec: {type: ClusterIP}'), []);
+  assert.deepEqual(
+    features(
+      'apiVersion: v1\nkind: Namespace\nmetadata: {annotations: {cni.projectcalico.org/ipv4pools: "[]"}}',
+    ),
+    ['calicoAnnotations metadata.annotations.cni.projectcalico.org/ipv4pools'],
+  );
+  const deployment =
+    'kind: Deployment\nspec: {template: {metadata: {annotations: {kubernetes.io/egress-bandwidth: 1M, vpc.amazonaws.com/pod-ips: x}}}}';
+  assert.deepEqual(features(deployment), [
+    'bandwidth spec.template.metadata.annotations.kubernetes.io/egress-bandwidth',
+    'awsAnnotations spec.template.metadata.annotations.vpc.amazonaws.com/pod-ips',
+  ]);
+  const kinds = (text: string) => manifests(text).map((one) => usesOf(one)?.kind);
+  assert.deepEqual(kinds('apiVersion: vpcresources.k8s.aws/v1beta1\nkind: SecurityGroupPolicy'), [
+    'awsAnnotations',
+  ]);
+  assert.deepEqual(kinds('apiVersion: crd.projectcalico.org/v1\nkind: IPPool'), ['calicoAnnotations']);
+  assert.deepEqual(kinds('apiVersion: cilium.io/v2\nkind: CiliumLocalRedirectPolicy'), ['ciliumAnnotations']);
 });

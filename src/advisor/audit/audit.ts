@@ -1,6 +1,7 @@
 /** What each candidate would make of an operator's objects, object by object, by the same facts as the choice. */
 import { z } from 'zod';
 import type { Problem } from '#model/fault.ts';
+import { isFields } from '#model/manifest-shapes.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { type Candidate, type Cell, cellOf, type Facts } from '../facts/facts.ts';
 import { titleOf } from '../facts/features.ts';
@@ -10,7 +11,7 @@ import { type Uses, usesOf } from './uses.ts';
 export const OUTCOMES = ['ignored', 'changed', 'refused', 'half', 'unknown', 'same'] as const;
 export type Outcome = (typeof OUTCOMES)[number];
 
-export const auditSchema = z.array(
+const objectsSchema = z.array(
   z.strictObject({
     object: z.string(),
     file: z.string(),
@@ -34,8 +35,17 @@ export const auditSchema = z.array(
     ),
   }),
 );
+export const auditSchema = z.strictObject({
+  objects: objectsSchema,
+  /** How many objects of each outcome, by candidate. */
+  summary: z.array(
+    z.strictObject({ id: z.string(), title: z.string(), counts: z.record(z.enum(OUTCOMES), z.int()) }),
+  ),
+  /** Kinds of objects that ask nothing of a provider, as far as facts tell. */
+  others: z.record(z.string(), z.int()),
+});
 export type Audit = z.infer<typeof auditSchema>;
-type Fate = Audit[number]['candidates'][number];
+type Fate = Audit['objects'][number]['candidates'][number];
 type Because = Fate['because'][number];
 
 /** `refusals`: what Tartan's own reading of an object finds wrong with it. */
@@ -44,15 +54,31 @@ export function audit(
   manifests: readonly Manifest[],
   refusals: (manifest: Manifest) => readonly Problem[],
 ): Audit {
-  return manifests.flatMap((manifest) => {
+  const others: Record<string, number> = {};
+  const objects = manifests.flatMap((manifest) => {
     const uses = usesOf(manifest);
-    if (uses === undefined) return [];
+    if (uses === undefined) {
+      const kind = kindOf(manifest);
+      others[kind] = (others[kind] ?? 0) + 1;
+      return [];
+    }
     const refused = refusals(manifest);
     const candidates = facts.candidates.map((one) =>
       one.profile !== undefined && refused.length > 0 ? refusal(one, refused) : fate(one, uses),
     );
     return [{ object: uses.object, file: uses.source, candidates }];
   });
+  return { objects, summary: facts.candidates.map((one) => summaryOf(one, objects)), others };
+}
+
+function kindOf({ value }: Manifest): string {
+  return isFields(value) && typeof value['kind'] === 'string' ? value['kind'] : 'without a kind';
+}
+
+function summaryOf({ id, title }: Candidate, objects: Audit['objects']): Audit['summary'][number] {
+  const outcomes = objects.map(({ candidates }) => candidates.find((one) => one.id === id)?.outcome);
+  const counts = OUTCOMES.map((outcome) => [outcome, outcomes.filter((one) => one === outcome).length]);
+  return { id, title, counts: Object.fromEntries(counts) as Record<Outcome, number> };
 }
 
 function refusal({ id, title }: Candidate, problems: readonly Problem[]): Fate {

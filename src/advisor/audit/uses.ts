@@ -26,13 +26,17 @@ const KINDS: readonly (readonly [group: RegExp, kind: RegExp, feature: Feature])
   [/^cilium\.io$/, /^CiliumEgressGatewayPolicy$/, 'egressGateway'],
   [/^cilium\.io$/, /^CiliumBGP/, 'bgp'],
   [/^cilium\.io$/, /NetworkPolicy$|^CiliumCIDRGroup$/, 'ciliumPolicy'],
+  [/^cilium\.io$/, /^/, 'ciliumAnnotations'],
+  [/projectcalico\.org$/, /^/, 'calicoAnnotations'],
+  [/^(?:vpcresources|networking)\.k8s\.aws$|^crd\.k8s\.amazonaws\.com$/, /^/, 'awsAnnotations'],
+  [/^multicluster\.x-k8s\.io$/, /^/, 'severalClusters'],
 ];
 
 /** Fields by their name, wherever they stand, and the kinds in which they count. */
 type Field = {
   readonly name: string;
   readonly feature: Feature;
-  readonly in: 'policy' | 'pod';
+  readonly in: 'policy' | 'pod' | 'service';
   readonly when: (value: unknown) => boolean;
 };
 const isThere = (value: unknown): boolean => value !== undefined && value !== null;
@@ -49,6 +53,7 @@ const FIELDS: readonly Field[] = [
     in: 'policy',
     when: (value) => Array.isArray(value) && value.includes('Egress'),
   },
+  { name: 'ipBlock', feature: 'ipBlocks', in: 'policy', when: isThere },
   { name: 'endPort', feature: 'portRanges', in: 'policy', when: isThere },
   { name: 'port', feature: 'namedPorts', in: 'policy', when: isName },
   { name: 'namedPort', feature: 'namedPorts', in: 'policy', when: isThere },
@@ -60,8 +65,17 @@ const FIELDS: readonly Field[] = [
   { name: 'toFQDNs', feature: 'dnsPolicy', in: 'policy', when: isFilled },
   { name: 'nodeSelector', feature: 'hostPolicy', in: 'policy', when: isThere },
   { name: 'hostPort', feature: 'hostPorts', in: 'pod', when: isThere },
-  { name: 'kubernetes.io/ingress-bandwidth', feature: 'bandwidth', in: 'pod', when: isThere },
-  { name: 'kubernetes.io/egress-bandwidth', feature: 'bandwidth', in: 'pod', when: isThere },
+  { name: 'type', feature: 'loadBalancer', in: 'service', when: (value) => value === 'LoadBalancer' },
+];
+
+/** Annotations, of whatever object they are, and of the pods that it makes. */
+const ANNOTATIONS: readonly (readonly [name: RegExp, feature: Feature])[] = [
+  [/^kubernetes\.io\/(?:in|e)gress-bandwidth$/, 'bandwidth'],
+  [/^service\.cilium\.io\/(?:global|shared|affinity)$|^io\.cilium\/global-service$/, 'severalClusters'],
+  [/^(?:[a-z-]+\.)*cilium\.io\/|^io\.cilium\//, 'ciliumAnnotations'],
+  [/^(?:[a-z-]+\.)*projectcalico\.org\//, 'calicoAnnotations'],
+  [/^kube-router\.io\//, 'kubeRouterAnnotations'],
+  [/^(?:vpc|k8s)\.amazonaws\.com\//, 'awsAnnotations'],
 ];
 
 const POD_KINDS = new Set(['Pod', 'Deployment', 'DaemonSet', 'StatefulSet', 'ReplicaSet', 'Job', 'CronJob']);
@@ -71,8 +85,9 @@ export function usesOf({ value, source }: Manifest): Uses | undefined {
   if (!isFields(value)) return undefined;
   const kind = String(value['kind']);
   const reads = readerOf(String(value['apiVersion']).split('/')[0] ?? '', kind);
-  if (reads === undefined && !POD_KINDS.has(kind)) return undefined;
-  const fields = fieldsOf(value, reads === undefined ? 'pod' : 'policy');
+  const sort =
+    reads !== undefined ? 'policy' : kind === 'Service' ? 'service' : POD_KINDS.has(kind) ? 'pod' : 'other';
+  const fields = fieldsOf(value, sort);
   if (reads === undefined && fields.length === 0) return undefined;
   return { object: nameOf(kind, value['metadata']), source, ...(reads ? { kind: reads } : {}), fields };
 }
@@ -81,13 +96,17 @@ function readerOf(group: string, kind: string): Feature | undefined {
   return KINDS.find(([groups, kinds]) => groups.test(group) && kinds.test(kind))?.[2];
 }
 
-function fieldsOf(value: unknown, sort: Field['in']): Use[] {
+function fieldsOf(value: unknown, sort: Field['in'] | 'other'): Use[] {
   const known = FIELDS.filter((field) => field.in === sort);
-  return [...walk(value, [])].flatMap(([path, name, found]) =>
-    known
-      .filter((field) => field.name === name && field.when(found))
-      .map(({ feature }) => ({ feature, path: path.join('.') })),
-  );
+  return [...walk(value, [])].flatMap(([path, name, found]) => {
+    const annotated =
+      path.at(-2) === 'annotations' ? ANNOTATIONS.find(([names]) => names.test(name)) : undefined;
+    const features = [
+      ...known.filter((field) => field.name === name && field.when(found)).map(({ feature }) => feature),
+      ...(annotated === undefined ? [] : [annotated[1]]),
+    ];
+    return features.map((feature) => ({ feature, path: path.join('.') }));
+  });
 }
 
 function nameOf(kind: string, metadata: unknown): string {

@@ -1,9 +1,16 @@
 /** Around a choice: what would change it, what each candidate lacks, and what to do next. Pure; everything has its source. */
 import { type Candidate, type Cell, cellOf, type Claim, type Facts, withClaim } from '../facts/facts.ts';
-import { FEATURE_NAMES, FEATURES } from '../facts/features.ts';
+import { type Feature, FEATURE_NAMES, FEATURES } from '../facts/features.ts';
 import type { Answers } from './answers.ts';
 import { choose, type Choice } from './choose.ts';
-import { type Judged, preferencesOf, requirementsOf, SILENT } from './requirements.ts';
+import {
+  type Judged,
+  judge,
+  preferencesOf,
+  type Requirement,
+  requirementsOf,
+  SILENT,
+} from './requirements.ts';
 
 export type Change = { readonly what: string; readonly first: readonly string[] };
 export type Loss = { readonly cell: Cell; readonly others: readonly string[] };
@@ -16,6 +23,8 @@ export type Advice = {
   readonly losses: ReadonlyMap<string, readonly Loss[]>;
   /** When nobody is left: those who lack least, and what of the requirements to give up for them. */
   readonly resolve: readonly { readonly candidate: string; readonly giveUp: readonly Judged[] }[];
+  /** When nobody is left: the smallest sets of requirements that nobody meets together. Without one of each, somebody is. */
+  readonly conflicts: readonly (readonly Requirement[])[];
 };
 
 export function adviseOn(facts: Facts, answers: Answers): Advice {
@@ -26,6 +35,7 @@ export function adviseOn(facts: Facts, answers: Answers): Advice {
     changes: [...droppedRequirements(facts, answers, choice), ...flippedFacts(facts, answers, choice)],
     losses: new Map(choice.ranked.map(({ candidate }) => [candidate.id, lossesOf(candidate, choice)])),
     resolve: resolutions(choice),
+    conflicts: choice.ranked.length > 0 ? [] : conflictsIn(facts, requirementsOf(answers)),
   };
 }
 
@@ -71,7 +81,7 @@ function flippedFacts(facts: Facts, answers: Answers, choice: Choice): Change[] 
 }
 
 function lossesOf(candidate: Candidate, { ranked }: Choice): Loss[] {
-  return FEATURE_NAMES.filter((feature) => FEATURES[feature].type === 'ability').flatMap((feature) => {
+  return FEATURE_NAMES.filter(canBeLost).flatMap((feature) => {
     const cell = cellOf(candidate, feature);
     if (cell.value !== 'no' && cell.value !== 'partly') return [];
     const others = ranked
@@ -80,6 +90,12 @@ function lossesOf(candidate: Candidate, { ranked }: Choice): Loss[] {
       .map(({ title }) => title);
     return others.length === 0 ? [] : [{ cell, others }];
   });
+}
+
+/** Another platform, or another provider’s own objects, are nobody’s loss: who needs them has said so. */
+function canBeLost(feature: Feature): boolean {
+  const { type, group } = FEATURES[feature];
+  return type === 'ability' && group !== 'place' && !feature.endsWith('Annotations');
 }
 
 /** Requirements that nobody has answered for, to look into before deciding. */
@@ -93,4 +109,25 @@ function resolutions({ ranked, excluded }: Choice): Advice['resolve'] {
   return excluded
     .filter(({ unmet }) => unmet.length === least)
     .map(({ candidate, unmet }) => ({ candidate: candidate.title, giveUp: unmet }));
+}
+
+/** Larger ones tell nobody anything. */
+const MOST_IN_CONFLICT = 3;
+
+function conflictsIn({ candidates }: Facts, requirements: readonly Requirement[]): Requirement[][] {
+  const found: Requirement[][] = [];
+  const excludes = (requirement: Requirement, one: Candidate): boolean =>
+    judge(requirement, one).met === 'no';
+  const extend = (set: readonly Requirement[], left: readonly Candidate[], from: number): void => {
+    if (left.length === 0) found.push([...set]);
+    if (left.length === 0 || set.length === MOST_IN_CONFLICT) return;
+    for (const [index, requirement] of requirements.entries()) {
+      const rest = left.filter((one) => !excludes(requirement, one));
+      if (index >= from && rest.length < left.length) extend([...set, requirement], rest, index + 1);
+    }
+  };
+  extend([], candidates, 0);
+  return found.filter(
+    (set) => !found.some((other) => other !== set && other.every((one) => set.includes(one))),
+  );
 }

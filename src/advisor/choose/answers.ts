@@ -4,8 +4,6 @@
  */
 import { z } from 'zod';
 import { Fault, type Problem } from '#model/fault.ts';
-import type { HostFacts } from '#model/facts.ts';
-import { families } from '#net/per-family.ts';
 
 export const PLATFORMS = ['bare-metal', 'aws', 'gcp', 'azure'] as const;
 export const POLICIES = [
@@ -66,6 +64,10 @@ export const answersSchema = z.strictObject({
     .string()
     .regex(/^\d+\.\d+/, 'must begin as a kernel’s release does: 6.1')
     .optional(),
+  /** Between nodes, bytes. */
+  mtu: z.int().min(1280).max(65_535).optional(),
+  /** Kernel modules that some node lacks. */
+  lacks: z.array(z.string().regex(/^[a-z0-9_]+$/, 'must be the name of a kernel module')).optional(),
   present: z.string().optional(),
   unmaintained: z.boolean().optional(),
   prefer: list(PREFERENCES),
@@ -100,50 +102,60 @@ export const QUESTIONS: readonly Question[] = [
   { topic: 'prefer', ask: 'What do you prefer, the most important first?', words: PREFERENCES, many: true },
 ];
 
-/** Throws Fault `request-invalid` with every problem. */
-export function parseAnswers(value: unknown, providers: readonly string[]): Answers {
+/** What answers can name that is not in their schema. */
+export type Known = { readonly providers: readonly string[]; readonly instances: ReadonlySet<string> };
+
+/** Throws Fault `request-invalid` with every problem: of each field, and of those that contradict each other. */
+export function parseAnswers(value: unknown, known: Known): Answers {
   const parsed = answersSchema.safeParse(value ?? {});
-  if (!parsed.success) {
-    const problems = parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
-    throw new Fault('request-invalid', 'the answers are not usable', { problems });
-  }
-  const problems = contradictions(parsed.data, providers);
+  const bad = parsed.success ? [] : parsed.error.issues.flatMap(problemsOf);
+  const usable = answersSchema.safeParse(without(value, new Set(bad.map(({ path }) => path.split('.')[0]))));
+  const problems = [...bad, ...(usable.success ? contradictions(usable.data, known) : [])];
   if (problems.length > 0) throw new Fault('request-invalid', 'the answers are not usable', { problems });
-  return parsed.data;
+  return parsed.data ?? {};
 }
 
-function contradictions(answers: Answers, providers: readonly string[]): Problem[] {
-  const { policies = [], present, platform, instance } = answers;
-  const problems: Problem[] = [];
-  if (policies.includes('none') && policies.length > 1)
-    problems.push({ path: 'policies', message: 'says none and others: leave out none, or all others' });
-  if (present !== undefined && present !== 'none' && !providers.includes(present))
-    problems.push({ path: 'present', message: `must be none or one of ${providers.join(', ')}` });
-  if (instance !== undefined && platform !== undefined && platform !== 'aws')
-    problems.push({ path: 'instance', message: `is of AWS, and platform is ${platform}: leave one out` });
-  return problems;
+function without(value: unknown, names: ReadonlySet<string | undefined>): unknown {
+  if (typeof value !== 'object' || value === null) return {};
+  return Object.fromEntries(Object.entries(value).filter(([name]) => !names.has(name)));
 }
 
-/** Files that providers put into the CNI configuration directory. */
-const CONFIGURATIONS: readonly (readonly [RegExp, string])[] = [
-  [/canal/, 'canal'],
-  [/calico/, 'calico'],
-  [/cilium/, 'cilium'],
-  [/flannel/, 'flannel'],
-  [/weave/, 'weave'],
-  [/kuberouter/, 'kube-router'],
-  [/aws/, 'aws-vpc-cni'],
-  [/romana/, 'romana'],
+/** Each unknown field at its own path, with what there is. */
+function problemsOf(issue: z.core.$ZodIssue): Problem[] {
+  const path = issue.path.join('.');
+  if (issue.code !== 'unrecognized_keys') return [{ path, message: issue.message }];
+  const message = `is no answer; there are: ${Object.keys(answersSchema.shape).join(', ')}`;
+  return issue.keys.map((key) => ({ path: key, message }));
+}
+
+/** What is wrong with answers that are each possible by themselves. */
+const CHECKS: readonly ((answers: Answers, known: Known) => Problem | undefined | false)[] = [
+  ({ policies = [] }) =>
+    policies.includes('none') &&
+    policies.length > 1 && {
+      path: 'policies',
+      message: 'says none and others: leave out none, or all others',
+    },
+  ({ present = 'none' }, { providers }) =>
+    present !== 'none' &&
+    !providers.includes(present) && {
+      path: 'present',
+      message: `must be none or one of ${providers.join(', ')}`,
+    },
+  ({ instance }, { instances }) =>
+    instance !== undefined &&
+    !instances.has(instance) && {
+      path: 'instance',
+      message: `no instance type of AWS is called ${instance}`,
+    },
+  ({ instance, platform = 'aws' }) =>
+    instance !== undefined &&
+    platform !== 'aws' && {
+      path: 'instance',
+      message: `is of AWS, and platform is ${platform}: leave one out`,
+    },
 ];
 
-/** What needs no asking on this host. */
-export function answersOf(facts: HostFacts): Answers {
-  const used = families(facts.settings.ranges);
-  const names = facts.cniConfigs.filter((name) => name !== facts.ownCniConfig);
-  const present = CONFIGURATIONS.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];
-  return {
-    kernel: facts.kernel.release,
-    ...(used.length === 2 ? { family: 'dual' as const } : {}),
-    ...(present === undefined ? {} : { present }),
-  };
+function contradictions(answers: Answers, known: Known): Problem[] {
+  return CHECKS.map((check) => check(answers, known)).filter((one) => one !== undefined && one !== false);
 }

@@ -58,8 +58,17 @@ export function settingsFor({ profile }: Candidate, answers: Answers): SettingsF
     kind: 'Settings',
     profile,
     network: families[family],
+    ...roadFor(profile, answers),
     ...(enforce ? { policy: { enforce } } : {}),
   };
+}
+
+/** In place of the profile’s, where something is asked of the road. */
+function roadFor(profile: string | undefined, { needs = [], prefer = [] }: Answers): SettingsFile {
+  if (needs.includes('encryption')) return { road: { type: 'wireguard', wireguard: { strict: true } } };
+  const isPlain = profile === 'kubenet';
+  const prefersPlain = prefer.some((word) => word === 'throughput' || word === 'no-encapsulation');
+  return prefersPlain && !isPlain ? { road: { mode: 'CrossSubnet' } } : {};
 }
 
 /** Of a /16: subnets for all nodes (the first is not handed out), each with room for the pods and for the bridge. */

@@ -3,10 +3,11 @@
  * source. The other formats are made of this.
  */
 import { z } from 'zod';
-import { type Cell, type Claim, cellsOf, type Facts } from '../facts/facts.ts';
+import type { Cell, Claim, Facts } from '../facts/facts.ts';
 import { titleOf } from '../facts/features.ts';
-import { type Advice, openOf } from './advice.ts';
+import { type Advice, type Loss, openOf } from './advice.ts';
 import { answersSchema } from './answers.ts';
+import type { Ranked } from './choose.ts';
 import type { Next } from './next.ts';
 import type { Judged } from './requirements.ts';
 
@@ -59,6 +60,12 @@ export const reportSchema = z.strictObject({
   excluded: z.array(z.strictObject({ id: z.string(), title: z.string(), unmet: z.array(judgedSchema) })),
   changes: z.array(z.strictObject({ what: z.string(), first: z.array(z.string()) })),
   resolve: z.array(z.strictObject({ candidate: z.string(), giveUp: z.array(judgedSchema) })),
+  /** Requirements that nobody meets together. */
+  conflicts: z.array(z.array(z.strictObject({ requirement: z.string(), sentence: z.string() }))),
+  /** Answers that nobody was asked for, and how they are known. */
+  seen: z.record(z.string(), z.string()),
+  /** The facts are those of this day. */
+  asOf: z.string().optional(),
   tartan: z
     .strictObject({
       candidate: z.string(),
@@ -73,34 +80,22 @@ export type ReportCell = z.infer<typeof cellSchema>;
 export type ReportClaim = z.infer<typeof claimSchema>;
 export type ReportJudged = z.infer<typeof judgedSchema>;
 
-export function reportOf(facts: Facts, advice: Advice, next: Next): Report {
-  const { choice, losses, resolve, changes, answers } = advice;
-  const cell = (one: Cell): ReportCell => writeCell(facts, one);
+export type Circumstances = {
+  readonly seen?: Readonly<Record<string, string>> | undefined;
+  readonly asOf?: string | undefined;
+};
+
+export function reportOf(
+  facts: Facts,
+  advice: Advice,
+  next: Next,
+  { seen = {}, asOf }: Circumstances = {},
+): Report {
+  const { choice, losses, resolve, changes, answers, conflicts } = advice;
   const judged = (one: Judged): ReportJudged => writeJudged(facts, one);
   return {
     answers,
-    ranked: choice.ranked.map(({ candidate, place, behind, judged: all }) => ({
-      id: candidate.id,
-      title: candidate.title,
-      place,
-      ...(behind === undefined
-        ? {}
-        : {
-            behind: {
-              than: behind.than,
-              id: behind.reason.id,
-              what: behind.reason.what,
-              mine: cell(behind.reason.mine),
-              theirs: cell(behind.reason.theirs),
-            },
-          }),
-      met: all.filter(({ met }) => met !== 'unknown').map(judged),
-      open: openOf(all).map(judged),
-      losses: (losses.get(candidate.id) ?? []).map((loss) => ({
-        cell: cell(loss.cell),
-        others: [...loss.others],
-      })),
-    })),
+    ranked: choice.ranked.map((one) => writeRanked(facts, one, losses.get(one.candidate.id) ?? [])),
     excluded: choice.excluded.map(({ candidate: { id, title }, unmet }) => ({
       id,
       title,
@@ -108,6 +103,9 @@ export function reportOf(facts: Facts, advice: Advice, next: Next): Report {
     })),
     changes: changes.map(({ what, first }) => ({ what, first: [...first] })),
     resolve: resolve.map(({ candidate, giveUp }) => ({ candidate, giveUp: giveUp.map(judged) })),
+    conflicts: conflicts.map((set) => set.map(({ id, sentence }) => ({ requirement: id, sentence }))),
+    seen: { ...seen },
+    ...(asOf === undefined ? {} : { asOf }),
     ...(next.tartan === undefined
       ? {}
       : {
@@ -121,11 +119,28 @@ export function reportOf(facts: Facts, advice: Advice, next: Next): Report {
   };
 }
 
-/** All cells of all candidates, by candidate: the matrix as data. */
-export function matrixOf(facts: Facts): Readonly<Record<string, readonly ReportCell[]>> {
-  return Object.fromEntries(
-    facts.candidates.map((one) => [one.id, cellsOf(one).map((cell) => writeCell(facts, cell))]),
-  );
+function writeRanked(
+  facts: Facts,
+  { candidate, place, behind, judged }: Ranked,
+  losses: readonly Loss[],
+): Report['ranked'][number] {
+  const write = (one: Judged): ReportJudged => writeJudged(facts, one);
+  const reason = behind && {
+    than: behind.than,
+    id: behind.reason.id,
+    what: behind.reason.what,
+    mine: writeCell(facts, behind.reason.mine),
+    theirs: writeCell(facts, behind.reason.theirs),
+  };
+  return {
+    id: candidate.id,
+    title: candidate.title,
+    place,
+    ...(reason === undefined ? {} : { behind: reason }),
+    met: judged.filter(({ met }) => met !== 'unknown').map(write),
+    open: openOf(judged).map(write),
+    losses: losses.map(({ cell, others }) => ({ cell: writeCell(facts, cell), others: [...others] })),
+  };
 }
 
 function writeJudged(facts: Facts, { requirement, met, cell }: Judged): ReportJudged {

@@ -1,7 +1,7 @@
 /** What answers ask for, as data: hard requirements, each on one feature, and preferences in the order they count. */
 import { cellOf, type Candidate, type Cell, type Value } from '../facts/facts.ts';
 import { type Feature, titleOf } from '../facts/features.ts';
-import type { Answers, NEEDS, PLATFORMS, POLICIES, PREFERENCES } from './answers.ts';
+import { type Answers, type NEEDS, type PLATFORMS, POLICIES, type PREFERENCES } from './answers.ts';
 
 export type Requirement = {
   /** The answer that asks for it: `needs.multicast`. */
@@ -15,6 +15,10 @@ export type Requirement = {
   /** The candidate asks for no more. */
   | { readonly test: 'at-most'; readonly amount: number }
   | { readonly test: 'kernel'; readonly release: string }
+  /** The candidate needs none of these words. */
+  | { readonly test: 'without'; readonly words: readonly string[] }
+  /** As able, but who is not is only warned of. */
+  | { readonly test: 'advised' }
 );
 
 /** `half`: it is met with reservations, which the cell’s note tells. */
@@ -29,15 +33,27 @@ export function judge(requirement: Requirement, candidate: Candidate): Judged {
 function meets(requirement: Requirement, value: Value): Met {
   if (value === 'unknown') return 'unknown';
   if (value === 'partly') return 'half';
-  return isMet(requirement, value) ? 'yes' : 'no';
+  if (TESTS[requirement.test](requirement as never, value)) return 'yes';
+  return requirement.test === 'advised' ? 'half' : 'no';
 }
 
-function isMet(requirement: Requirement, value: Value): boolean {
-  if (requirement.test === 'able') return value === 'yes';
-  if (requirement.test === 'kernel') return isAsNew(requirement.release, String(value));
-  const spare = Number(value) - requirement.amount;
-  return requirement.test === 'at-least' ? spare >= 0 : spare <= 0;
-}
+type Test = Requirement['test'];
+type Tests = {
+  readonly [T in Test]: (requirement: Extract<Requirement, { test: T }>, value: Value) => boolean;
+};
+
+/** Of values that are neither unknown nor in part. */
+const TESTS: Tests = {
+  able: (_, value) => value === 'yes',
+  advised: (_, value) => value === 'yes',
+  'at-least': ({ amount }, value) => Number(value) >= amount,
+  'at-most': ({ amount }, value) => Number(value) <= amount,
+  kernel: ({ release }, value) => isAsNew(release, String(value)),
+  without: ({ words }, value) =>
+    !String(value)
+      .split(/,\s*/)
+      .some((word) => words.includes(word)),
+};
 
 function isAsNew(release: string, oldest: string): boolean {
   const [major = 0, minor = 0] = release.split(/[.-]/).map(Number);
@@ -58,6 +74,11 @@ const OF_POLICY: Readonly<Record<(typeof POLICIES)[number], readonly Feature[]>>
   http: ['httpPolicy'],
   dns: ['dnsPolicy'],
 };
+/** Answers to the question about policies that name these features. */
+export function policyWordsOf(features: ReadonlySet<Feature>): (typeof POLICIES)[number][] {
+  return POLICIES.filter((word) => OF_POLICY[word].some((feature) => features.has(feature)));
+}
+
 const OF_NEED: Readonly<Record<(typeof NEEDS)[number], Feature>> = {
   kubernetes: 'kubernetesApi',
   bgp: 'bgp',
@@ -96,21 +117,31 @@ function able(id: string, feature: Feature): Requirement {
   return { id, feature, test: 'able', sentence: SENTENCES[feature] ?? `it must have ${titleOf(feature)}` };
 }
 
+/** Rancher’s FAQ of 2018: a cluster over distant sites may fall apart, and encapsulation makes latency worse. */
+const FAR: Requirement = {
+  id: 'subnets',
+  feature: 'severalClusters',
+  test: 'advised',
+  sentence: 'sites far apart are better clusters of their own, joined in one network',
+};
+
 export function requirementsOf(answers: Answers): Requirement[] {
   const { policies = [], needs = [], platform, subnets, family, unmaintained } = answers;
   return [
     ...(unmaintained === true ? [] : [able('unmaintained', 'maintained')]),
     ...(platform === undefined ? [] : [able('platform', OF_PLATFORM[platform])]),
     ...(subnets === undefined || subnets === 'one' ? [] : [able('subnets', 'acrossSubnets')]),
+    ...(subnets === 'sites' ? [FAR] : []),
     ...(family === 'ipv6' ? [able('family', 'ipv6Only')] : []),
     ...(family === 'dual' ? [able('family', 'dualStack')] : []),
     ...policies.flatMap((word) => OF_POLICY[word].map((feature) => able(`policies.${word}`, feature))),
     ...needs.map((word) => able(`needs.${word}`, OF_NEED[word])),
     ...amounts(answers),
+    ...ofHosts(answers),
   ];
 }
 
-function amounts({ nodes, podsPerNode, memory, kernel, platform }: Answers): Requirement[] {
+function amounts({ nodes, podsPerNode, memory, platform }: Answers): Requirement[] {
   const limit = platform === undefined ? undefined : NODES_OF[platform];
   const most = (id: string, feature: Feature, amount: number): Requirement => ({
     id,
@@ -134,18 +165,42 @@ function amounts({ nodes, podsPerNode, memory, kernel, platform }: Answers): Req
             sentence: `its agent may take ${memory} MiB`,
           } as const,
         ]),
-    ...(kernel === undefined
-      ? []
-      : [
-          {
-            id: 'kernel',
-            feature: 'kernel',
-            test: 'kernel',
-            release: kernel,
-            sentence: `it must run on Linux ${kernel}`,
-          } as const,
-        ]),
   ];
+}
+
+const USUAL_MTU = 1500;
+
+/** What the nodes are like. */
+function ofHosts({ kernel, lacks = [], mtu }: Answers): Requirement[] {
+  const all: (Requirement | undefined)[] = [
+    kernel === undefined
+      ? undefined
+      : {
+          id: 'kernel',
+          feature: 'kernel',
+          test: 'kernel',
+          release: kernel,
+          sentence: `it must run on Linux ${kernel}`,
+        },
+    lacks.length === 0
+      ? undefined
+      : {
+          id: 'lacks',
+          feature: 'modules',
+          test: 'without',
+          words: lacks,
+          sentence: `it must do without the kernel modules ${lacks.join(', ')}`,
+        },
+    mtu === undefined || mtu === USUAL_MTU
+      ? undefined
+      : {
+          id: 'mtu',
+          feature: 'mtuDetection',
+          test: 'advised',
+          sentence: `the MTU between nodes is ${mtu}: who does not find it must be told`,
+        },
+  ];
+  return all.filter((one) => one !== undefined);
 }
 
 /** Features on which nobody has said anything ask nothing of most: a limit that is not known is not a lack. */
@@ -155,6 +210,8 @@ export const SILENT: ReadonlySet<Feature> = new Set<Feature>([
   'nodesGcp',
   'nodesAzure',
   'podsPerNode',
+  'modules',
+  'mtuDetection',
 ]);
 
 export type Preference = {

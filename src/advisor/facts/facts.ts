@@ -2,7 +2,7 @@
  * Dated facts about providers. A cell keeps every claim that a source makes; what the newest says is its value. Claims of
  * other values stay beside it and are shown. What nobody says is unknown, which is not `no`.
  */
-import { FEATURES, type Feature, FEATURE_NAMES } from './features.ts';
+import { type Feature, FEATURE_NAMES } from './features.ts';
 
 /** Of abilities `yes`, `partly` or `no`. */
 export type Value = number | string;
@@ -59,6 +59,18 @@ export function cellOf(candidate: Candidate, feature: Feature): Cell {
   return { feature, value: newest.value, claim: newest, against };
 }
 
+/** What was known on a day, by sources of then: later claims are not there, nor is of whom there are only such. */
+export function asOf(facts: Facts, day: string): Facts {
+  const candidates = facts.candidates.map((candidate) => {
+    const kept = Object.entries(candidate.facts).flatMap(([feature, claims]) => {
+      const then = claims.filter(({ date }) => date <= day);
+      return then.length === 0 ? [] : [[feature, then] as const];
+    });
+    return { ...candidate, facts: Object.fromEntries(kept) };
+  });
+  return { ...facts, candidates: candidates.filter((one) => Object.keys(one.facts).length > 0) };
+}
+
 /** The facts with one claim in place of those of a cell: what if. */
 export function withClaim(facts: Facts, id: string, feature: Feature, claim: Claim): Facts {
   const candidates = facts.candidates.map((candidate) =>
@@ -67,15 +79,11 @@ export function withClaim(facts: Facts, id: string, feature: Feature, claim: Cla
   return { ...facts, candidates };
 }
 
-/** Every cell that has a claim. */
+/** Every cell that has a claim, also that nobody knows. */
 export function cellsOf(candidate: Candidate): Cell[] {
   return FEATURE_NAMES.map((feature) => cellOf(candidate, feature)).filter(
-    ({ value, against }) => value !== 'unknown' || against.length > 0,
+    ({ claim, against }) => claim !== undefined || against.length > 0,
   );
-}
-
-export function isAbility(feature: Feature): boolean {
-  return FEATURES[feature].type === 'ability';
 }
 
 function compareText(a: string, b: string): number {

@@ -14,6 +14,9 @@ const sourcesSchema = z.record(
   z.strictObject({ title: z.string().min(1), url: z.url().optional(), date }),
 );
 
+/** What a source was read for, and says nothing of. */
+const UNKNOWN = z.literal('unknown');
+
 const VALUES: Readonly<Record<FeatureType, z.ZodType>> = {
   ability: z.enum(['yes', 'partly', 'no']),
   number: z.number().nonnegative(),
@@ -25,7 +28,7 @@ function claimsSchema(type: FeatureType) {
   return z
     .array(
       z.strictObject({
-        value: VALUES[type],
+        value: z.union([UNKNOWN, VALUES[type]]),
         source: z.string(),
         date: date.optional(),
         since: z.string().optional(),
@@ -44,6 +47,8 @@ const candidateSchema = z.strictObject({
   profile: z.string().optional(),
   /** The candidate whose facts hold for this one too, but for those that are told anew. */
   like: z.string().optional(),
+  /** Of what it can do, where a claim says nothing else. */
+  since: z.string().optional(),
   facts: factsSchema,
 });
 
@@ -78,17 +83,25 @@ type Context = {
   readonly problems: Problem[];
 };
 
-function candidateOf(id: string, { title, profile, like, facts }: Raw, context: Context): Candidate {
+function candidateOf(id: string, { title, profile, like, since, facts }: Raw, context: Context): Candidate {
   const model = like === undefined ? undefined : context.raws.get(like);
   if (like !== undefined && model === undefined)
     context.problems.push({ path: `${id}.like`, message: `no candidate is called ${like}` });
   const entries = Object.entries({ ...model?.facts, ...facts }).map(([feature, claims]) => [
     feature,
     (claims as readonly RawClaim[]).map((claim, index) =>
-      dated(claim, `${id}.${feature}.${index}.source`, context),
+      dated(
+        { ...(since !== undefined && isAble(claim) ? { since } : {}), ...claim },
+        `${id}.${feature}.${index}.source`,
+        context,
+      ),
     ),
   ]);
   return { id, title, profile, facts: Object.fromEntries(entries) as Partial<Record<Feature, Claim[]>> };
+}
+
+function isAble({ value }: RawClaim): boolean {
+  return value !== 'no' && value !== 'unknown';
 }
 
 function dated(claim: RawClaim, path: string, { sources, problems }: Context): Claim {
