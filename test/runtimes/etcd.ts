@@ -200,44 +200,26 @@ function postOne(url: URL, { body, token, certificates }: Asked): Promise<Record
 
 function readCertificates(directory: string): Asked['certificates'] {
   const read = (name: string): string => readFileSync(join(directory, name), 'utf8');
-  return { ca: read('ca.pem'), cert: read('node.pem'), key: read('node.key') };
+  return { ca: read('ca.pem'), cert: read('nameless.pem'), key: read('nameless.key') };
 }
 
-/** An authority, and one certificate that serves as etcd's and as the agents'. */
+/** An authority, and certificates: `node` with a common name, as etcd's and an administrator's, `nameless` without. */
 function makeCertificates(directory: string): void {
-  const openssl = (...words: string[]): void =>
-    void execFileSync('openssl', words, { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
-  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'];
-  openssl('req', '-x509', ...key, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2', '-subj', '/CN=et-ca');
-  openssl(
-    'req',
-    ...key,
-    '-keyout',
-    'node.key',
-    '-out',
-    'node.csr',
-    '-subj',
-    '/CN=et-node',
-    '-addext',
-    'subjectAltName=IP:127.0.0.1',
-  );
-  openssl(
-    'x509',
-    '-req',
-    '-in',
-    'node.csr',
-    '-CA',
-    'ca.pem',
-    '-CAkey',
-    'ca.key',
-    '-CAcreateserial',
-    '-out',
-    'node.pem',
-    '-days',
-    '2',
-    '-copy_extensions',
-    'copy',
-  );
+  const openssl = (words: string): void =>
+    void execFileSync('openssl', words.split(' '), { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
+  const key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
+  openssl(`req -x509 ${key} -keyout ca.key -out ca.pem -days 2 -subj /CN=et-ca`);
+  for (const [name, subject] of [
+    ['node', '/CN=et-node'],
+    ['nameless', '/'],
+  ]) {
+    openssl(
+      `req ${key} -keyout ${name}.key -out ${name}.csr -subj ${subject} -addext subjectAltName=IP:127.0.0.1`,
+    );
+    openssl(
+      `x509 -req -in ${name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out ${name}.pem -days 2 -copy_extensions copy`,
+    );
+  }
 }
 
 function tlsFlags(directory: string): Record<string, string> {
@@ -252,5 +234,5 @@ function tlsFlags(directory: string): Record<string, string> {
 
 function tlsSettings(directory: string): Pick<EtcdSettings, 'caFile' | 'certFile' | 'keyFile'> {
   const file = (name: string): string => join(directory, name);
-  return { caFile: file('ca.pem'), certFile: file('node.pem'), keyFile: file('node.key') };
+  return { caFile: file('ca.pem'), certFile: file('nameless.pem'), keyFile: file('nameless.key') };
 }

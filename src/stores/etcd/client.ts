@@ -4,8 +4,8 @@ import type { Clock } from '#lib/clock.ts';
 import { Fault } from '#model/fault.ts';
 import type { EtcdSettings } from '#model/settings.ts';
 import type { StreamLine, WatchResponse } from './messages.ts';
-import { EtcdError, faultOf, isPassing, isTokenLost } from './refusal.ts';
-import { type Post, Wire } from './wire.ts';
+import { CODE, EtcdError, faultOf, isPassing, isTokenLost } from './refusal.ts';
+import { LateError, type Post, Wire } from './wire.ts';
 
 /**
  * Calls to an etcd cluster: to the endpoint that answered last, to the next one when it does not, with a token where there
@@ -36,7 +36,9 @@ export class EtcdClient {
   #current: number;
   #token: Promise<string> | undefined;
   #isAway = false;
-  #closed = new AbortController();
+  readonly #closed = new AbortController();
+  /** Streams of the endpoint; they end with it when it hangs. */
+  #streams = new AbortController();
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -73,7 +75,8 @@ export class EtcdClient {
     const endpoint = this.endpoint;
     try {
       const post = await this.#post(endpoint, '/v3/watch', body);
-      const { lines, arrived } = await this.#wire.stream({ ...post, signal });
+      const whole = AbortSignal.any([signal, this.#streams.signal, this.#closed.signal]);
+      const { lines, arrived } = await this.#wire.stream({ ...post, signal: whole });
       return { endpoint, responses: this.#responses({ endpoint, lines, arrived }) };
     } catch (error) {
       this.#mayPass(endpoint, error);
@@ -87,11 +90,11 @@ export class EtcdClient {
         arrived();
         const { result, error } = parseLine(line);
         if (result === undefined)
-          throw new EtcdError(error?.grpc_code ?? error?.code ?? 2, error?.message ?? line);
+          throw new EtcdError(error?.grpc_code ?? error?.code ?? CODE.unknown, error?.message ?? line);
         this.#answers();
         yield result;
       }
-      throw new EtcdError(14, 'the stream has ended');
+      throw new EtcdError(CODE.unavailable, 'the stream has ended');
     } catch (error) {
       this.#mayPass(endpoint, error);
       throw error;
@@ -151,8 +154,14 @@ export class EtcdClient {
       return true;
     }
     if (!isPassing(error)) return false;
-    if (endpoint === this.endpoint) this.#current += 1;
+    if (endpoint === this.endpoint) this.#leave(error instanceof LateError);
     return true;
+  }
+  #leave(isHung: boolean): void {
+    this.#current += 1;
+    if (!isHung) return;
+    this.#streams.abort();
+    this.#streams = new AbortController();
   }
   #answers(): void {
     if (!this.#isAway) return;
@@ -179,9 +188,13 @@ function parseLine(line: string): StreamLine {
   try {
     return JSON.parse(line) as StreamLine;
   } catch {
-    return { error: { grpc_code: 14, message: `not a line of etcd: ${line.slice(0, 80)}` } };
+    return { error: { grpc_code: CODE.unavailable, message: `not a line of etcd: ${line.slice(0, 80)}` } };
   }
 }
+
+/** etcd takes the name in a certificate for a user's, but not by its gateway. */
+const NAMED =
+  'where etcd has users, the certificate must have no common name (CN): the user is store.etcd.user';
 
 /** Throws EtcdError for whatever is no answer of etcd. */
 function readAnswer(status: number, text: string): unknown {
@@ -194,12 +207,13 @@ function readAnswer(status: number, text: string): unknown {
   try {
     value = JSON.parse(text) as typeof value;
   } catch {
-    throw new EtcdError(12, `HTTP ${status}, which is no answer of etcd's JSON gateway`);
+    if (text.includes('CommonName')) throw new EtcdError(CODE.unauthenticated, NAMED);
+    throw new EtcdError(CODE.unimplemented, `HTTP ${status}, which is no answer of etcd's JSON gateway`);
   }
   if (status === 200) return value;
   const message = value.message ?? value.error;
   throw new EtcdError(
-    value.code ?? value.grpc_code ?? 2,
+    value.code ?? value.grpc_code ?? CODE.unknown,
     typeof message === 'string' ? message : text.slice(0, 200),
   );
 }

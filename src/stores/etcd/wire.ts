@@ -24,6 +24,9 @@ export type Post = {
 
 export type Answer = { readonly status: number; readonly body: string };
 
+/** A process that hangs keeps its connections and answers nothing. */
+export class LateError extends Error {}
+
 /** A dead peer is noticed after about this and ten seconds more. */
 const KEEPALIVE_MS = 10_000;
 /** Calls at the same time; more wait. Watches have connections of their own. */
@@ -94,7 +97,7 @@ export class Wire {
       ? requestHttps(url, { ...options, ...this.#tls, agent: isCall ? this.#pool.agent : false })
       : requestHttp(url, { ...options, agent: isCall ? this.#http : false });
     this.#open.add(request);
-    const late = (): void => void request.destroy(new Error(`no answer within ${timeoutMs / 1000} s`));
+    const late = (): void => void request.destroy(new LateError(`no answer within ${timeoutMs / 1000} s`));
     const timer = setTimeout(late, timeoutMs);
     return { request, arrived: () => clearTimeout(timer) };
   }
