@@ -1,6 +1,6 @@
 /** `tartan lab …`: the lab for people. Progress goes to standard error, answers to standard output. */
 import { readFileSync } from 'node:fs';
-import { basename, extname } from 'node:path';
+import { basename, extname, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Command, CommanderError, Option } from 'commander';
 import { renderTable } from '#lib/table.ts';
@@ -111,18 +111,28 @@ function addPolicies(program: Command, done: Done): void {
     program,
     'apply <file...>',
     'put manifests into the lab’s store: policies, and what they are about',
-  ).action((files: string[], { name }: Options) => {
-    for (const file of files) openLab(name).apply(manifestName(file), readFileSync(file, 'utf8'));
+  ).action(async (files: string[], { name }: Options) => {
+    const lab = openLab(name);
+    if (lab.etcd !== undefined) return done(await ofStore(lab, 'apply', files));
+    for (const file of files) lab.apply(manifestName(file), readFileSync(file, 'utf8'));
   });
   command(program, 'delete <file...>', 'take files that were applied out of the store again').action(
-    (files: string[], { name }: Options) => {
-      for (const file of files) openLab(name).apply(manifestName(file), '');
+    async (files: string[], { name }: Options) => {
+      const lab = openLab(name);
+      if (lab.etcd !== undefined) return done(await ofStore(lab, 'delete', files));
+      for (const file of files) lab.apply(manifestName(file), '');
     },
   );
   command(program, 'tartan <node> [words...]', 'tartan on a node: tartan node1 -- policy matrix').action(
     async (node: string, words: string[], { name }: Options) =>
       done(print(await openLab(name).tartan(node, ...words))),
   );
+}
+
+/** By this program's own command, on any node: they share the store. */
+async function ofStore(lab: Lab, word: 'apply' | 'delete', files: readonly string[]): Promise<number> {
+  const paths = files.map((file) => resolve(file));
+  return print(await lab.tartan(lab.nodes[0]?.name ?? '', word, ...paths.flatMap((path) => ['-f', path])));
 }
 
 /** Applied files keep their own names, without directories and endings. */

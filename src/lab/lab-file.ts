@@ -23,6 +23,8 @@ export type LabRecord = {
   readonly shape: LabShape;
   readonly profile: string;
   agents: Record<string, ProcessId>;
+  /** The lab's own etcd; absent: its store is another. */
+  etcd?: ProcessId;
   pods: Record<string, PodRecord>;
 };
 

@@ -5,6 +5,7 @@
  */
 import { Fault } from '#model/fault.ts';
 import type { Family } from '#net/address.ts';
+import { etcdOf, type LabEtcd, startEtcd, wantsEtcd } from './etcd.ts';
 import {
   labExists,
   type LabRecord,
@@ -26,7 +27,7 @@ import {
   waitReady,
 } from './node.ts';
 import { planPod, type PodOptions, startPod, stopPod } from './pod.ts';
-import { endProcess, inNetns, type Output, run } from './process.ts';
+import { endProcess, inNetns, type Output, type ProcessId, run } from './process.ts';
 import { check } from './runtime.ts';
 import { checkName, type LabShape, type NodePlace, nodePlaces } from './topology.ts';
 import { buildUnderlay, cutNodes, healAll, labNamespaces, removeNetns } from './underlay.ts';
@@ -53,6 +54,8 @@ export type Lab = AsyncDisposable & {
   readonly name: string;
   readonly profile: string;
   readonly nodes: readonly LabNode[];
+  /** Absent: the store is another. */
+  readonly etcd?: LabEtcd | undefined;
   pods(): readonly PodRecord[];
   /** Attaches a new pod; after a failure it is as far removed as a runtime would remove it. */
   addPod(node: string, pod: string, options?: PodOptions): Promise<PodRecord>;
@@ -64,7 +67,7 @@ export type Lab = AsyncDisposable & {
   /** This program's own command line, with the node's settings: `tartan(node, 'status', '-o', 'json')`. */
   tartan(node: string, ...words: string[]): Promise<Output>;
   matrix(): Promise<Reach[]>;
-  /** Writes Kubernetes-style manifests into the store, at once; an empty text removes the file. */
+  /** Writes Kubernetes-style manifests into the directory store, at once; an empty text removes the file. */
   apply(file: string, manifests: string): void;
   /** Ends the agent, by SIGKILL or (gently) SIGTERM. Pods go on. */
   kill(node: string, signal?: 'SIGKILL' | 'SIGTERM'): Promise<void>;
@@ -92,6 +95,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
     );
     await buildUnderlay(shape);
     const settings = { profile: record.profile, ...options.settings };
+    if (wantsEtcd(settings)) record.etcd = await startEtcd(shape.name);
+    writeRecord(record);
     const places = nodePlaces(shape);
     await Promise.all(places.map((place) => prepareNode(shape.name, place, settings)));
     const lab = makeLab(record, options.readyMs);
@@ -116,8 +121,12 @@ export function openLab(name: string): Lab {
 /** Removes every trace of the lab, known to its file or not. A lab that is not there is fine. */
 export async function removeLab(name: string): Promise<void> {
   checkName('lab', name);
-  const agents = labExists(name) ? Object.values(readRecordOrNothing(name)?.agents ?? {}) : [];
-  await Promise.all(agents.map((agent) => endProcess(agent, 'SIGKILL')));
+  const record = labExists(name) ? readRecordOrNothing(name) : undefined;
+  const processes = [
+    ...Object.values(record?.agents ?? {}),
+    ...(record?.etcd === undefined ? [] : [record.etcd]),
+  ];
+  await Promise.all(processes.map((each) => endProcess(each, 'SIGKILL')));
   await Promise.all(labNamespaces(name).map(removeNetns));
   removeFiles(name);
 }
@@ -152,6 +161,7 @@ function makeLab(record: LabRecord, readyMs = READY_MS): Lab {
     name: shape.name,
     profile: record.profile,
     nodes,
+    etcd: record.etcd === undefined ? undefined : labEtcd(record),
     pods: () => Object.values(record.pods),
     ...podOperations(record, node, pod),
     ...agentOperations(record, node, readyMs),
@@ -170,6 +180,14 @@ function makeLab(record: LabRecord, readyMs = READY_MS): Lab {
     down,
     [Symbol.asyncDispose]: down,
   };
+}
+
+function labEtcd(record: LabRecord): LabEtcd {
+  const keep = (etcd: ProcessId): void => {
+    record.etcd = etcd;
+    writeRecord(record);
+  };
+  return etcdOf(record.shape.name, () => record.etcd, keep);
 }
 
 type Find<T> = (name: string) => T;

@@ -7,6 +7,7 @@ import { stringify } from 'yaml';
 import { API_SOCKET, TEXT_PATHS } from '#api/admin.ts';
 import { Fault } from '#model/fault.ts';
 import { inNetns, isRunning, must, type ProcessId, startDetached } from './process.ts';
+import { etcdEndpoint, wantsEtcd } from './etcd.ts';
 import type { RuntimePaths } from './runtime.ts';
 import { labDirectory, type NodePlace, storePath } from './topology.ts';
 
@@ -50,7 +51,7 @@ function nodeSettings(lab: string, place: NodePlace, settings: RawSettings): Raw
     kind: 'Settings',
     ...settings,
     node: { name: place.name },
-    store: { type: 'directory', path: storePath(lab) },
+    store: storeSettings(lab, settings),
     paths: {
       run: paths.run,
       state: join(labDirectory(lab), place.name, 'state'),
@@ -59,6 +60,13 @@ function nodeSettings(lab: string, place: NodePlace, settings: RawSettings): Raw
       etc: join(labDirectory(lab), place.name, 'etc'),
     },
   };
+}
+
+/** The lab's own directory or etcd, or an etcd that somebody else runs. */
+function storeSettings(lab: string, settings: RawSettings): RawSettings {
+  const { store = {} } = settings as { readonly store?: { readonly type?: string; readonly etcd?: object } };
+  if (store.type !== 'etcd') return { type: 'directory', path: storePath(lab) };
+  return wantsEtcd(settings) ? { ...store, etcd: { ...store.etcd, endpoints: [etcdEndpoint(lab)] } } : store;
 }
 
 /** Starts the agent inside the node; it goes on when this process ends. */
