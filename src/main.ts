@@ -8,9 +8,12 @@ import { runProgram } from '#cli/program.ts';
 declare const TARTAN_VERSION: string | undefined;
 
 /** For scripts/compile.ts. */
-export async function loadRooms(): Promise<void> {
-  await Promise.all([import('#agent/main.ts'), import('#lab/command.ts')]);
+export async function loadAgent(): Promise<void> {
+  await import('#agent/main.ts');
 }
+
+// `tartan … | head`: whoever reads has read enough.
+process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => process.exit(code === 'EPIPE' ? 0 : 5));
 
 void runProgram(process.argv.slice(2), {
   version: typeof TARTAN_VERSION === 'string' ? TARTAN_VERSION : '0.1.0-source',

@@ -8,25 +8,7 @@ import type { HostFacts } from '#model/facts.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
 import type { Settings } from '#model/settings.ts';
 import type { ObjectStore } from '#model/store-object.ts';
-import { agentCommand } from './agent.ts';
-import { applyCommand, deleteCommand } from './apply.ts';
-import { captureCommand } from './capture.ts';
-import { chooseCommand } from './choose.ts';
-import { connectivityCommand } from './connectivity.ts';
-import { doctorCommand } from './doctor.ts';
-import { flowsCommand } from './flows.ts';
-import { fromFlannelCommand } from './from-flannel.ts';
-import { getCommand } from './get.ts';
-import { installCommand, uninstallCommand } from './install.ts';
-import { describeCommand } from './objects.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
-import { pauseCommand, resumeCommand } from './pause.ts';
-import { planCommand } from './plan.ts';
-import { policyCommand } from './policy.ts';
-import { statusCommand } from './status.ts';
-import { storeCommand } from './store.ts';
-import { supportCommand } from './support.ts';
-import { versionCommand } from './version.ts';
 
 export type Doors = {
   readonly version: string;
@@ -56,7 +38,7 @@ export async function runProgram(words: readonly string[], doors: Doors): Promis
   try {
     // The lab parses its own words, `--` included.
     if (words[0] === 'lab') return await doors.lab(words.slice(1));
-    const program = buildProgram(doors, (result) => (code = result));
+    const program = await buildProgram(words, doors, (result) => (code = result));
     await program.parseAsync([...words], { from: 'user' });
     return code;
   } catch (error) {
@@ -65,7 +47,45 @@ export async function runProgram(words: readonly string[], doors: Doors): Promis
   }
 }
 
-function buildProgram(doors: Doors, done: (code: number) => void): Command {
+type Load = (make: Make, doors: Doors) => Promise<Command>;
+
+/** Each is loaded when it is named: an agent, of which every node has one, holds no other in memory. */
+const COMMANDS: Readonly<Record<string, Load>> = {
+  agent: async (make, doors) => (await import('./agent.ts')).agentCommand(make, doors),
+  status: async (make) => (await import('./status.ts')).statusCommand(make),
+  doctor: async (make, doors) => (await import('./doctor.ts')).doctorCommand(make, doors),
+  get: async (make, doors) => (await import('./get.ts')).getCommand(make, doors),
+  describe: async (make, doors) => (await import('./objects.ts')).describeCommand(make, doors),
+  apply: async (make, doors) => (await import('./apply.ts')).applyCommand(make, doors),
+  delete: async (make, doors) => (await import('./apply.ts')).deleteCommand(make, doors),
+  store: async (make, doors) => (await import('./store.ts')).storeCommand(make, doors),
+  plan: async (make) => (await import('./plan.ts')).planCommand(make),
+  'from-flannel': async (make) => (await import('./from-flannel.ts')).fromFlannelCommand(make),
+  policy: async (make) => (await import('./policy.ts')).policyCommand(make),
+  choose: async (make, doors) => (await import('./choose.ts')).chooseCommand(make, doors),
+  test: async (make) => (await import('./connectivity.ts')).connectivityCommand(make),
+  capture: async (make) => (await import('./capture.ts')).captureCommand(make),
+  flows: async (make) => (await import('./flows.ts')).flowsCommand(make),
+  pause: async (make) => (await import('./pause.ts')).pauseCommand(make),
+  resume: async (make) => (await import('./pause.ts')).resumeCommand(make),
+  support: async (make, doors) => (await import('./support.ts')).supportCommand(make, doors),
+  install: async (make) => (await import('./install.ts')).installCommand(make),
+  uninstall: async (make, doors) => (await import('./install.ts')).uninstallCommand(make, doors),
+  lab: async (make) =>
+    make('lab', () => EXIT.usage).description(
+      'a cluster of network namespaces on this host: tartan lab --help',
+    ),
+  version: async (make, doors) => (await import('./version.ts')).versionCommand(make, doors),
+};
+
+/** With the command that is named first, or with all of them where none is. */
+async function buildProgram(
+  [name = '']: readonly string[],
+  doors: Doors,
+  done: (code: number) => void,
+): Promise<Command> {
+  const named = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  const wanted = named === undefined ? Object.values(COMMANDS) : [named];
   const program = new Command('tartan')
     .description('One container-network provider that can be any of them')
     .version(doors.version, '-V, --version')
@@ -77,32 +97,8 @@ function buildProgram(doors: Doors, done: (code: number) => void): Command {
       const command = given.at(-1) as Command;
       done(await action(command.opts(), command.args));
     });
-  for (const command of [
-    agentCommand(make, doors),
-    statusCommand(make),
-    doctorCommand(make, doors),
-    getCommand(make, doors),
-    describeCommand(make, doors),
-    applyCommand(make, doors),
-    deleteCommand(make, doors),
-    storeCommand(make, doors),
-    planCommand(make),
-    fromFlannelCommand(make),
-    policyCommand(make),
-    chooseCommand(make, doors),
-    connectivityCommand(make),
-    captureCommand(make),
-    flowsCommand(make),
-    pauseCommand(make),
-    resumeCommand(make),
-    supportCommand(make, doors),
-    installCommand(make),
-    uninstallCommand(make, doors),
-    make('lab', () => EXIT.usage).description(
-      'a cluster of network namespaces on this host: tartan lab --help',
-    ),
-    versionCommand(make, doors),
-  ]) {
+  for (const load of wanted) {
+    const command = await load(make, doors);
     program.addCommand(command.copyInheritedSettings(program));
     for (const sub of command.commands) sub.copyInheritedSettings(command);
   }

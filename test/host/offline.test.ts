@@ -1,6 +1,6 @@
 /** doctor, support and uninstall --purge, also without an agent: they go by the kernel, the node's files and the store. */
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   appendFileSync,
   existsSync,
@@ -146,4 +146,11 @@ describe('without an agent', { skip }, () => {
     assert.equal(readdirSync(join(store, 'state/SubnetClaim')).length, 1, 'the peer keeps its own');
     assert.deepEqual(await purge(), { removed: [], failed: [] });
   });
+});
+
+test('a command whose reader has read enough ends in silence', { skip: whyNoTartan() ?? false }, () => {
+  const script = '"$0" --help | :; exit "${PIPESTATUS[0]}"';
+  const program = join(import.meta.dirname, '../../dist/tartan');
+  const done = spawnSync('bash', ['-c', script, program], { encoding: 'utf8' });
+  assert.deepEqual([done.status, done.stderr], [0, '']);
 });
