@@ -39,12 +39,18 @@ export function judgeObjects(
   present: readonly StoreObject[],
 ): { readonly problems: Problem[]; readonly warnings: Problem[] } {
   const inputs = createInputs({ node: '' });
-  for (const { name, value, origin } of present)
+  for (const { name, value, origin } of present.filter(isOthers))
     if (!found.manifests.has(name)) inputs.setManifest(name, manifestOf(origin, value));
   const sources = new Set(Array.from(found.manifests.values(), ({ source }) => source));
-  for (const [name, manifest] of found.manifests) inputs.setManifest(name, manifest);
+  for (const [name, manifest] of found.manifests) if (isOthers(manifest)) inputs.setManifest(name, manifest);
   const { problems, warnings } = inputs.view();
   const isTheirs = ({ path }: Problem): boolean => sources.has(path.replace(/(?::\d+)?(?: .*)?$/, ''));
   const claims = found.objects.flatMap(({ value, origin }) => claimProblems(value, origin));
   return { problems: [...problems.filter(isTheirs), ...claims], warnings: warnings.filter(isTheirs) };
+}
+
+/** Not of tartan.dev, whose kinds say nothing about traffic. */
+export function isOthers({ value }: { readonly value: unknown }): boolean {
+  const apiVersion = isFields(value) ? value['apiVersion'] : undefined;
+  return typeof apiVersion !== 'string' || !apiVersion.startsWith('tartan.dev/');
 }

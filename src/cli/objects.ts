@@ -8,6 +8,7 @@ import type { StoreObject } from '#model/store-object.ts';
 import { createInputs } from '#policy/inputs/inputs.ts';
 import { withObjects } from './apply.ts';
 import { headOf, selectObjects, type Wanted } from './kind-words.ts';
+import { isOthers } from './object-files.ts';
 import { formatOf, textOption, withConfig, withOutput } from './options.ts';
 import { EXIT, indent, print } from './output.ts';
 import type { Doors, Make } from './program.ts';
@@ -74,7 +75,8 @@ function renderNames(objects: readonly StoreObject[]): string {
 /** As agents take it, among all that the store holds. */
 function judge(object: StoreObject, all: readonly StoreObject[]): { problems: string[]; warnings: string[] } {
   const inputs = createInputs({ node: '' });
-  for (const { name, value, origin } of all) inputs.setManifest(name, manifestOf(origin, value));
+  for (const { name, value, origin } of all.filter(isOthers))
+    inputs.setManifest(name, manifestOf(origin, value));
   const { problems, warnings } = inputs.view();
   const about = (list: typeof problems): string[] =>
     list
