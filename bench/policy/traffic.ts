@@ -115,11 +115,8 @@ type Figures = { readonly rate: number; readonly cpuUs: number };
 
 /** Undone with the stack. */
 function loads(undo: DisposableStack): readonly Load[] {
-  const [connections, flow] = ['connections', 'flow'].map((name) => {
-    const program = buildProgram(name);
-    undo.defer(program.remove);
-    return program.path;
-  }) as [string, string];
+  const { path: program, remove } = buildProgram('flow');
+  undo.defer(remove);
   const ask = async (argv: readonly string[], attempts = 10): Promise<Figures> => {
     const { code, stdout, stderr } = await execute(argv);
     const [rate = 0, cpuUs = 0] = stdout.split('\t').map(Number);
@@ -131,15 +128,10 @@ function loads(undo: DisposableStack): readonly Load[] {
   const ends = ({ from, to, address }: Path): string[] => [from.path, to.path, address, String(PORT)];
   const flows = (mode: string, about: Pick<Load, 'title' | 'unit' | 'work'>): Load => ({
     ...about,
-    run: (path) => ask([flow, mode, ...ends(path), '1', String(ROUND_MS)]),
+    run: (path) => ask([program, mode, ...ends(path), '1', String(ROUND_MS)]),
   });
   return [
-    {
-      title: 'new connections',
-      unit: 'conn/s',
-      work: 'conn',
-      run: (path) => ask([connections, ...ends(path), String(ROUND_MS)]),
-    },
+    flows('connect', { title: 'new connections', unit: 'conn/s', work: 'conn' }),
     flows('tcp', { title: 'TCP stream', unit: 'Mbit/s', work: 'GB' }),
     flows('dialog', { title: 'UDP, 64 bytes', unit: 'kpps', work: 'packets' }),
     // Nobody answers, so no packet is of an established connection: each is judged.

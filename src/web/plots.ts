@@ -35,18 +35,18 @@ const LINES = {
   'bare path': { stroke: 'currentColor', strokeDasharray: '2,3', inset: 4 },
 } as const;
 
-function optionsOf(dots: readonly Dot[], unit: string): PlotOptions {
+function optionsOf(dots: readonly Dot[]): PlotOptions {
   const roads = new Set(dots.map(({ road }) => road)).size;
   return {
     width: 760,
     height: 70 + 34 * roads,
     marginLeft: 250,
-    x: { zero: true, grid: true, label: unit },
+    x: { zero: true, grid: true },
     y: { label: null },
     symbol: { domain: ['road', 'bare path'], range: ['circle', 'times'], legend: true },
     style: { background: 'none', color: 'inherit', fontSize: '13px', overflow: 'visible' },
     marks: [
-      axisX({ label: unit }),
+      axisX({ label: null }),
       axisY({ label: null, tickSize: 0 }),
       ruleX([0]),
       dot(dots, { x: 'value', y: 'road', symbol: 'path', stroke: 'currentColor', strokeOpacity: 0.65 }),
@@ -65,7 +65,7 @@ function figureOf(measured: Measurements, metric: MetricName): HTMLElement[] {
   if (dots.length === 0) return [];
   const { title, unit, better } = METRICS[metric];
   const caption = `${unit}; ${better} is better. Circles are runs from pod to pod, crosses runs on the bare path beside them; lines are their medians.`;
-  const drawn = plot({ ...optionsOf(dots, unit), ariaLabel: title, ariaDescription: caption });
+  const drawn = plot({ ...optionsOf(dots), ariaLabel: title, ariaDescription: caption });
   return [
     element('figure', {}, element('figcaption', {}, element('strong', {}, title), ` ${caption}`), drawn),
   ];

@@ -18,17 +18,12 @@ export function measurementsDocument(measured: Measurements): Block[] {
       kind: 'lines',
       lines: [
         `${at}, Linux ${host.kernel}, ${host.cpus} × ${host.cpu}, ${host.memoryMiB} MiB`,
-        `${rounds} pairs of runs of ${runMs} ms, from pod to pod of two nodes on this host and beside it between two bare nodes; medians, and the mean of the ratios with its 95 % interval.`,
-        'Both ends and the wire share this machine: ratios can be carried over to others, rates cannot.',
+        `${rounds} pairs of runs of ${runMs} ms, from pod to pod of two nodes on this host and beside it between two bare nodes; medians, and the geometric mean of the ratios with its 95 % interval.`,
+        'Both ends and the wire share this machine: ratios can be carried over to others, rates cannot. CPU time is that of everything that ran.',
       ],
     },
     ...METRIC_NAMES.flatMap((metric) => metricTable(metric, roads)),
-    { kind: 'heading', text: 'Memory of an agent' },
-    {
-      kind: 'table',
-      header: ['road', 'MiB'],
-      rows: roads.map((road) => [nameOf(road), road.memoryMiB.toFixed(0)]),
-    },
+    ...(roads.length === 0 ? [] : memoryBlocks(roads)),
     ...(missing.length === 0 ? [] : missingBlocks(missing)),
   ];
 }
@@ -40,10 +35,21 @@ function metricTable(metric: MetricName, roads: readonly MeasuredRoad[]): Block[
     return series === undefined ? [] : [[nameOf(road), ...figureCells(figureOf(series))]];
   });
   if (rows.length === 0) return [];
-  const cpu = work === undefined ? ['', ''] : [`CPU ms per ${work}`, 'bare'];
+  const cpu = work === undefined ? [] : [`CPU ms per ${work}`, 'bare'];
   return [
     { kind: 'heading', text: `${title}, ${unit} (${better} is better)` },
     { kind: 'table', header: ['road', unit, 'bare path', 'ratio', '95 %', ...cpu], rows },
+  ];
+}
+
+function memoryBlocks(roads: readonly MeasuredRoad[]): Block[] {
+  return [
+    { kind: 'heading', text: 'Memory of an agent' },
+    {
+      kind: 'table',
+      header: ['road', 'MiB', 'MTU of pods'],
+      rows: roads.map((road) => [nameOf(road), road.memoryMiB.toFixed(0), String(road.mtu ?? '')]),
+    },
   ];
 }
 
@@ -53,7 +59,7 @@ function figureCells({ road, bare, ratio, cpuMs }: Figure): string[] {
     shown(bare),
     ratio.mean.toFixed(2),
     `${ratio.low.toFixed(2)}–${ratio.high.toFixed(2)}`,
-    ...(cpuMs === undefined ? ['', ''] : [shown(cpuMs.road), shown(cpuMs.bare)]),
+    ...(cpuMs === undefined ? [] : [shown(cpuMs.road), shown(cpuMs.bare)]),
   ];
 }
 

@@ -5,7 +5,6 @@ import {
   type Measurements,
   METRIC_NAMES,
   type MetricName,
-  METRICS,
   type Sample,
   type Series,
 } from '#model/measurement.ts';
@@ -37,7 +36,7 @@ export const measurementsSchema: z.ZodType<Measurements> = z.strictObject({
   missing: z.array(z.strictObject({ title: z.string(), reason: z.string() })),
 });
 
-/** `low` and `high`: 95 % of the mean (normal approximation); of one pair they are the ratio itself. */
+/** Geometric mean of the pairs’ ratios, and its 95 % interval (normal approximation); of one pair all are its ratio. */
 export type Ratio = { readonly mean: number; readonly low: number; readonly high: number };
 
 export type Figure = {
@@ -56,13 +55,13 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
+/** Of logarithms: half as fast weighs as much as twice as fast, and one run that was starved does not drown the others. */
 export function ratioOf({ road, bare }: Pick<Series, 'road' | 'bare'>): Ratio {
-  const ratios = road.map(({ value }, index) => value / (bare[index]?.value ?? Number.NaN));
-  const mean = ratios.reduce((sum, one) => sum + one, 0) / ratios.length;
-  if (ratios.length < 2) return { mean, low: mean, high: mean };
-  const variance = ratios.reduce((sum, one) => sum + (one - mean) ** 2, 0) / (ratios.length - 1);
-  const half = 1.96 * Math.sqrt(variance / ratios.length);
-  return { mean, low: mean - half, high: mean + half };
+  const logs = road.map(({ value }, index) => Math.log(value / (bare[index]?.value ?? Number.NaN)));
+  const middle = logs.reduce((sum, one) => sum + one, 0) / logs.length;
+  const variance = logs.reduce((sum, one) => sum + (one - middle) ** 2, 0) / Math.max(1, logs.length - 1);
+  const half = 1.96 * Math.sqrt(variance / logs.length);
+  return { mean: Math.exp(middle), low: Math.exp(middle - half), high: Math.exp(middle + half) };
 }
 
 export function figureOf(series: Series): Figure {
@@ -82,8 +81,4 @@ export function figureOf(series: Series): Figure {
 export function nameOf({ title, policies, encrypted }: MeasuredRoad): string {
   const count = policies === 0 ? 'no policies' : `${policies.toLocaleString('en')} policies`;
   return `${title}${encrypted ? ' (encrypted)' : ''}, ${count}`;
-}
-
-export function unitOf(metric: MetricName): string {
-  return METRICS[metric].unit;
 }

@@ -28,7 +28,7 @@ type Tell = (progress: MeasureProgress) => void;
 
 /** How long a road may take to carry the first packet, and policies to be in force. */
 const PATIENCE_MS = 60_000;
-const READY_MS = 15_000;
+const READY_MS = 12_000;
 
 /** Throws Fault `no-root`, `request-invalid` for a road that there is not, or `lab-state`. */
 export async function measureRoads(options: MeasureOptions, tell: Tell): Promise<Measurements> {
@@ -74,8 +74,14 @@ function counted(total: number, tell: Tell) {
   };
 }
 
+/** Of an agent that did not become ready, what its log says of links that the kernel refused comes first. */
 function reasonOf(error: unknown): string {
-  return toFault(error).message.replaceAll(/\s+/g, ' ');
+  const { message, problems } = toFault(error);
+  const logged = problems.flatMap((problem) => [
+    ...problem.message.matchAll(/"key":"link .*"msg":"([^"]+)"/g),
+  ]);
+  const refused = logged.at(-1)?.[1];
+  return (refused ?? message).replaceAll(/\s+/g, ' ');
 }
 
 async function makeBare(name: string): Promise<Ends> {
