@@ -1,6 +1,6 @@
 /**
  * `node scripts/build.ts`: dist/tartan.cjs (one file, CommonJS: it starts in a third of the time of ESM) with its compiled
- * code, dist/start.cjs that loads both, dist/tartan (a shell wrapper that pins the Node of this tree), dist/pages (scripts
+ * code, dist/start.cjs that loads both, dist/tunnel.cjs (a process of its own), dist/tartan (a shell wrapper that pins the Node of this tree), dist/pages (scripts
  * and styles of the pages it writes) and, through native/Makefile, dist/tartan-cni and dist/tartan-flow.
  */
 import { execFileSync } from 'node:child_process';
@@ -36,7 +36,7 @@ mkdirSync('dist', { recursive: true });
 
 const started = performance.now();
 await build({
-  entryPoints: { tartan: 'src/main.ts', start: 'src/start.ts' },
+  entryPoints: { tartan: 'src/main.ts', start: 'src/start.ts', tunnel: 'src/tunnel/daemon.ts' },
   outdir: 'dist',
   outExtension: { '.js': '.cjs' },
   bundle: true,

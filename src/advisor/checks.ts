@@ -76,6 +76,7 @@ const TUNNELS: readonly Need[] = [
   { ability: 'ipip', what: 'IP in IP tunnels', module: 'ipip, sit and ip6_tunnel', needed: always },
   { ability: 'gre', what: 'GRE tunnels', module: 'ip_gre and ip6_gre', needed: always },
   { ability: 'wireguard', what: 'WireGuard devices', module: 'wireguard', needed: always },
+  { ability: 'tun', what: 'TUN devices', module: 'tun', needed: always },
 ];
 
 function checkKernel(facts: HostFacts): Finding[] {

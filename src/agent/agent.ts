@@ -21,7 +21,7 @@ import { holdersOf } from './policy/holders.ts';
 import type { Policies } from './policy/policies.ts';
 import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
-import type { AgentParts } from './parts.ts';
+import { type AgentParts, keysOf } from './parts.ts';
 import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
@@ -37,7 +37,6 @@ import { contains, prefixAddress } from '#net/prefix.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
-
 import type { Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;
@@ -86,7 +85,7 @@ export class Agent {
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
       legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
-      wireguardKey: parts.wireguardKey,
+      ...keysOf(parts),
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });
@@ -151,6 +150,9 @@ export class Agent {
   }
   get logTail(): LogTail {
     return this.#parts.logTail;
+  }
+  get tunnel(): AgentParts['tunnel'] {
+    return this.#parts.tunnel;
   }
   get metrics(): Metrics {
     return this.#parts.metrics;
@@ -223,7 +225,6 @@ export class Agent {
   get kernel(): Kernel {
     return this.#parts.kernel;
   }
-
   resync(): void {
     this.host.requestResync();
     this.#placeLoop.nudge();

@@ -2,6 +2,7 @@
 import type { Agent } from './agent.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
 import { gatherFacts, sceneOf } from './facts.ts';
+import { noteTunnel } from './metrics.ts';
 import { countPeers } from './readiness.ts';
 import { policyOpinion, policySnapshot } from './policy/answers.ts';
 import { describeStatus } from './status.ts';
@@ -14,7 +15,7 @@ export function apiHandlers(agent: Agent): ApiHandlers {
     ...(host.braked === undefined ? {} : { braked: `${host.braked.removals} of ${host.braked.of} routes` }),
   });
   return {
-    status: () => describeStatus(agent),
+    status: async () => describeStatus(agent, await agent.tunnel?.status()),
     facts: () => gatherFacts(sceneOf(agent)),
     state: () => ({ wanted: Object.fromEntries(host.wanted), seen: Object.fromEntries(host.seen) }),
     pause: () => {
@@ -36,6 +37,7 @@ export function textHandlers(agent: Agent): TextHandlers {
   return {
     metrics: async () => {
       refreshGauges(agent);
+      noteTunnel(agent.metrics, await agent.tunnel?.status());
       return { status: 200, body: await agent.metrics.registry.metrics() };
     },
     health: () => ({ status: 200, body: 'ok\n' }),
@@ -72,7 +74,7 @@ async function support(agent: Agent): Promise<{ files: Record<string, string> }>
     `${[...items].map(showItem).join('\n')}\n`;
   return {
     files: {
-      'status.json': pretty(describeStatus(agent)),
+      'status.json': pretty(describeStatus(agent, await agent.tunnel?.status())),
       'settings.json': pretty(agent.settings),
       'facts.json': pretty(gatherFacts(sceneOf(agent))),
       'wanted.txt': lines(host.wanted.values()),

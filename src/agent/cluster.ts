@@ -31,6 +31,8 @@ export type ClusterOptions = {
   readonly legacyPods: () => boolean;
   /** Public key of this node; absent: the road is not wireguard. */
   readonly wireguardKey?: string | undefined;
+  /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
+  readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
@@ -64,6 +66,7 @@ export class Cluster {
     const { settings } = this.#options;
     const legacyPods = this.#options.legacyPods();
     const key = this.#options.wireguardKey;
+    const tunnelKeys = this.#options.tunnelKeys?.();
     const self: Self = {
       name: this.#name,
       subnets,
@@ -71,8 +74,9 @@ export class Cluster {
       settings,
       legacyPods,
       ...(key === undefined ? {} : { wireguardKey: key }),
+      ...(tunnelKeys === undefined ? {} : { tunnelKeys }),
     };
-    const text = JSON.stringify([subnets, underlay, legacyPods]);
+    const text = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
     if (text === this.#selfText) return false;
     if (this.#selfText !== '') this.#options.events.add('info', `this node's place changed: ${underlay.why}`);
     this.#selfText = text;

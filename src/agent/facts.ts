@@ -109,6 +109,7 @@ const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
   gre: 'gre',
   ip6gre: 'gre',
   wireguard: 'wireguard',
+  tun: 'tun',
 };
 
 /** What the node already proves by having it, or shows it lacks by the kernel's refusal. */

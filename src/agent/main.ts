@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from './log.ts';
 import { openMetrics } from './metrics.ts';
+import { openTunnelRoad } from './tunnel-road.ts';
+import { openTunnelSecrets } from './tunnel-secrets.ts';
 import { openWireguardKey } from './wireguard-key.ts';
 import { systemClock } from '#lib/clock.ts';
 import { openKernel } from '#kernel/linux.ts';
@@ -34,21 +36,33 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   const events = openEvents(log);
   const notice = (text: string): void => events.add('warning', text);
   const store = await openStore(settings.store, { lastGood: lastGoodOf(keep), notice });
+  const secrets = openTunnelSecrets(settings);
+  if (settings.road.type === 'udp') secrets();
+  const { signal } = options;
+  const directory = settings.paths.run;
+  const tunnel = await openTunnelRoad({ directory, secrets, clock: systemClock, signal, log, events });
   const agent = new Agent({
     settings,
     version: options.version,
-    signal: options.signal,
+    signal,
     clock: systemClock,
     log,
     logTail,
     events,
     metrics: openMetrics(settings.node.name),
-    kernel: openKernel((publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined)),
+    kernel: openKernel(
+      (publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined),
+      undefined,
+      tunnel,
+    ),
+    tunnel,
+    tunnelKeys: () => secrets().publicKeys,
     wireguardKey: key?.publicKey,
     store,
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
+  tunnel.onChange = () => agent.host.requestResync();
   await agent.run();
   store.close();
 }

@@ -1,5 +1,6 @@
 /** Prometheus metrics of one agent. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { TunnelStatus } from '#tunnel/tunnel.ts';
 
 const LATENCY = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
 
@@ -14,6 +15,7 @@ export type Metrics = {
   readonly peers: Gauge<'state'>;
   readonly addresses: Gauge<'family' | 'state'>;
   readonly leaks: Gauge;
+  readonly tunnel: Gauge<'what'>;
   readonly ready: Gauge;
 };
 
@@ -41,7 +43,22 @@ export function openMetrics(node: string): Metrics {
     items: gauge('tartan_items', 'Items wanted, seen and failed', ['state']),
     peers: gauge('tartan_peers', 'Other nodes by state', ['state']),
     addresses: gauge('tartan_addresses', 'Pod addresses by state', ['family', 'state']),
+    tunnel: gauge('tartan_tunnel', 'The userspace tunnel: peers, and what its process has counted', ['what']),
     leaks: gauge('tartan_leaked_attachments', 'Attachments whose network namespace is gone'),
     ready: gauge('tartan_ready', '1 when the node is ready for pods'),
   };
+}
+
+/** Sums over all peers: with thousands of nodes a series for each would be too many. Undefined: nothing is carried. */
+export function noteTunnel({ tunnel }: Metrics, status: TunnelStatus | undefined): void {
+  tunnel.reset();
+  if (status === undefined) return;
+  const { peers, counters } = status;
+  for (const what of Object.keys(counters) as (keyof typeof counters)[])
+    tunnel.set(
+      { what },
+      peers.reduce((sum, peer) => sum + peer.counters[what], counters[what]),
+    );
+  tunnel.set({ what: 'peers' }, peers.length);
+  tunnel.set({ what: 'silentPeers' }, peers.filter(({ silent }) => silent).length);
 }

@@ -10,6 +10,7 @@ import { liveNamespaces } from './leaks.ts';
 import { readNodeFile } from './node-file.ts';
 import { removePolicyTables } from './policy/tables.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
+import { endTunnel } from './tunnel-road.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
 import { requiredFamilies } from '#backends/ways.ts';
@@ -64,6 +65,7 @@ function findPlace(settings: Settings, kernel: Kernel): Pick<Scene, 'choice' | '
  * links, and then the node keeps its subnet and its journal, so that nobody else gets their addresses.
  */
 export async function purgeHost(settings: Settings): Promise<Purged> {
+  await endTunnel(settings.paths.run);
   using kernel = openKernel();
   const journal = join(settings.paths.run, 'attachments.journal');
   const living = existsSync(journal) ? livingPods(journal) : [];

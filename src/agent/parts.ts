@@ -2,6 +2,7 @@
 import type { Ledger } from './attachments.ts';
 import type { Events, Logger, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
+import type { TunnelRoad } from './tunnel-road.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';
@@ -22,6 +23,17 @@ export type AgentParts = {
   readonly ledger: Ledger;
   /** Public key of this node; absent: the road is not wireguard. */
   readonly wireguardKey?: string | undefined;
+  /** The userspace tunnel, and this node's public keys in it, the newest first. */
+  readonly tunnel?: Pick<TunnelRoad, 'status'> | undefined;
+  readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** Objects of policy that were accepted before; absent: policy is off. */
   readonly keep: Keep | undefined;
 };
+
+/** By which peers know this node. */
+export function keysOf({
+  wireguardKey,
+  tunnelKeys,
+}: AgentParts): Pick<AgentParts, 'wireguardKey' | 'tunnelKeys'> {
+  return { wireguardKey, tunnelKeys };
+}

@@ -6,8 +6,11 @@ import { type Item, type ItemKey, satisfies } from '#model/host.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { showItem } from '#model/show.ts';
 import { familyValues } from '#net/per-family.ts';
+import type { TunnelStatus } from '#tunnel/tunnel.ts';
 
-export function describeStatus(agent: Agent): Status {
+/** `tunnel`: of the userspace tunnel, when it carries something. */
+export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
+  const ways = new Map(tunnel?.peers.map((way) => [way.name, way]));
   const { settings, cluster, host, subnets } = agent;
   const reasons = agent.notReadyReasons();
   const mtu = cluster.podMtu();
@@ -33,7 +36,7 @@ export function describeStatus(agent: Agent): Status {
     ...(agent.policies === undefined ? {} : { policy: agent.policies.describe() }),
     peers: [...cluster.adverts.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
-      .map((advert) => describePeer(agent, advert)),
+      .map((advert) => describePeer(agent, advert, ways.get(advert.name))),
     items: describeItems(agent),
     pods: agent.ledger.list().map(describePod),
     pools: agent.pools.list().map(describePool),
@@ -41,7 +44,7 @@ export function describeStatus(agent: Agent): Status {
   };
 }
 
-function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
+function describePeer(agent: Agent, advert: NodeAdvert, way?: TunnelStatus['peers'][number]): PeerStatus {
   const plan = agent.cluster.peers.get(advert.name);
   const leg = plan?.legs[0];
   const reasons = plan?.unreachable.map((one) => one.why) ?? [];
@@ -52,7 +55,23 @@ function describePeer(agent: Agent, advert: NodeAdvert): PeerStatus {
     inside: familyValues(advert.inside ?? {}),
     ...(leg === undefined ? {} : { road: leg.carrier, mtu: leg.mtu }),
     why: [...(leg === undefined ? [] : [leg.why]), ...reasons].join('; '),
+    ...(way === undefined ? {} : { tunnel: describeWay(way) }),
     state: peerState(agent, advert.name),
+  };
+}
+
+function describeWay(way: TunnelStatus['peers'][number]): NonNullable<PeerStatus['tunnel']> {
+  const { endpoint, mtu, silent, heardMs, sessionMs, newestKeys, counters } = way;
+  const seconds = (ms: number): number => Math.round(ms / 1000);
+  return {
+    ...(endpoint === undefined ? {} : { endpoint: `${endpoint.address} ${endpoint.port}` }),
+    mtu,
+    silent,
+    heardSeconds: seconds(heardMs),
+    ...(sessionMs === undefined ? {} : { sessionSeconds: seconds(sessionMs) }),
+    newestKeys,
+    sentBytes: counters.sentBytes,
+    receivedBytes: counters.receivedBytes,
   };
 }
 

@@ -19,6 +19,24 @@ export const underlaySchema = z.object({
   why: z.string(),
 });
 
+/** The way to a peer in the userspace tunnel. */
+export const tunnelPeerSchema = z.object({
+  /** Where it is now, `address port`; absent while nobody knows. */
+  endpoint: z.string().optional(),
+  /** Largest packet that the way carries, bytes. */
+  mtu: z.number(),
+  /** Nothing came for longer than a peer keeps quiet. */
+  silent: z.boolean(),
+  /** Seconds since something came, and since the keys in use were made; absent in plain mode, and while there are none. */
+  heardSeconds: z.number(),
+  sessionSeconds: z.number().optional(),
+  /** Those keys were made with the newest secrets of both nodes; true in plain mode. */
+  newestKeys: z.boolean(),
+  /** Of packets, without what the tunnel adds. */
+  sentBytes: z.number(),
+  receivedBytes: z.number(),
+});
+
 export const peerSchema = z.object({
   name: z.string(),
   /** Where its encapsulated packets come from and go to. */
@@ -32,6 +50,8 @@ export const peerSchema = z.object({
   mtu: z.number().optional(),
   /** One sentence: why this road, or why none. */
   why: z.string(),
+  /** Absent: there is none to the peer, or its process does not answer. */
+  tunnel: tunnelPeerSchema.optional(),
   /** `pending`: not all of it is in the kernel yet; `failed`: the kernel refuses some of it. */
   state: z.enum(['programmed', 'pending', 'failed', 'unreachable']),
 });

@@ -28,6 +28,8 @@ export type Self = {
   readonly legacyPods?: boolean;
   /** Public key of this node; only where wireguard is among the roads. */
   readonly wireguardKey?: string;
+  /** Public keys of this node in the userspace tunnel, the newest first. */
+  readonly tunnelKeys?: readonly string[];
 };
 
 export type Placed = Pick<Self, 'settings' | 'underlay'>;

@@ -4,6 +4,7 @@ import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';
 import { hostGw } from './host-gw.ts';
 import { gre, ipip } from './ip-tunnel.ts';
+import { udp } from './udp.ts';
 import { wireguard } from './wireguard.ts';
 import { vxlan } from './vxlan.ts';
 
@@ -13,6 +14,7 @@ const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
   ipip,
   gre,
   wireguard,
+  udp,
   alloc,
 };
 

@@ -10,7 +10,7 @@ import type { Self } from '#backends/backend.ts';
 import { checkRoad, planNode, planPeer } from '#backends/node-plan.ts';
 import { Fault, type Problem } from '#model/fault.ts';
 import { hostState } from '#model/host.ts';
-import { ROAD_NAMES } from '#model/settings.ts';
+import { ROAD_NAMES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { showItems } from '#model/show.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -33,6 +33,7 @@ export function planCommand(make: Make): Command {
       underlay: scene.underlay,
       settings,
       ...(scene.wireguardKey === undefined ? {} : { wireguardKey: scene.wireguardKey }),
+      ...(scene.tunnelKeys === undefined ? {} : { tunnelKeys: scene.tunnelKeys }),
     };
     const problems = checkRoad(self);
     if (problems.length > 0) throw new Fault('settings-invalid', 'the road cannot be built', { problems });
@@ -57,6 +58,7 @@ type Scene = {
   readonly underlay: UnderlayChoice;
   readonly nodes: readonly NodeAdvert[];
   readonly wireguardKey?: string;
+  readonly tunnelKeys?: readonly string[];
 };
 
 function text<T extends string>(kind: string, parseText: (text: string) => T | undefined) {
@@ -85,6 +87,8 @@ const sceneSchema = z.strictObject({
   }),
   /** Public key of the node, for the road wireguard. */
   wireguardKey: z.string().optional(),
+  /** Its public keys in the userspace tunnel, for the road udp with a cipher. */
+  tunnelKeys: z.array(z.string()).optional(),
   nodes: z.array(
     z.strictObject({
       name: z.string(),
@@ -95,6 +99,13 @@ const sceneSchema = z.strictObject({
       connected: z.array(prefix).optional(),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
       wireguard: z.strictObject({ publicKey: z.string(), port: z.int() }).optional(),
+      udp: z
+        .strictObject({
+          port: z.int(),
+          cipher: z.enum(TUNNEL_CIPHERS),
+          publicKeys: z.array(z.string()).optional(),
+        })
+        .optional(),
       mtu: z.int(),
       ready: z.boolean().default(true),
     }),

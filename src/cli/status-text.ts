@@ -1,5 +1,5 @@
 /** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
-import type { ItemStatus, PolicyStatus, Status } from '#api/status.ts';
+import type { ItemStatus, PeerStatus, PolicyStatus, Status } from '#api/status.ts';
 import { section } from './output.ts';
 
 /** `items`: every item, or only those that are not as wanted. */
@@ -13,6 +13,7 @@ export function renderStatus(status: Status, items: 'all' | 'wrong'): string {
       (status.policy?.problems ?? []).map(({ path, message }) => [path, message]),
     ),
     renderPeers(status),
+    renderTunnel(status),
     renderPods(status),
     section(
       'Addresses',
@@ -81,6 +82,33 @@ export function renderPeers(status: Status): string {
       peer.why,
     ]),
   );
+}
+
+function renderTunnel({ peers }: Status): string {
+  return section(
+    'Userspace tunnel',
+    ['NODE', 'ENDPOINT', 'MTU', 'HEARD', 'KEYS', 'SENT', 'RECEIVED'],
+    peers.flatMap(({ name, tunnel }) =>
+      tunnel === undefined
+        ? []
+        : [
+            [
+              name,
+              tunnel.endpoint ?? '-',
+              String(tunnel.mtu),
+              `${tunnel.heardSeconds} s ago${tunnel.silent ? ' (silent)' : ''}`,
+              describeKeys(tunnel),
+              String(tunnel.sentBytes),
+              String(tunnel.receivedBytes),
+            ],
+          ],
+    ),
+  );
+}
+
+function describeKeys({ sessionSeconds, newestKeys }: NonNullable<PeerStatus['tunnel']>): string {
+  if (sessionSeconds === undefined) return '-';
+  return `${sessionSeconds} s old${newestKeys ? '' : ', of older secrets'}`;
 }
 
 export function renderPods(status: Status): string {

@@ -41,6 +41,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkExcluded(raw),
     ...checkMode(raw),
     ...checkStrict(raw),
+    ...checkPassword(raw),
     ...checkMtu(raw),
     ...checkPaths(raw),
     ...checkPolicy(raw),
@@ -110,6 +111,11 @@ function checkStrict({ road }: RawSettings): Wrong[] {
   if (road.type !== 'wireguard') return [{ path, message: `needs the road wireguard, not ${road.type}` }];
   if (road.mode === undefined || road.mode === 'Always') return [];
   return [{ path, message: `would drop what the mode ${road.mode} sends plain` }];
+}
+
+function checkPassword({ road }: RawSettings): Wrong[] {
+  if (road.udp.passwordFile === undefined || road.udp.cipher !== 'plain') return [];
+  return [{ path: ['road', 'udp', 'passwordFile'], message: 'is for a cipher, not for plain' }];
 }
 
 function checkMode({ road }: RawSettings): Wrong[] {

@@ -155,6 +155,7 @@ function shape(profile: string, raw: RawSettings): Settings {
       ipip: tunnelOf(road.ipip),
       gre: tunnelOf(road.gre),
       wireguard: road.wireguard,
+      udp: udpOf(road.udp),
     },
     wiring: { ...attached, ...(podMtu === undefined ? {} : { mtu: podMtu }) },
     ...(listen === undefined ? {} : { listen }),
@@ -163,6 +164,10 @@ function shape(profile: string, raw: RawSettings): Settings {
 
 function tunnelOf({ ttl, tos }: RawSettings['road']['ipip']): Settings['road']['ipip'] {
   return { ttl, ...(tos === undefined ? {} : { tos }) };
+}
+
+function udpOf({ passwordFile, ...rest }: RawSettings['road']['udp']): Settings['road']['udp'] {
+  return { ...rest, ...(passwordFile === undefined ? {} : { passwordFile }) };
 }
 
 function deepFreeze<T>(value: T): T {

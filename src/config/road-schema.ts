@@ -1,9 +1,9 @@
 /** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
 import { z } from 'zod';
-import { VXLAN, WIREGUARD } from '#model/numbers.ts';
-import { ROAD_NAMES } from '#model/settings.ts';
+import { UDP_TUNNEL, VXLAN, WIREGUARD } from '#model/numbers.ts';
+import { ROAD_NAMES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { flag, group } from './group.ts';
-import { setting, whole } from './values.ts';
+import { absolutePath, setting, whole } from './values.ts';
 
 function tunnelGroup(description: string) {
   return group(
@@ -52,6 +52,24 @@ export const road = group(
         strict: flag(false, 'What is from or to pods of other nodes and not encrypted is dropped.'),
       },
       'When the road is wireguard. The node’s private key is `wireguard.key` below `paths.state`, made by the agent.',
+    ),
+    udp: group(
+      {
+        port: setting(whole(1, 65_535), '1–65535', 'UDP port that this node listens on.').default(
+          UDP_TUNNEL.port,
+        ),
+        cipher: setting(
+          z.enum(TUNNEL_CIPHERS),
+          TUNNEL_CIPHERS.join(', '),
+          'What packets are sealed with; all nodes alike.',
+        ).default('plain'),
+        passwordFile: setting(
+          absolutePath.optional(),
+          'absolute path',
+          'A file (0600) of passwords that all nodes share, one a line, the newest first. Absent: a key per node.',
+        ),
+      },
+      'When the road is udp, the userspace tunnel. Sealed without a password, the node’s private keys are in `tunnel.key` below `paths.state`, one a line, the newest first; the agent makes the first.',
     ),
   },
   'The road between nodes.',

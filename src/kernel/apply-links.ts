@@ -7,6 +7,7 @@ import { createLink, deleteLink, isMade, type MadeLink, setLink } from './netlin
 import { NetlinkError } from './netlink/socket.ts';
 import { findLink, type Scope } from './scope.ts';
 import { SysError } from './sys.ts';
+import { makeTun } from './tun.ts';
 
 export type LinkStep =
   | { readonly op: 'add'; readonly item: LinkItem }
@@ -50,6 +51,9 @@ function remove(scope: Scope, was: LinkItem): void {
   scope.socket.request(scope.writer);
 }
 
+/** Nothing of these could be other than it is. */
+const STAYS: ReadonlySet<string> = new Set(['bridge', 'ifb', 'tun']);
+
 /** A link of ours that is there although it was not seen gives way, unless it only has to be configured. */
 function create(scope: Scope, item: MadeLink): void {
   try {
@@ -58,13 +62,14 @@ function create(scope: Scope, item: MadeLink): void {
     if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error;
     const row = findLink(scope, item.name);
     if (row?.ours === false) throw refused('EEXIST', 17, `${item.name} exists and is not ours`);
-    if (row?.kind === item.type && (item.type === 'bridge' || item.type === 'ifb')) return;
+    if (row?.kind === item.type && STAYS.has(item.type)) return;
     remove(scope, item);
     tryCreate(scope, item);
   }
 }
 
-function tryCreate({ socket, writer, names }: Scope, item: MadeLink): void {
+function tryCreate({ socket, writer, names, run }: Scope, item: MadeLink): void {
+  if (item.type === 'tun') return run(() => makeTun(item.name));
   writer.clear();
   createLink(writer, item, names);
   socket.request(writer);

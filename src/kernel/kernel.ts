@@ -26,6 +26,13 @@ export type Change =
   | { readonly type: 'learned' }
   | { readonly type: 'underlay' };
 
+/** What carries items that no kernel has (the userspace tunnel), as if it were a part of it. */
+export type Userspace = {
+  observe(): readonly Item[];
+  /** Begins what the steps ask for; what turns out to fail later is no longer there when it is observed. */
+  apply(steps: readonly Step[]): Failure[];
+};
+
 /** What to look at besides what carries our marks. */
 export type Interest = {
   /** Sysctl keys whose present value is wanted. */

@@ -8,7 +8,7 @@ import { applyEntries } from './apply-entries.ts';
 import { applyLink, type LinkStep } from './apply-links.ts';
 import { Conntrack } from './conntrack.ts';
 import { Cutter } from './conntrack-cut.ts';
-import type { Change, Failure, Interest, Kernel } from './kernel.ts';
+import type { Change, Failure, Interest, Kernel, Userspace } from './kernel.ts';
 import { observeLearned, removeLearned } from './learned.ts';
 import { inNetns } from './netns.ts';
 import { type Nftables, openNftables } from './nftables/nftables.ts';
@@ -24,9 +24,22 @@ import { Xfrm, type XfrmKeys } from './xfrm.ts';
 import { watchChanges } from './watch.ts';
 import type { PrivateKeyOf } from './wireguard.ts';
 
-type Channel = 'sysctl' | 'link' | 'entry' | 'wireguard' | 'xfrm' | 'fou' | 'nftables' | 'shaper';
+type Channel =
+  | 'sysctl'
+  | 'link'
+  | 'entry'
+  | 'wireguard'
+  | 'userspace'
+  | 'xfrm'
+  | 'fou'
+  | 'nftables'
+  | 'shaper';
 
-type Keys = { readonly privateKeyOf?: PrivateKeyOf | undefined; readonly xfrmKeys?: XfrmKeys | undefined };
+type Beside = {
+  readonly privateKeyOf?: PrivateKeyOf | undefined;
+  readonly xfrmKeys?: XfrmKeys | undefined;
+  readonly userspace?: Userspace | undefined;
+};
 
 /** Who does the steps of a kind. Neighbouring steps of one channel are done together. */
 const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
@@ -39,6 +52,8 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   station: 'entry',
   'fou-port': 'fou',
   'wireguard-peer': 'wireguard',
+  tunnel: 'userspace',
+  'tunnel-peer': 'userspace',
   'xfrm-state': 'xfrm',
   'xfrm-policy': 'xfrm',
   route: 'entry',
@@ -51,9 +66,21 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
 };
 
 /** The namespace that the calling thread is in, unless `within` names another. */
-export function openKernel(privateKeyOf?: PrivateKeyOf, xfrmKeys?: XfrmKeys): Kernel & Disposable {
-  return new LinuxKernel((work) => work(), 'host', { privateKeyOf, xfrmKeys });
+export function openKernel(
+  privateKeyOf?: PrivateKeyOf,
+  xfrmKeys?: XfrmKeys,
+  userspace?: Userspace,
+): Kernel & Disposable {
+  return new LinuxKernel((work) => work(), 'host', { privateKeyOf, xfrmKeys, userspace });
 }
+
+const NO_USERSPACE: Userspace = {
+  observe: () => [],
+  apply: (steps) =>
+    steps
+      .filter(({ op }) => op !== 'remove')
+      .map((step) => ({ step, code: 'EOPNOTSUPP', message: 'EOPNOTSUPP: nobody carries this here' })),
+};
 
 class LinuxKernel implements Kernel, Disposable {
   readonly #scope: Scope;
@@ -66,19 +93,23 @@ class LinuxKernel implements Kernel, Disposable {
   #foreignLinks: readonly string[] = [];
   readonly #appliers: Readonly<Record<Channel, (steps: readonly Step[]) => Failure[]>>;
 
-  readonly #keys: Keys;
+  readonly #beside: Beside;
+  readonly #userspace: Userspace;
   readonly #xfrm: Xfrm;
 
-  constructor(run: Scope['run'], place: 'host' | 'within', keys: Keys) {
-    this.#scope = openScope(run, keys.privateKeyOf);
-    this.#keys = keys;
-    this.#xfrm = new Xfrm(run, keys.xfrmKeys);
+  constructor(run: Scope['run'], place: 'host' | 'within', beside: Beside) {
+    const { privateKeyOf, xfrmKeys, userspace = NO_USERSPACE } = beside;
+    this.#scope = openScope(run, privateKeyOf);
+    this.#beside = beside;
+    this.#userspace = userspace;
+    this.#xfrm = new Xfrm(run, xfrmKeys);
     this.#place = place;
     this.#appliers = {
       sysctl: (steps) => run(() => steps.flatMap(applySysctl)),
       link: (steps) => steps.flatMap((step) => applyLink(this.#scope, step as Step & LinkStep) ?? []),
       entry: (steps) => applyEntries(this.#scope, steps),
       wireguard: (steps) => this.#scope.wireguard.apply(steps),
+      userspace: (steps) => userspace.apply(steps),
       xfrm: (steps) => this.#xfrm.apply(steps),
       fou: (steps) => this.#scope.fou.apply(steps),
       nftables: (steps) => run(() => this.#nft().apply(steps)),
@@ -102,6 +133,7 @@ class LinuxKernel implements Kernel, Disposable {
     return hostState([
       ...observeNetlink(this.#scope, interest),
       ...observeShaping(this.#scope),
+      ...(this.#place === 'host' ? this.#userspace.observe() : []),
       ...(looked ? this.#scope.run(() => this.#nft().observe()) : []),
       ...(this.#place === 'host' || this.#xfrm.opened ? this.#xfrm.observe() : []),
     ]);
@@ -172,7 +204,7 @@ class LinuxKernel implements Kernel, Disposable {
   }
 
   within(netns: number): Kernel & Disposable {
-    return new LinuxKernel((work) => inNetns(netns, work), 'within', this.#keys);
+    return new LinuxKernel((work) => inNetns(netns, work), 'within', this.#beside);
   }
 
   #nft(): Nftables {

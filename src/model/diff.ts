@@ -31,6 +31,8 @@ const ORDER: readonly ItemKind[] = [
   'wireguard-peer',
   'xfrm-state',
   'xfrm-policy',
+  'tunnel',
+  'tunnel-peer',
   'route',
   'rule',
 ];
@@ -46,6 +48,7 @@ const LINK_RANK = {
   gre: 2,
   ip6gre: 2,
   wireguard: 2,
+  tun: 2,
   xfrm: 2,
   veth: 3,
   foreign: 4,

@@ -7,6 +7,7 @@ import type { Address } from '#net/address.ts';
 import { isUnicastMac, type Mac } from '#net/mac.ts';
 import type { InterfaceAddress, Prefix } from '#net/prefix.ts';
 import type { NftSetName } from './nft-sets.ts';
+import type { TunnelCipher } from './settings.ts';
 
 /** Attributes that every link may have; an absent one is left as the kernel has it. */
 type LinkCommon = {
@@ -69,6 +70,8 @@ export type WireguardLink = LinkCommon & {
 };
 /** What is routed here is sealed as policies of its number say, and dropped where none does; no key is the device's. */
 export type XfrmLink = LinkCommon & { readonly type: 'xfrm'; readonly ifId: number };
+/** A TUN device: whoever carries its packets attaches to it and goes again, and it stays. */
+export type TunLink = LinkCommon & { readonly type: 'tun' };
 export type BridgeLink = LinkCommon & { readonly type: 'bridge' };
 /** The host end of a pod's pair. It is made together with its peer (Kernel.createPair), never by a step. */
 export type VethLink = LinkCommon & { readonly type: 'veth' };
@@ -81,6 +84,7 @@ export type LinkItem =
   | TunnelLink
   | WireguardLink
   | XfrmLink
+  | TunLink
   | BridgeLink
   | VethLink
   | IfbLink
@@ -212,6 +216,30 @@ export type XfrmPolicyItem = {
   readonly spi?: number;
 };
 
+/** What carries a TunLink's packets to other nodes: a process, not the kernel. No secret is ever in an item. */
+export type TunnelItem = {
+  readonly kind: 'tunnel';
+  readonly link: string;
+  /** This node, as its peers call it. */
+  readonly node: string;
+  /** Of the link: largest inner packet. */
+  readonly mtu: number;
+  /** UDP port that it listens on. */
+  readonly port: number;
+  readonly cipher: TunnelCipher;
+};
+export type TunnelPeerItem = {
+  readonly kind: 'tunnel-peer';
+  readonly link: string;
+  readonly peer: string;
+  readonly endpoint: Address;
+  readonly port: number;
+  /** Base64, the newest first; none in plain mode and with a password. */
+  readonly publicKeys: readonly string[];
+  /** Inner addresses that the peer stands for. Sorted as text. */
+  readonly allowed: readonly Prefix[];
+};
+
 /** `key` is the path below /proc/sys with slashes, e.g. `net/ipv4/ip_forward`. */
 export type SysctlItem = { readonly kind: 'sysctl'; readonly key: string; readonly value: string };
 
@@ -270,6 +298,8 @@ export type Item =
   | WireguardPeerItem
   | XfrmStateItem
   | XfrmPolicyItem
+  | TunnelItem
+  | TunnelPeerItem
   | SysctlItem
   | NftTableItem
   | NftElementItem
@@ -299,6 +329,8 @@ const IDENTITY: Identity = {
   'xfrm-state': ({ destination, spi }) => `${destination} 0x${spi.toString(16)}`,
   'xfrm-policy': ({ direction, source, destination, protocol, port, ifId }) =>
     [direction, source, destination, protocol, port, ifId].join(' '),
+  tunnel: (item) => item.link,
+  'tunnel-peer': (item) => `${item.link} ${item.peer}`,
   sysctl: (item) => item.key,
   'nft-table': (item) => item.family,
   'nft-element': (item) => `${item.set} ${item.key.join(' . ')}`,

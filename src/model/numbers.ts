@@ -4,7 +4,7 @@
  */
 
 import type { Family } from '#net/address.ts';
-import type { RoadName } from './settings.ts';
+import type { RoadName, TunnelCipher } from './settings.ts';
 
 /** rtnetlink `rtm_protocol` of our routes (include/uapi/linux/rtnetlink.h; 84 is not assigned there). */
 export const ROUTE_PROTOCOL = 84;
@@ -67,10 +67,19 @@ export const XFRM = {
   priority: { seal: 0x7461_7274, block: 0x7461_7275 },
   port: 4500,
 } as const;
+/** flannel's port of its backend udp. */
+export const UDP_TUNNEL = { port: 8285, link: 'tartan.udp' } as const;
 export const VXLAN = { vni: 1, port: 8472 } as const;
 
 /** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE, IPsec's ESP. */
 export const ENCAPSULATION = { 4: 4, 6: 41, gre: 47, esp: 50 } as const;
+
+/** Of the userspace tunnel: outer header, 8 UDP, 24 of its frame (src/tunnel/frame.ts), 16 of a tag. */
+export const TUNNEL_OVERHEAD = {
+  plain: { 4: 52, 6: 72 },
+  'aes-256-gcm': { 4: 68, 6: 88 },
+  'chacha20-poly1305': { 4: 68, 6: 88 },
+} as const satisfies Record<TunnelCipher, Record<Family, number>>;
 
 /** Bytes that a carrier adds in front of the inner IP packet, by family of the outer packet. */
 export const OVERHEAD = {
@@ -82,6 +91,8 @@ export const OVERHEAD = {
   gre: { 4: 24, 6: 44 },
   /** Outer header, 8 UDP, 16 of the message and 16 of its tag (the WireGuard paper, section 5.4.6). */
   wireguard: { 4: 60, 6: 80 },
+  /** At most. */
+  udp: TUNNEL_OVERHEAD['aes-256-gcm'],
   'host-gw': { 4: 0, 6: 0 },
   alloc: { 4: 0, 6: 0 },
 } as const satisfies Record<RoadName, Record<Family, number>>;

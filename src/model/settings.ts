@@ -4,8 +4,16 @@ import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Failsafe } from './workload.ts';
 
-export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'alloc';
-export const ROAD_NAMES: readonly RoadName[] = ['vxlan', 'host-gw', 'ipip', 'gre', 'wireguard', 'alloc'];
+export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'udp' | 'alloc';
+export const ROAD_NAMES: readonly RoadName[] = [
+  'vxlan',
+  'host-gw',
+  'ipip',
+  'gre',
+  'wireguard',
+  'udp',
+  'alloc',
+];
 
 /** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw. */
 export type RoadMode = 'Always' | 'CrossSubnet';
@@ -46,6 +54,18 @@ export type WireguardSettings = {
   readonly port: number;
   /** What is from or to pods of other nodes and not sealed is dropped. */
   readonly strict: boolean;
+};
+
+export const TUNNEL_CIPHERS = ['plain', 'aes-256-gcm', 'chacha20-poly1305'] as const;
+export type TunnelCipher = (typeof TUNNEL_CIPHERS)[number];
+
+/** Of the userspace tunnel. */
+export type UdpSettings = {
+  /** UDP port that this node listens on. */
+  readonly port: number;
+  readonly cipher: TunnelCipher;
+  /** A file of passwords, one a line, which all nodes share; absent: a key per node. */
+  readonly passwordFile?: string;
 };
 
 export type UnderlaySettings = {
@@ -123,6 +143,7 @@ export type Settings = {
     readonly ipip: TunnelSettings;
     readonly gre: TunnelSettings;
     readonly wireguard: WireguardSettings;
+    readonly udp: UdpSettings;
   };
   readonly wiring: {
     readonly type: 'routed' | 'bridge';

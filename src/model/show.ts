@@ -37,9 +37,16 @@ const SHOW: Show = {
   'fou-port': ({ local, port }) =>
     words('ip', local.includes(':') && '-6', `fou add port ${port} gue local ${local}`),
   'wireguard-peer': ({ link, publicKey, endpoint, port, allowed }) =>
-    `wg set ${link} peer ${publicKey} endpoint ${endpoint.includes(':') ? `[${endpoint}]` : endpoint}:${port} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
+    `wg set ${link} peer ${publicKey} endpoint ${endpointOf(endpoint, port)} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
   'xfrm-state': showState,
   'xfrm-policy': showPolicy,
+  tunnel: ({ link, port, cipher }) => `tunnel on ${link} port ${port} ${cipher}`,
+  'tunnel-peer': ({ link, peer, endpoint, port, publicKeys, allowed }) =>
+    words(
+      `tunnel on ${link} peer ${peer} endpoint ${endpointOf(endpoint, port)}`,
+      option('keys', publicKeys.join(',') || undefined),
+      `allowed-ips ${allowed.join(',')}`,
+    ),
   sysctl: ({ key, value }) => `sysctl -w ${key}=${value}`,
   'nft-table': showTable,
   'nft-element': ({ set, key, data }) => {
@@ -56,6 +63,9 @@ const SHOW: Show = {
 function words(...parts: readonly (string | number | false | undefined)[]): string {
   return parts.filter((part) => part !== undefined && part !== false && part !== '').join(' ');
 }
+function endpointOf(address: string, port: number): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
+}
 /** `name value`, or nothing when there is no value. */
 function option(name: string, value: string | number | undefined): string | undefined {
   return value === undefined ? undefined : `${name} ${value}`;
@@ -65,6 +75,8 @@ function onOff(name: string, value: boolean | undefined): string | undefined {
 }
 
 function showLink(item: LinkItem): string {
+  if (item.type === 'tun')
+    return `ip tuntap add ${item.name} mode tun vnet_hdr && ${words('ip link set', item.name, 'up', option('mtu', item.mtu))}`;
   const made = item.type === 'foreign' || item.type === 'veth' ? 'ip link set' : 'ip link add';
   const head = words(
     made,

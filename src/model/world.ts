@@ -3,7 +3,7 @@ import type { Address } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
-import type { RoadName } from './settings.ts';
+import type { RoadName, TunnelCipher } from './settings.ts';
 
 /** What one node tells the others of itself. */
 export type NodeAdvert = {
@@ -24,6 +24,12 @@ export type NodeAdvert = {
   readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
   /** What a WireGuard peer needs: the public key in base64, and the port that the node listens on. */
   readonly wireguard?: { readonly publicKey: string; readonly port: number };
+  /** Of the userspace tunnel. Public keys in base64, the newest first; absent in plain mode and with a password. */
+  readonly udp?: {
+    readonly port: number;
+    readonly cipher: TunnelCipher;
+    readonly publicKeys?: readonly string[];
+  };
   /** MTU of the node's underlay link in bytes. */
   readonly mtu: number;
   /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */

@@ -64,10 +64,12 @@ export function peersOf({ peers }: Order): TunnelPeer[] {
 }
 
 /** Throws TypeError when a key is none, or a cipher has no secrets. */
-export function optionsOf({ cipher, secrets, peers: _, ...rest }: Order): Omit<TunnelOptions, 'peers'> {
-  if (cipher === 'plain') return { ...rest, deviceExists: true, protection: 'plain' };
+export function optionsOf(order: Order): Omit<TunnelOptions, 'peers'> {
+  const { node, device, mtu, port, cipher, secrets } = order;
+  const ground = { node, device, mtu, port, deviceExists: true };
+  if (cipher === 'plain') return { ...ground, protection: 'plain' };
   if (secrets === undefined) throw new TypeError(`${cipher} needs secrets`);
-  return { ...rest, deviceExists: true, protection: { cipher, secrets: secretsOf(secrets) } };
+  return { ...ground, protection: { cipher, secrets: secretsOf(secrets) } };
 }
 
 /** Whether a tunnel that carries one can carry the other without being made anew. */

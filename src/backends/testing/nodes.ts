@@ -29,6 +29,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
       ipip: { ttl: 64 },
       gre: { ttl: 64, tos: 8 },
       wireguard: { port: 51_820, strict: false },
+      udp: { port: 8285, cipher: 'aes-256-gcm' },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
@@ -62,6 +63,7 @@ export function selfOf(road: RoadName, directRouting = false): Self {
     },
     settings: settings(road, directRouting),
     ...(road === 'wireguard' ? { wireguardKey: keyOfNode('a') } : {}),
+    ...(road === 'udp' ? { tunnelKeys: [keyOfNode('a')] } : {}),
   };
 }
 
@@ -79,6 +81,9 @@ export function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
       ? { vxlan: { vni: 7, port: 8472, mac: { 4: vtepMac(name, 7), 6: vtepMac(name, 7) } } }
       : {}),
     ...(road === 'wireguard' ? { wireguard: { publicKey: keyOfNode(name), port: 51_820 } } : {}),
+    ...(road === 'udp'
+      ? { udp: { port: 8285, cipher: 'aes-256-gcm', publicKeys: [keyOfNode(name)] } as const }
+      : {}),
     mtu: 1500,
     ready: true,
   };

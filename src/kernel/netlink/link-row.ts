@@ -1,7 +1,7 @@
 /** Links as the kernel tells them, and what they are in the model. */
 import { addressFromBytes } from '#net/address.ts';
 import type { LinkItem } from '#model/host.ts';
-import { IFB_PREFIX, LINK_ALIAS, POD_LINK_PREFIX, REAPER_GROUP } from '#model/numbers.ts';
+import { IFB_PREFIX, LINK_ALIAS, POD_LINK_PREFIX, REAPER_GROUP, UDP_TUNNEL } from '#model/numbers.ts';
 import { type Mac, macFromBytes } from '#net/mac.ts';
 import { BRPORT, IFF, IFLA, INFO, LINK_HEADER, PORT_FLAGS, VXLAN_ATTRIBUTE, XFRM_IF_ID } from './link.ts';
 import { Attributes, type Message } from './message.ts';
@@ -76,6 +76,8 @@ function readData(
 function isOurs(name: string, kind: string | undefined, attributes: Attributes): boolean {
   if (attributes.str(IFLA.alias) === LINK_ALIAS) return true;
   if ((kind === 'veth' || kind === 'ifb') && POD_LINK.test(name)) return true;
+  // Made by an ioctl that gives it no alias.
+  if (kind === 'tun' && name === UDP_TUNNEL.link) return true;
   const group = attributes.u32(IFLA.group) ?? 0;
   return group >= REAPER_GROUP && group < REAPER_GROUP + GROUPS;
 }
@@ -122,7 +124,7 @@ export function linkItem(row: LinkRow, context: LinkContext): LinkItem {
   if (row.kind === 'wireguard') {
     return { ...common, type: 'wireguard', publicKey: '', port: 0, ...context.wireguard(row.name) };
   }
-  if (row.kind === 'bridge' || row.kind === 'veth' || row.kind === 'ifb') {
+  if (row.kind === 'bridge' || row.kind === 'veth' || row.kind === 'ifb' || row.kind === 'tun') {
     return { ...common, type: row.kind };
   }
   return { ...common, type: 'foreign' };

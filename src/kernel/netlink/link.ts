@@ -8,6 +8,7 @@ import type {
   BridgeLink,
   IfbLink,
   LinkItem,
+  TunLink,
   TunnelLink,
   VxlanLink,
   WireguardLink,
@@ -61,7 +62,7 @@ const VETH_INFO_PEER = 1;
 const RTEXT_FILTER_SKIP_STATS = 8;
 
 /** Links that a step can create. */
-export type MadeLink = VxlanLink | TunnelLink | WireguardLink | XfrmLink | BridgeLink | IfbLink;
+export type MadeLink = VxlanLink | TunnelLink | WireguardLink | XfrmLink | TunLink | BridgeLink | IfbLink;
 
 export function isMade(item: LinkItem): item is MadeLink {
   return item.type !== 'veth' && item.type !== 'foreign';
