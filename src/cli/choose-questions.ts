@@ -20,14 +20,17 @@ export async function ask(
     console.error(`${topic}: ${showAnswer(answered[topic as keyof Answers])} (${why})`);
   const terminal = createInterface({ input: process.stdin, output: process.stderr });
   const ended = new AbortController();
+  let isInterrupted = false;
   terminal.once('close', () => ended.abort());
+  terminal.once('SIGINT', () => {
+    isInterrupted = true;
+    terminal.close();
+  });
   const put: Put = async (text) => {
     if (ended.signal.aborted) return '';
-    return terminal.question(text, { signal: ended.signal }).catch((error: unknown) => {
-      if (error instanceof Error && error.message.includes('Ctrl+C'))
-        throw new Fault('request-invalid', 'interrupted: nothing was chosen');
-      return '';
-    });
+    const line = await terminal.question(text, { signal: ended.signal }).catch(() => '');
+    if (isInterrupted) throw new Fault('request-invalid', 'interrupted: nothing was chosen');
+    return line;
   };
   try {
     return await askAll(answered, known, put);
