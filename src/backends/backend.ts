@@ -6,6 +6,7 @@
  * another. What sending alone needs is planLeg; all else stands for every road that the two nodes may use.
  */
 import type { Item } from '#model/host.ts';
+import type { IpsecSelf } from '#model/ipsec.ts';
 import type { Leg } from '#model/leg.ts';
 import { OVERHEAD } from '#model/numbers.ts';
 import type { Way } from '#model/road.ts';
@@ -28,6 +29,8 @@ export type Self = {
   readonly legacyPods?: boolean;
   /** Public key of this node; only where wireguard is among the roads. */
   readonly wireguardKey?: string;
+  /** Nonce and secrets' names of this node; only where ipsec is among the roads. */
+  readonly ipsec?: IpsecSelf;
   /** Public keys of this node in the userspace tunnel, the newest first. */
   readonly tunnelKeys?: readonly string[];
 };

@@ -4,6 +4,7 @@ import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';
 import { hostGw } from './host-gw.ts';
 import { gre, ipip } from './ip-tunnel.ts';
+import { ipsec } from './ipsec.ts';
 import { udp } from './udp.ts';
 import { wireguard } from './wireguard.ts';
 import { vxlan } from './vxlan.ts';
@@ -14,6 +15,7 @@ const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
   ipip,
   gre,
   wireguard,
+  ipsec,
   udp,
   alloc,
 };

@@ -13,6 +13,7 @@ import { hostState } from '#model/host.ts';
 import { ROAD_NAMES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { showItems } from '#model/show.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
+import type { IpsecSelf } from '#model/ipsec.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import { parseAddress } from '#net/address.ts';
@@ -33,6 +34,7 @@ export function planCommand(make: Make): Command {
       underlay: scene.underlay,
       settings,
       ...(scene.wireguardKey === undefined ? {} : { wireguardKey: scene.wireguardKey }),
+      ...(scene.ipsec === undefined ? {} : { ipsec: scene.ipsec }),
       ...(scene.tunnelKeys === undefined ? {} : { tunnelKeys: scene.tunnelKeys }),
     };
     const problems = checkRoad(self);
@@ -58,6 +60,7 @@ type Scene = {
   readonly underlay: UnderlayChoice;
   readonly nodes: readonly NodeAdvert[];
   readonly wireguardKey?: string;
+  readonly ipsec?: IpsecSelf;
   readonly tunnelKeys?: readonly string[];
 };
 
@@ -75,6 +78,12 @@ function perFamily<T extends z.ZodType>(item: T) {
   return z.strictObject({ 4: item.optional(), 6: item.optional() });
 }
 
+const ipsecPair = {
+  nonce: z.string(),
+  again: z.record(z.string(), z.int()).default({}),
+  secrets: z.array(z.string()),
+};
+
 const sceneSchema = z.strictObject({
   subnets: perFamily(prefix),
   underlay: z.strictObject({
@@ -87,6 +96,8 @@ const sceneSchema = z.strictObject({
   }),
   /** Public key of the node, for the road wireguard. */
   wireguardKey: z.string().optional(),
+  /** Its nonce and secrets' names, for the road ipsec. */
+  ipsec: z.strictObject({ ...ipsecPair, announced: z.array(z.string()) }).optional(),
   /** Its public keys in the userspace tunnel, for the road udp with a cipher. */
   tunnelKeys: z.array(z.string()).optional(),
   nodes: z.array(
@@ -99,6 +110,7 @@ const sceneSchema = z.strictObject({
       connected: z.array(prefix).optional(),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
       wireguard: z.strictObject({ publicKey: z.string(), port: z.int() }).optional(),
+      ipsec: z.strictObject({ ...ipsecPair, port: z.int(), udp: z.boolean() }).optional(),
       udp: z
         .strictObject({
           port: z.int(),

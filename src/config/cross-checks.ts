@@ -41,6 +41,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkExcluded(raw),
     ...checkMode(raw),
     ...checkStrict(raw),
+    ...checkSealed(raw),
     ...checkPassword(raw),
     ...checkMtu(raw),
     ...checkPaths(raw),
@@ -116,6 +117,13 @@ function checkStrict({ road }: RawSettings): Wrong[] {
 function checkPassword({ road }: RawSettings): Wrong[] {
   if (road.udp.passwordFile === undefined || road.udp.cipher !== 'plain') return [];
   return [{ path: ['road', 'udp', 'passwordFile'], message: 'is for a cipher, not for plain' }];
+}
+
+/** On by default: only where the road is taken does it contradict anything. */
+function checkSealed({ road }: RawSettings): Wrong[] {
+  const isPlain = road.type === 'ipsec' && road.ipsec.strict && road.mode === 'CrossSubnet';
+  const message = 'would drop what the mode CrossSubnet sends plain';
+  return isPlain ? [{ path: ['road', 'ipsec', 'strict'], message }] : [];
 }
 
 function checkMode({ road }: RawSettings): Wrong[] {

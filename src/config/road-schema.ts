@@ -1,6 +1,6 @@
 /** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
 import { z } from 'zod';
-import { UDP_TUNNEL, VXLAN, WIREGUARD } from '#model/numbers.ts';
+import { UDP_TUNNEL, VXLAN, WIREGUARD, XFRM } from '#model/numbers.ts';
 import { ROAD_NAMES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { flag, group } from './group.ts';
 import { absolutePath, setting, whole } from './values.ts';
@@ -52,6 +52,27 @@ export const road = group(
         strict: flag(false, 'What is from or to pods of other nodes and not encrypted is dropped.'),
       },
       'When the road is wireguard. The node’s private key is `wireguard.key` below `paths.state`, made by the agent.',
+    ),
+    ipsec: group(
+      {
+        secretsFile: setting(
+          absolutePath,
+          'absolute path',
+          'A file (0600) of secrets that all nodes share: lines of a name and 32 or more random bytes in base64, the newest first.',
+        ).default('/etc/tartan/ipsec.secrets'),
+        port: setting(
+          whole(1, 65_535),
+          '1–65535',
+          'UDP port that this node listens on behind a NAT.',
+        ).default(XFRM.port),
+        udp: setting(
+          z.enum(['auto', 'always']),
+          'auto, always',
+          'ESP travels in UDP: where either node is reached by an address that is not its own, or always.',
+        ).default('auto'),
+        strict: flag(true, 'What is from or to pods of other nodes and not encrypted is dropped.'),
+      },
+      'When the road is ipsec: ESP with AES-256-GCM by the kernel, keys derived from the secrets.',
     ),
     udp: group(
       {

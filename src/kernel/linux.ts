@@ -54,6 +54,7 @@ const CHANNEL: Readonly<Record<ItemKind, Channel>> = {
   'wireguard-peer': 'wireguard',
   tunnel: 'userspace',
   'tunnel-peer': 'userspace',
+  'esp-port': 'xfrm',
   'xfrm-state': 'xfrm',
   'xfrm-policy': 'xfrm',
   route: 'entry',

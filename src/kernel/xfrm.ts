@@ -27,6 +27,7 @@ import {
   removeState,
 } from './netlink/xfrm-state.ts';
 import { NETLINK_XFRM, SysError } from './sys.ts';
+import { keepPort, keptPorts, releasePort } from './xfrm-port.ts';
 
 export type XfrmKeys = {
   /** 32 bytes of key and 4 of salt, for the first who asks; undefined: there is no such key, or it was taken before. */
@@ -46,6 +47,7 @@ export class Xfrm implements Disposable {
   #socket: NetlinkSocket | undefined;
   /** The kernel has no NETLINK_XFRM. */
   #lacking = false;
+  #hasPort = false;
 
   constructor(run: <T>(work: () => T) => T, keys: XfrmKeys = NO_KEYS) {
     this.#run = run;
@@ -69,7 +71,11 @@ export class Xfrm implements Disposable {
       ask(this.#writer);
       return socket.dump(this.#writer, read);
     };
-    return [...dump(askStates, readItem), ...dump(askPolicies, readItem)];
+    const states = dump(askStates, readItem);
+    // Nobody looks through all processes of a host for a port that nothing comes to.
+    this.#hasPort ||= states.some((item) => item.kind === 'xfrm-state' && item.sourcePort !== undefined);
+    const ports = this.#hasPort ? this.#run(keptPorts).map(({ item }) => item) : [];
+    return [...states, ...dump(askPolicies, readItem), ...ports];
   }
 
   /** Tries every step, in order. */
@@ -79,7 +85,7 @@ export class Xfrm implements Disposable {
         this.#do(step);
         return [];
       } catch (error) {
-        if (!(error instanceof NetlinkError)) throw error;
+        if (!(error instanceof NetlinkError || error instanceof SysError)) throw error;
         return [{ step, code: error.code, message: error.message }];
       } finally {
         // The buffer may hold a key, and lives long.
@@ -94,12 +100,17 @@ export class Xfrm implements Disposable {
     const { item } = step;
     if (item.kind === 'xfrm-state') this.#addState(item);
     else if (item.kind === 'xfrm-policy') this.#putPolicy(item, step.op);
+    else if (item.kind === 'esp-port') {
+      this.#hasPort = true;
+      this.#run(() => keepPort(item));
+    }
   }
 
   /** A policy that is replaced never goes before its successor is there. */
   #remove(step: Step, was: Item): void {
     try {
-      if (was.kind === 'xfrm-state') this.#request((writer) => removeState(writer, was));
+      if (was.kind === 'esp-port') this.#run(() => releasePort(was));
+      else if (was.kind === 'xfrm-state') this.#request((writer) => removeState(writer, was));
       else if (was.kind === 'xfrm-policy' && step.op === 'remove')
         this.#request((writer) => removePolicy(writer, was));
     } catch (error) {

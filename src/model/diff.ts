@@ -29,6 +29,7 @@ const ORDER: readonly ItemKind[] = [
   'fdb',
   'station',
   'wireguard-peer',
+  'esp-port',
   'xfrm-state',
   'xfrm-policy',
   'tunnel',

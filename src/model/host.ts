@@ -193,6 +193,9 @@ export type XfrmStateItem = {
   readonly key: string;
 };
 
+/** A UDP port at which the kernel takes in ESP (RFC 3948), whether an agent lives or not. No events tell of these. */
+export type EspPortItem = { readonly kind: 'esp-port'; readonly local: Address; readonly port: number };
+
 /**
  * Packets that leave (`out`) are sealed, or must have been when they come in (`in`) or pass through (`fwd`); or all of them
  * are dropped.
@@ -296,6 +299,7 @@ export type Item =
   | StationItem
   | FouPortItem
   | WireguardPeerItem
+  | EspPortItem
   | XfrmStateItem
   | XfrmPolicyItem
   | TunnelItem
@@ -326,6 +330,7 @@ const IDENTITY: Identity = {
   station: (item) => `${item.link} ${item.mac}`,
   'fou-port': ({ local, port }) => `${local} ${port}`,
   'wireguard-peer': (item) => `${item.link} ${item.publicKey}`,
+  'esp-port': ({ local, port }) => `${local} ${port}`,
   'xfrm-state': ({ destination, spi }) => `${destination} 0x${spi.toString(16)}`,
   'xfrm-policy': ({ direction, source, destination, protocol, port, ifId }) =>
     [direction, source, destination, protocol, port, ifId].join(' '),

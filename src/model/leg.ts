@@ -7,7 +7,7 @@ export type Leg = {
   readonly peer: string;
   readonly prefix: Prefix;
   /** `direct`: plain route over the underlay link. */
-  readonly carrier: 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'udp' | 'direct';
+  readonly carrier: 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'direct';
   /** The peer's underlay address: next hop of `direct`, outer destination of a tunnel. */
   readonly remote: Address;
   /** The peer's VTEP MAC; vxlan only. */

@@ -91,6 +91,8 @@ export const OVERHEAD = {
   gre: { 4: 24, 6: 44 },
   /** Outer header, 8 UDP, 16 of the message and 16 of its tag (the WireGuard paper, section 5.4.6). */
   wireguard: { 4: 60, 6: 80 },
+  /** At least: outer header, 8 UDP, 8 and 2 of ESP, 8 of its IV, 16 of its tag. Padding takes up to 3 more. */
+  ipsec: { 4: 62, 6: 82 },
   /** At most. */
   udp: TUNNEL_OVERHEAD['aes-256-gcm'],
   'host-gw': { 4: 0, 6: 0 },

@@ -4,13 +4,14 @@ import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Failsafe } from './workload.ts';
 
-export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'udp' | 'alloc';
+export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'alloc';
 export const ROAD_NAMES: readonly RoadName[] = [
   'vxlan',
   'host-gw',
   'ipip',
   'gre',
   'wireguard',
+  'ipsec',
   'udp',
   'alloc',
 ];
@@ -66,6 +67,17 @@ export type UdpSettings = {
   readonly cipher: TunnelCipher;
   /** A file of passwords, one a line, which all nodes share; absent: a key per node. */
   readonly passwordFile?: string;
+};
+
+export type IpsecSettings = {
+  /** A file of lines `NAME SECRET`, the newest first, which all nodes share. */
+  readonly secretsFile: string;
+  /** UDP port that this node listens on for ESP in UDP. */
+  readonly port: number;
+  /** `auto`: ESP goes in UDP where either node is reached by an address that is not its own. */
+  readonly udp: 'auto' | 'always';
+  /** What is from or to pods of other nodes and not sealed is dropped. */
+  readonly strict: boolean;
 };
 
 export type UnderlaySettings = {
@@ -143,6 +155,7 @@ export type Settings = {
     readonly ipip: TunnelSettings;
     readonly gre: TunnelSettings;
     readonly wireguard: WireguardSettings;
+    readonly ipsec: IpsecSettings;
     readonly udp: UdpSettings;
   };
   readonly wiring: {

@@ -38,6 +38,8 @@ const SHOW: Show = {
     words('ip', local.includes(':') && '-6', `fou add port ${port} gue local ${local}`),
   'wireguard-peer': ({ link, publicKey, endpoint, port, allowed }) =>
     `wg set ${link} peer ${publicKey} endpoint ${endpointOf(endpoint, port)} persistent-keepalive 25 allowed-ips ${allowed.join(',')}`,
+  // There is no command for it.
+  'esp-port': ({ local, port }) => `ESP in UDP to ${local} port ${port}`,
   'xfrm-state': showState,
   'xfrm-policy': showPolicy,
   tunnel: ({ link, port, cipher }) => `tunnel on ${link} port ${port} ${cipher}`,

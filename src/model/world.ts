@@ -3,6 +3,7 @@ import type { Address } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
+import type { IpsecNode } from './ipsec.ts';
 import type { RoadName, TunnelCipher } from './settings.ts';
 
 /** What one node tells the others of itself. */
@@ -24,6 +25,7 @@ export type NodeAdvert = {
   readonly vxlan?: { readonly vni: number; readonly port: number; readonly mac: PerFamily<Mac> };
   /** What a WireGuard peer needs: the public key in base64, and the port that the node listens on. */
   readonly wireguard?: { readonly publicKey: string; readonly port: number };
+  readonly ipsec?: IpsecNode;
   /** Of the userspace tunnel. Public keys in base64, the newest first; absent in plain mode and with a password. */
   readonly udp?: {
     readonly port: number;

@@ -8,6 +8,7 @@ import { basename } from 'node:path';
 import { env } from 'node:process';
 import { test } from 'node:test';
 import type { Self } from '#backends/backend.ts';
+import { ipsecOf } from '../../src/backends/testing/nodes.ts';
 import { advertOf, planNode, planPeer } from '#backends/node-plan.ts';
 import { parseSettings } from '#config/parse.ts';
 import { showItems } from '#model/show.ts';
@@ -43,6 +44,7 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
     'road.type': 'wireguard',
     'road.wireguard.strict': true,
   },
+  ipsec: { profile: 'canal', ...SIX, 'road.type': 'ipsec' },
   'gre-never': { profile: 'kubenet', 'road.type': 'gre', 'road.mode': 'Never' },
   'routed-host-gw': { profile: 'kubenet', 'wiring.type': 'routed', 'masquerade.enabled': false },
 };
@@ -67,6 +69,7 @@ function nodeOf(settings: Settings, index: number): Self {
     ...(settings.road.type === 'wireguard'
       ? { wireguardKey: Buffer.alloc(32, index).toString('base64') }
       : {}),
+    ...(settings.road.type === 'ipsec' ? { ipsec: ipsecOf(`node-${index}`) } : {}),
   };
 }
 

@@ -1,4 +1,5 @@
 /** A node and its peers for tests of plans: both families, `peerOf` on this node's subnet or behind a router. */
+import type { IpsecSelf } from '#model/ipsec.ts';
 import type { RoadName, Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { address, addressFrom } from '#net/address.ts';
@@ -29,6 +30,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
       ipip: { ttl: 64 },
       gre: { ttl: 64, tos: 8 },
       wireguard: { port: 51_820, strict: false },
+      ipsec: { secretsFile: '/s', port: 4500, udp: 'auto', strict: true },
       udp: { port: 8285, cipher: 'aes-256-gcm' },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
@@ -48,6 +50,12 @@ export function keyOfNode(name: string): string {
   return Buffer.alloc(32, name).toString('base64');
 }
 
+/** Every node has the same secret. */
+export function ipsecOf(name: string): IpsecSelf {
+  const secrets = ['one:0123456789abcdef'];
+  return { nonce: Buffer.alloc(16, name).toString('base64url'), again: {}, secrets, announced: secrets };
+}
+
 export function selfOf(road: RoadName, directRouting = false): Self {
   const local = { 4: address('192.0.2.1'), 6: address('2001:db8::1') };
   return {
@@ -63,6 +71,7 @@ export function selfOf(road: RoadName, directRouting = false): Self {
     },
     settings: settings(road, directRouting),
     ...(road === 'wireguard' ? { wireguardKey: keyOfNode('a') } : {}),
+    ...(road === 'ipsec' ? { ipsec: ipsecOf('a') } : {}),
     ...(road === 'udp' ? { tunnelKeys: [keyOfNode('a')] } : {}),
   };
 }
@@ -81,6 +90,7 @@ export function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
       ? { vxlan: { vni: 7, port: 8472, mac: { 4: vtepMac(name, 7), 6: vtepMac(name, 7) } } }
       : {}),
     ...(road === 'wireguard' ? { wireguard: { publicKey: keyOfNode(name), port: 51_820 } } : {}),
+    ...(road === 'ipsec' ? { ipsec: { ...ipsecOf(name), port: 4500, udp: false } } : {}),
     ...(road === 'udp'
       ? { udp: { port: 8285, cipher: 'aes-256-gcm', publicKeys: [keyOfNode(name)] } as const }
       : {}),

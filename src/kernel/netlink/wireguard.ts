@@ -100,7 +100,7 @@ function putAllowed(writer: MessageWriter, prefix: Prefix): void {
 }
 
 /** struct sockaddr_in or sockaddr_in6. */
-function socketAddress(address: Address, port: number): Buffer {
+export function socketAddress(address: Address, port: number): Buffer {
   const four = addressFamily(address) === 4;
   const bytes = Buffer.alloc(four ? 16 : 28);
   bytes.writeUInt16LE(four ? AF_INET : AF_INET6, 0);
