@@ -38,17 +38,28 @@ export function auditDocument({ sources }: Facts, found: Audit): Block[] {
     { kind: 'heading', text: `${object} (${file})` },
     {
       kind: 'lines',
-      lines: candidates.flatMap(({ title, outcome, because }) => [
-        `${outcome.padEnd(8)} ${title}`,
-        ...because.map(
-          ({ path, what, value, note, source }) =>
-            `  ${path === '' ? 'its kind' : path}: ${what}: ${value}${note === undefined ? '' : `, ${note}`} [${source ?? 'no source'}]`,
-        ),
-      ]),
+      lines: fateLines(candidates),
     },
   ]);
   const used = found.objects.flatMap(({ candidates }) => candidates.flatMap(({ because }) => because));
   return [...summaryBlocks(found), ...blocks, ...(used.length === 0 ? [] : sourceBlocks(sources, used))];
+}
+
+/** Those with whom it fares alike, for the same reasons, stand together; the best first. */
+function fateLines(candidates: Audit['objects'][number]['candidates']): string[] {
+  const alike = Map.groupBy(candidates, ({ outcome, because }) => JSON.stringify([outcome, because]));
+  const groups = [...alike.values()].toSorted((a, b) => rankOf(b) - rankOf(a));
+  return groups.flatMap((group) => [
+    `${group[0]?.outcome.padEnd(8)} ${group.map(({ title }) => title).join(', ')}`,
+    ...(group[0]?.because ?? []).map(
+      ({ path, what, value, note, source }) =>
+        `  ${path === '' ? 'its kind' : path}: ${what}: ${value}${note === undefined ? '' : `, ${note}`} [${source ?? 'no source'}]`,
+    ),
+  ]);
+}
+
+function rankOf([one]: Audit['objects'][number]['candidates']): number {
+  return one === undefined ? -1 : OUTCOMES.indexOf(one.outcome);
 }
 
 /** Those who change least come first. */

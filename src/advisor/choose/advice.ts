@@ -1,7 +1,7 @@
 /** Around a choice: what would change it, what each candidate lacks, and what to do next. Pure; everything has its source. */
 import { type Candidate, type Cell, cellOf, type Claim, type Facts, withClaim } from '../facts/facts.ts';
 import { type Feature, FEATURE_NAMES, FEATURES } from '../facts/features.ts';
-import type { Answers } from './answers.ts';
+import { type Answers, PREFERENCES } from './answers.ts';
 import { choose, type Choice } from './choose.ts';
 import {
   type Judged,
@@ -32,7 +32,11 @@ export function adviseOn(facts: Facts, answers: Answers): Advice {
   return {
     answers,
     choice,
-    changes: [...droppedRequirements(facts, answers, choice), ...flippedFacts(facts, answers, choice)],
+    changes: [
+      ...droppedRequirements(facts, answers, choice),
+      ...flippedFacts(facts, answers, choice),
+      ...otherPreferences(facts, answers, choice),
+    ],
     losses: new Map(choice.ranked.map(({ candidate }) => [candidate.id, lossesOf(candidate, choice)])),
     resolve: resolutions(choice),
     conflicts: choice.ranked.length > 0 ? [] : conflictsIn(facts, requirementsOf(answers)),
@@ -64,6 +68,21 @@ function droppedRequirements(facts: Facts, answers: Answers, choice: Choice): Ch
       ? []
       : [{ what: `without “${dropped.sentence}” (${dropped.id})`, first: winnersOf(without) }];
   });
+}
+
+/** Were something else preferred most, by who would be first then. */
+function otherPreferences(facts: Facts, answers: Answers, choice: Choice): Change[] {
+  const [most, ...rest] = answers.prefer ?? [];
+  const words = PREFERENCES.filter((word) => word !== most);
+  const then = words.map((word) => ({
+    word,
+    choice: chooseBy(facts, { ...answers, prefer: [word, ...rest.filter((other) => other !== word)] }),
+  }));
+  const other = then.filter((one) => one.choice.ranked.length > 0 && !sameWinners(choice, one.choice));
+  return [...Map.groupBy(other, (one) => winnersOf(one.choice).join()).values()].map((alike) => ({
+    what: `if you preferred ${alike.map(({ word }) => word).join(' or ')} most`,
+    first: alike.flatMap((one, index) => (index === 0 ? winnersOf(one.choice) : [])),
+  }));
 }
 
 /** One claim away: candidates whom a single fact keeps out. */

@@ -69,7 +69,7 @@ function conflictLine(set: Report['conflicts'][number]): string {
 
 function rankLines(
   { place, title, behind, met, open }: Report['ranked'][number],
-  _: number,
+  index: number,
   ranked: Report['ranked'],
 ): string[] {
   const than = ranked.find(({ id }) => id === behind?.than)?.title;
@@ -77,6 +77,9 @@ function rankLines(
     behind &&
     `behind ${than}, because ${behind.what}: ${cellText(behind.mine)}; there ${cellText(behind.theirs)}`;
   const meets = met.filter((one) => one.met === 'yes');
+  const before = ranked[index - 1];
+  const isAlike = place === before?.place && JSON.stringify(met) === JSON.stringify(before.met);
+  if (isAlike) return [`${place}. ${title}: the same`];
   return [
     `${place}. ${title}`,
     ...(reason === undefined ? [] : [`  ${reason}`]),

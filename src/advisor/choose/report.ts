@@ -101,7 +101,10 @@ export function reportOf(
       title,
       unmet: unmet.map(judged),
     })),
-    changes: changes.map(({ what, first }) => ({ what, first: [...first] })),
+    changes: changes.map(({ what, first }) => ({
+      what,
+      first: first.map((id) => titleOfCandidate(facts, id)),
+    })),
     resolve: resolve.map(({ candidate, giveUp }) => ({ candidate, giveUp: giveUp.map(judged) })),
     conflicts: conflicts.map((set) => set.map(({ id, sentence }) => ({ requirement: id, sentence }))),
     seen: { ...seen },
@@ -141,6 +144,10 @@ function writeRanked(
     open: openOf(judged).map(write),
     losses: losses.map(({ cell, others }) => ({ cell: writeCell(facts, cell), others: [...others] })),
   };
+}
+
+function titleOfCandidate({ candidates }: Facts, id: string): string {
+  return candidates.find((one) => one.id === id)?.title ?? id;
 }
 
 function writeJudged(facts: Facts, { requirement, met, cell }: Judged): ReportJudged {

@@ -41,7 +41,7 @@ describe('the matrix', { skip: skipBrowser }, () => {
   test('all providers, from the file alone, and nothing goes wrong', async () => {
     await using seen = await visit(browser, url, { viewport: { width: 1500, height: 900 } });
     const shown = await heads(seen.page);
-    for (const title of ['Calico', 'Cilium', 'kubenet', 'Tartan, profile canal'])
+    for (const title of ['Calico', 'Cilium', 'kubenet', 'Tartan (profile canal)'])
       assert.ok(shown.includes(title));
     await keepScreenshot(seen.page, 'matrix');
     assert.deepEqual([seen.requests, seen.errors], [[], []]);
