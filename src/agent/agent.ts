@@ -26,6 +26,7 @@ import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
 import { Subnets } from './subnets.ts';
+import { startSwitching, type Switching } from './switching.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
 import { API_SOCKET } from '#api/admin.ts';
 import { apiHandlers, textHandlers } from './answers.ts';
@@ -61,6 +62,7 @@ export class Agent {
   readonly #placeLoop: Reconciler;
   readonly #nodes: Feed;
   readonly #claims: Feed;
+  readonly switching: Switching;
   readonly #readiness: Readiness;
   /** When the oldest store change not yet programmed came in (monotonic ms). */
   #changedAtMs: number | undefined;
@@ -90,6 +92,16 @@ export class Agent {
       publish: (advert) => this.#publish(advert),
     });
     this.#readiness = new Readiness(this);
+    const nudge = (): void => this.#placeLoop?.nudge();
+    const adverts = (): NodeAdvert[] => this.adverts();
+    const { host, cluster } = this;
+    this.switching = startSwitching(parts, {
+      host,
+      cluster,
+      adverts,
+      subnets: () => this.subnets.held,
+      nudge,
+    });
     this.subnets = new Subnets({
       settings,
       store,
@@ -105,7 +117,7 @@ export class Agent {
     void this.#settleOrphans();
     const { inFlight } = this.attachments;
     this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
-    const policing = startPolicies({ parts, areNodesKnown: () => this.#nodes.synced && this.#claims.synced });
+    const policing = startPolicies({ parts, areNodesKnown: () => this.#isStoreKnown() });
     this.policies = policing?.policies;
     this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
@@ -199,6 +211,11 @@ export class Agent {
     return [...this.#placeProblems(), ...(this.policies?.notReady() ?? []), ...paused];
   }
 
+  /** Of all nodes as the store has them, this one among them. */
+  adverts(): NodeAdvert[] {
+    return [...this.#nodes.objects.values()].map((object) => object.value as NodeAdvert);
+  }
+
   underlay(): Underlay {
     return this.#parts.kernel.underlay();
   }
@@ -230,9 +247,13 @@ export class Agent {
     this.#placeLoop.nudge();
   }
 
+  #isStoreKnown(): boolean {
+    return this.#nodes.synced && this.#claims.synced && this.switching.synced;
+  }
+
   #placeProblems(): string[] {
     const reasons = [...this.subnets.problems(), ...this.cluster.lostSubnets()];
-    if (!this.#nodes.synced || !this.#claims.synced) reasons.push('the store has not been read yet');
+    if (!this.#isStoreKnown()) reasons.push('the store has not been read yet');
     else if (families(this.subnets.held).length === 0) reasons.push('the node has no subnet yet');
     if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
     else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
@@ -289,7 +310,8 @@ export class Agent {
 
   #onNode(name: string, object: Stored | undefined): void {
     this.#changedAtMs ??= this.#parts.clock.monotonicMs();
-    if (name === this.settings.node.name) return this.#placeLoop?.nudge();
+    if (name === this.settings.node.name || this.switching.isUnderWay) this.#placeLoop?.nudge();
+    if (name === this.settings.node.name) return;
     this.#setAdvert(name, object?.value as NodeAdvert | undefined);
   }
 
@@ -300,17 +322,18 @@ export class Agent {
 
   /** The node's own place: subnets, underlay, advert. */
   async #placePass(): Promise<'ok' | 'retry'> {
-    if (!this.#nodes.synced || !this.#claims.synced) return 'ok';
+    if (!this.#isStoreKnown()) return 'ok';
     if (this.cluster.self === undefined) {
       for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
     this.policies?.setPlace(hostAddresses(this.underlay()), holdersOf(this.#allClaims()));
     await this.subnets.maintain();
     this.pools.setSubnets(this.subnets.held);
-    if (this.cluster.refresh(this.subnets.held)) this.attachments.claim();
+    if (this.cluster.refresh(this.subnets.held, this.switching.ways())) this.attachments.claim();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
-    await this.cluster.advertise(this.#readiness.reached);
+    await this.cluster.advertise(this.#readiness.reached, this.switching.say());
+    await this.switching.goOn();
     return this.cluster.self === undefined ? 'retry' : 'ok';
   }
 
@@ -328,6 +351,7 @@ export class Agent {
     if (changedAt !== undefined && outcome === 'ok') {
       metrics.convergenceSeconds.observe((clock.monotonicMs() - changedAt) / 1000);
     }
+    if (this.switching.hasNews()) this.#placeLoop.nudge();
     if (complete && this.#readiness.judge(clock.monotonicMs())) {
       const { programmed, known } = countPeers(this);
       this.events.add('info', `ready: ${programmed} of ${known} peers in the store are programmed`);

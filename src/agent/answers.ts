@@ -5,6 +5,7 @@ import { gatherFacts, sceneOf } from './facts.ts';
 import { noteTunnel } from './metrics.ts';
 import { countPeers } from './readiness.ts';
 import { policyOpinion, policySnapshot } from './policy/answers.ts';
+import { changeRoad, describeRoad, foreseeRoad } from './road-answers.ts';
 import { describeStatus } from './status.ts';
 import { showItem } from '#model/show.ts';
 
@@ -27,6 +28,9 @@ export function apiHandlers(agent: Agent): ApiHandlers {
       return switches();
     },
     support: () => support(agent),
+    road: () => describeRoad(agent),
+    changeRoad: (request) => changeRoad(agent, request),
+    foreseeRoad: (request) => foreseeRoad(agent, request),
     purge: () => purge(agent),
     policySnapshot: () => policySnapshot(agent.policies),
     policyOpinion: (request) => policyOpinion(agent.policies, agent.settings, request),

@@ -26,6 +26,9 @@ before(async () => {
     resume: unused,
     support: unused,
     purge: unused,
+    road: unused,
+    changeRoad: unused,
+    foreseeRoad: unused,
   };
   const api: ApiHandlers = {
     ...calls,

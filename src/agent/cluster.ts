@@ -8,17 +8,23 @@ import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
-import { requiredFamilies } from '#backends/ways.ts';
+import { requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
+import type { Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues, type PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
-export type PeerPlan = { readonly legs: readonly Leg[]; readonly unreachable: readonly Unreachable[] };
+export type PeerPlan = {
+  readonly legs: readonly Leg[];
+  readonly unreachable: readonly Unreachable[];
+  /** Why the peer is not reached by this or that way of the present ones, though it is by another. */
+  readonly missing: readonly string[];
+};
 
 export type ClusterOptions = {
   readonly settings: Settings;
@@ -29,8 +35,8 @@ export type ClusterOptions = {
   readonly claims: () => readonly SubnetClaim[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
-  /** Public key of this node; absent: the road is not wireguard. */
-  readonly wireguardKey?: string | undefined;
+  /** Public key of this node, made when it is first asked for. */
+  readonly wireguardKey?: (() => string) | undefined;
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** Asks for a `settle` soon. */
@@ -51,7 +57,8 @@ export class Cluster {
   #unsettled = true;
   conflicts: readonly SubnetConflict[] = [];
   self: Self | undefined;
-  #selfText = '';
+  #placeText = '';
+  #waysText = '';
   /** Why there is no underlay, for status. */
   underlayProblem: string | undefined;
 
@@ -59,27 +66,14 @@ export class Cluster {
     this.#options = options;
   }
 
-  /** Looks at the underlay again; plans everything again when the node's place changed. Answers whether it did. */
-  refresh(subnets: PerFamily<Prefix>): boolean {
-    const underlay = this.#select();
+  /**
+   * Looks at the underlay again; plans everything again when the node's place or its ways changed. Answers whether it did.
+   */
+  refresh(subnets: PerFamily<Prefix>, ways: readonly Way[] = this.#settled()): boolean {
+    const underlay = this.#select(ways);
     if (underlay === undefined || families(subnets).length === 0) return false;
-    const { settings } = this.#options;
-    const legacyPods = this.#options.legacyPods();
-    const key = this.#options.wireguardKey;
-    const tunnelKeys = this.#options.tunnelKeys?.();
-    const self: Self = {
-      name: this.#name,
-      subnets,
-      underlay,
-      settings,
-      legacyPods,
-      ...(key === undefined ? {} : { wireguardKey: key }),
-      ...(tunnelKeys === undefined ? {} : { tunnelKeys }),
-    };
-    const text = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
-    if (text === this.#selfText) return false;
-    if (this.#selfText !== '') this.#options.events.add('info', `this node's place changed: ${underlay.why}`);
-    this.#selfText = text;
+    const self = this.#place({ subnets, underlay, ways });
+    if (!this.#isNews(self)) return false;
     for (const { path, message } of checkRoad(self)) this.#options.events.add('error', `${path}: ${message}`);
     this.self = self;
     this.#options.host.set('node', planNode(self));
@@ -90,10 +84,53 @@ export class Cluster {
     return true;
   }
 
-  #select(): UnderlayChoice | undefined {
+  #settled(): Way[] {
+    const { settings } = this.#options;
+    return [wayFor(settings.road, settings)];
+  }
+
+  #place(place: Required<Pick<Self, 'subnets' | 'underlay' | 'ways'>>): Self {
+    const { settings } = this.#options;
+    const roads = roadsOf({ settings, ...place });
+    const { wireguardKey, tunnelKeys } = this.#options;
+    const key = roads.includes('wireguard') ? this.#open(wireguardKey) : undefined;
+    const keys = roads.includes('udp') ? this.#open(tunnelKeys) : undefined;
+    return {
+      name: this.#name,
+      settings,
+      ...place,
+      legacyPods: this.#options.legacyPods(),
+      ...(key === undefined ? {} : { wireguardKey: key }),
+      ...(keys === undefined ? {} : { tunnelKeys: keys }),
+    };
+  }
+
+  /** Without its key, every peer says why it cannot be reached. */
+  #open<Key>(keyOf: (() => Key) | undefined): Key | undefined {
+    try {
+      return keyOf?.();
+    } catch (error) {
+      this.#options.events.add('error', toFault(error).message);
+      return undefined;
+    }
+  }
+
+  #isNews({ subnets, underlay, legacyPods, tunnelKeys, ways }: Self): boolean {
+    const place = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
+    const roads = JSON.stringify(ways);
+    const isFirst = this.#placeText === '';
+    const [moved, turned] = [place !== this.#placeText, roads !== this.#waysText];
+    if (moved && !isFirst) this.#options.events.add('info', `this node's place changed: ${underlay.why}`);
+    // What other roads take away, the operator asked for.
+    if (turned && !isFirst) this.#options.host.agreeOnce();
+    [this.#placeText, this.#waysText] = [place, roads];
+    return moved || turned;
+  }
+
+  #select(ways: readonly Way[]): UnderlayChoice | undefined {
     const { settings, events } = this.#options;
     try {
-      const required = requiredFamilies({ settings });
+      const required = requiredFamilies({ settings, ways });
       const choice = selectInterface(settings.underlay, this.#options.underlay(), required);
       this.underlayProblem = undefined;
       return choice;
@@ -177,15 +214,15 @@ export class Cluster {
 
   #plan(self: Self, advert: NodeAdvert): void {
     try {
-      const { items, legs, unreachable } = planPeer(self, advert);
+      const { items, legs, unreachable, missing } = planPeer(self, advert);
       const lost = this.#lostBy(advert.name).map((why): Unreachable => ({ peer: advert.name, why }));
       // Copied to their size: what grew by pushing has room for 17, thousands of times.
-      this.peers.set(advert.name, { legs: legs.slice(), unreachable: [...unreachable, ...lost] });
+      this.peers.set(advert.name, { legs: legs.slice(), unreachable: [...unreachable, ...lost], missing });
       this.#options.host.set(`peer/${advert.name}`, items);
     } catch (error) {
       const why = `its advert cannot be planned: ${String(error)}`;
       this.#options.events.add('error', `peer ${advert.name}: ${why}`);
-      this.peers.set(advert.name, { legs: [], unreachable: [{ peer: advert.name, why }] });
+      this.peers.set(advert.name, { legs: [], unreachable: [{ peer: advert.name, why }], missing: [] });
       this.#options.host.set(`peer/${advert.name}`, undefined);
     }
   }
@@ -194,10 +231,11 @@ export class Cluster {
     return this.self === undefined ? undefined : podMtu(this.self);
   }
 
-  async advertise(ready: boolean): Promise<void> {
+  /** `more`: what the advert says besides the node's place. */
+  async advertise(ready: boolean, more: Partial<NodeAdvert> = {}): Promise<void> {
     const { self } = this;
     if (self === undefined) return;
-    await this.#options.publish(advertOf(self, ready));
+    await this.#options.publish({ ...advertOf(self, ready), ...more });
   }
 
   get #name(): string {

@@ -1,7 +1,7 @@
 /**
- * The enumerated places of ADD and DEL between which the agent may be killed. In production `passing` does nothing;
- * with TARTAN_KILL_AT=place[:n] the process kills itself with SIGKILL when it passes the place for the nth time, so
- * that tests can show what the next start makes of it.
+ * The enumerated places of ADD, DEL and a change of the road between which the agent may be killed. In production
+ * `passing` does nothing; with TARTAN_KILL_AT=place[:n] the process kills itself with SIGKILL when it passes the place for
+ * the nth time, so that tests can show what the next start makes of it.
  */
 export const PLACES = [
   'add:begun',
@@ -16,6 +16,9 @@ export const PLACES = [
   'del:released',
   'del:reaped',
   'del:forgotten',
+  'switch:accept',
+  'switch:move',
+  'switch:remove',
 ] as const;
 export type Place = (typeof PLACES)[number];
 

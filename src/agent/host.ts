@@ -4,7 +4,7 @@
  * restart, a lost event or a deleted device, takes this road. What always holds: nothing is removed before
  * `allowRemovals`, nor when a pass would remove more than the brake lets through.
  */
-import { Claims } from './claims.ts';
+import { Claims, type Dissent } from './claims.ts';
 import type { Logger } from './log.ts';
 import { diffKeys, type Step } from '#model/diff.ts';
 import { changedItem, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
@@ -26,6 +26,8 @@ export type HostOptions = {
   readonly nudge: () => void;
   /** Removes links in the background (kernel.reapLinks with what must happen afterwards). */
   readonly reap: (names: string[]) => void;
+  /** Two sources claim one item differently. */
+  readonly onDissent?: (dissent: Dissent) => void;
 };
 
 export class Host {
@@ -44,9 +46,10 @@ export class Host {
 
   constructor(options: HostOptions) {
     this.#options = options;
-    this.#claims = new Claims((dissent) =>
-      options.log.error(dissent, 'two sources claim one item differently'),
-    );
+    this.#claims = new Claims((dissent) => {
+      options.log.error(dissent, 'two sources claim one item differently');
+      options.onDissent?.(dissent);
+    });
   }
 
   get wanted(): ReadonlyMap<ItemKey, Item> {
@@ -121,6 +124,11 @@ export class Host {
       (step) => step.op === 'remove' && !keep(step.was),
     );
     return this.#apply(steps);
+  }
+
+  /** The operator agrees to what the next pass removes. */
+  agreeOnce(): void {
+    this.#released = true;
   }
 
   requestResync(): void {

@@ -6,7 +6,7 @@ import { LogTail, openEvents, openLog } from './log.ts';
 import { openMetrics } from './metrics.ts';
 import { openTunnelRoad } from './tunnel-road.ts';
 import { openTunnelSecrets } from './tunnel-secrets.ts';
-import { openWireguardKey } from './wireguard-key.ts';
+import { openWireguardKey, type WireguardKey } from './wireguard-key.ts';
 import { systemClock } from '#lib/clock.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { ready as poolWarm } from '#kernel/netns.ts';
@@ -30,7 +30,9 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   for (const path of [settings.paths.run, settings.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
   const keep = settings.policy.enforce ? openKeep(join(settings.paths.state, 'policies.journal')) : undefined;
-  const key = settings.road.type === 'wireguard' ? openWireguardKey(settings.paths.state) : undefined;
+  let key: WireguardKey | undefined;
+  const wireguardKey = (): string => (key ??= openWireguardKey(settings.paths.state)).publicKey;
+  if (settings.road.type === 'wireguard') wireguardKey();
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const events = openEvents(log);
@@ -57,7 +59,7 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     ),
     tunnel,
     tunnelKeys: () => secrets().publicKeys,
-    wireguardKey: key?.publicKey,
+    wireguardKey,
     store,
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),

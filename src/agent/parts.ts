@@ -21,8 +21,8 @@ export type AgentParts = {
   readonly kernel: Kernel;
   readonly store: Store;
   readonly ledger: Ledger;
-  /** Public key of this node; absent: the road is not wireguard. */
-  readonly wireguardKey?: string | undefined;
+  /** Public key of this node, made when it is first asked for. */
+  readonly wireguardKey?: (() => string) | undefined;
   /** The userspace tunnel, and this node's public keys in it, the newest first. */
   readonly tunnel?: Pick<TunnelRoad, 'status'> | undefined;
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;

@@ -6,6 +6,7 @@
 import { z } from 'zod';
 import { FAULTS, Fault, type FaultCode } from '#model/fault.ts';
 import { POLICY_API } from './policy.ts';
+import { ROAD_API } from './road.ts';
 import { statusSchema } from './status.ts';
 
 /** Name of the socket below `paths.run`. */
@@ -54,6 +55,7 @@ export const API = {
   support: { method: 'POST', path: '/v1/support', answer: supportSchema },
   /** Pauses the node, then removes everything of ours from the kernel but the links of living pods. */
   purge: { method: 'POST', path: '/v1/purge', answer: purgeSchema },
+  ...ROAD_API,
   ...POLICY_API,
 } as const satisfies Record<string, CallShape>;
 

@@ -58,6 +58,8 @@ export interface NetworkBackend {
   readonly title?: string;
   /** What its legs say; undefined: others carry packets between nodes, and there are no legs. */
   readonly carrier: Leg['carrier'] | undefined;
+  /** `auto` may take it; `sealed`: what travels is encrypted. */
+  readonly automatic?: 'plain' | 'sealed';
   /** A plain road reaches a family by an address of that family only. */
   readonly needsOwnFamily?: boolean;
   /** Bytes that it takes from the underlay's MTU; absent: what OVERHEAD says. */
@@ -78,6 +80,8 @@ export interface NetworkBackend {
   readonly planPeer?: (self: Self, node: NodeAdvert, legs: readonly Leg[]) => Item[];
   /** What may stand before anything is sent by the leg, which is no direct one, and what taking in needs: its devices. */
   readonly prepareLeg?: (self: Self, leg: Leg) => Item[];
+  /** What the kernel is asked for, and taken away again, to find out whether it has the road; absent: it has. */
+  readonly trial?: (self: Self) => Item[];
   /** What makes packets take the leg, which is no direct one. Plans are cached by the identity of their arguments. */
   readonly planLeg?: (self: Self, leg: Leg) => Item[];
 }

@@ -145,7 +145,9 @@ test('legs of all peers make one state, and a next hop has its neighbour, entry 
       (self, indexes) => {
         const items = [...planNode(self)];
         for (const index of indexes) {
-          items.push(...planPeer(self, peerOf(self.settings.road.type, index, index % 2 === 0)).items);
+          items.push(
+            ...planPeer(self, peerOf(self.settings.road.type as RoadName, index, index % 2 === 0)).items,
+          );
         }
         const state = hostState(items);
         const has = (kind: Item['kind'], identity: string): boolean => state.has(`${kind} ${identity}`);

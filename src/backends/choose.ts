@@ -53,6 +53,8 @@ function openWays(self: Self, node: NodeAdvert): OpenWays {
   };
   const ways = waysOf(self).map(({ roads, mode }): Way => ({ roads: roads.filter(isOpen), mode }));
   const isAny = ways.some(({ roads }) => roads.length > 0);
+  if (waysOf(self).some(({ roads }) => roads.length === 0))
+    refusals.add('auto finds no road that this node can take');
   return { ways: isAny ? ways : [], refusals: [...refusals] };
 }
 

@@ -4,7 +4,12 @@ import type { Leg } from '#model/leg.ts';
 import { MAIN_TABLE } from '#model/numbers.ts';
 import type { NetworkBackend, Self } from './backend.ts';
 
-export const hostGw: NetworkBackend = { name: 'host-gw', carrier: 'direct', needsOwnFamily: true };
+export const hostGw: NetworkBackend = {
+  name: 'host-gw',
+  carrier: 'direct',
+  automatic: 'plain',
+  needsOwnFamily: true,
+};
 
 /** The route of a `direct` leg, whose road may be another one. Its MTU is stated only when it is narrower than our link. */
 export function directRoute(self: Self, leg: Leg): Item {

@@ -6,9 +6,9 @@
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Item, TunnelLink } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
-import { ENCAPSULATION, MAIN_TABLE, TUNNEL_PREFIX } from '#model/numbers.ts';
+import { ENCAPSULATION, MAIN_TABLE, TRIAL_LINK, TUNNEL_PREFIX } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
-import { type Address, addressBits, type Family } from '#net/address.ts';
+import { type Address, address, addressBits, type Family } from '#net/address.ts';
 import { families } from '#net/per-family.ts';
 import { interfaceAddress, type Prefix, prefixAddress, prefixFamily } from '#net/prefix.ts';
 import { type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
@@ -22,6 +22,9 @@ type Kinds = Readonly<Record<Family, Readonly<Record<Family, Kind>>>>;
 export function tunnelDevice(kind: Kind, remote: Address): string {
   return `${TUNNEL_PREFIX}${fnv1a64(`${kind} ${remote}`).toString(16).padStart(16, '0').slice(0, 9)}`;
 }
+
+/** Addresses that nobody has (RFC 5737, RFC 3849). */
+const NOBODY = { 4: address('192.0.2.1'), 6: address('2001:db8::1') } as const;
 
 type Form = {
   readonly name: 'ipip' | 'gre';
@@ -38,7 +41,15 @@ function ipTunnel({ name, title, kinds, protocols }: Form): NetworkBackend {
     name,
     title,
     carrier: name,
+    automatic: 'plain',
     outer: (settings) => [ofProtocols(protocols(settings))],
+    trial: (self) =>
+      families(self.subnets).map((inner) => ({
+        ...outerOf(self, name),
+        type: kinds[tunnelFamily(self)][inner],
+        name: TRIAL_LINK,
+        remote: NOBODY[tunnelFamily(self)],
+      })),
     prepareLeg: (self, leg) => deviceItems(self, leg, deviceOf(self, leg)),
     planLeg(self, leg) {
       const [{ prefix, metric }, link] = [leg, deviceOf(self, leg).name];
@@ -61,17 +72,18 @@ export const gre = ipTunnel({
 });
 
 function makeDevice(self: Self, leg: Leg, of: { name: 'ipip' | 'gre'; kind: Kind }): TunnelLink {
-  const { ttl, tos } = self.settings.road[of.name];
+  const name = tunnelDevice(of.kind, leg.remote);
+  return { ...outerOf(self, of.name), type: of.kind, name, remote: leg.remote, mtu: leg.mtu };
+}
+
+function outerOf(self: Self, road: 'ipip' | 'gre'): Pick<TunnelLink, 'kind' | 'local' | 'ttl' | 'tos'> {
+  const { ttl, tos } = self.settings.road[road];
   return {
     kind: 'link',
-    type: of.kind,
-    name: tunnelDevice(of.kind, leg.remote),
     // The address the host has, never the announced one: behind NAT the latter is no source for packets.
     local: self.underlay.local[tunnelFamily(self)] as Address,
-    remote: leg.remote,
     ttl,
     tos: tos ?? 'inherit',
-    mtu: leg.mtu,
   };
 }
 

@@ -4,9 +4,9 @@
  * both inner families; docs/decisions/0001-one-vxlan-device.md says why.
  */
 import { fnv1a64 } from '#lib/hash.ts';
-import type { Item } from '#model/host.ts';
+import type { Item, VxlanLink } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
-import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
+import { MAIN_TABLE, METRIC, TRIAL_LINK } from '#model/numbers.ts';
 import type { Address, Family } from '#net/address.ts';
 import { addressBits } from '#net/address.ts';
 import { isUnicastMac, localMac, type Mac } from '#net/mac.ts';
@@ -31,6 +31,7 @@ export const vxlan: NetworkBackend = {
   name: 'vxlan',
   title: 'VXLAN',
   carrier: 'vxlan',
+  automatic: 'plain',
   advertise(self) {
     const { vni, port } = self.settings.road.vxlan;
     return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => vtepMac(self.name, vni)) } };
@@ -39,6 +40,8 @@ export const vxlan: NetworkBackend = {
   far: vtepOf,
   // Other VNIs of the port are others': 24 bits after UDP's 8 bytes and VXLAN's flags.
   outer: ({ road }: Settings) => [ofPort(road.vxlan.port, ` @th,96,24 ${road.vxlan.vni}`)],
+  // Another VNI than any in use: a kernel has each once.
+  trial: (self) => [{ ...deviceOf(self), name: TRIAL_LINK, vni: 0xff_ffff }],
   planNode(self) {
     return [deviceOf(self), ...families(self.subnets).flatMap((family) => planFamily(self, family))];
   },
@@ -71,7 +74,7 @@ function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: M
   return { mac };
 }
 
-function deviceOf(self: Self): Item {
+function deviceOf(self: Self): VxlanLink {
   const { vni, port, learning, gbp, txChecksumOffload } = self.settings.road.vxlan;
   return {
     kind: 'link',

@@ -1,7 +1,9 @@
 /** What the roads that a node may take mean together: for its guard, its devices and its MTU. */
 import type { RoadFacts } from '#model/facts.ts';
+import { OVERHEAD } from '#model/numbers.ts';
 import type { Way } from '#model/road.ts';
-import type { RoadName, Settings } from '#model/settings.ts';
+import type { RoadSpec } from '#model/road-switch.ts';
+import { ROAD_NAMES, type RoadName, type Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Family } from '#net/address.ts';
 import { families } from '#net/per-family.ts';
@@ -10,14 +12,30 @@ import { backendFor } from './index.ts';
 
 type Taken = Pick<Self, 'settings' | 'ways'>;
 
-/** What the settings alone say. */
-export function wayOf({ road: { type, mode } }: Settings): Way {
-  return { roads: [type], mode };
+/** `able`: roads that this node's kernel has, asked only where there is a choice; undefined: all. */
+export function wayFor(
+  { type, mode }: RoadSpec,
+  settings: Settings,
+  able: () => readonly RoadName[] | undefined = () => undefined,
+): Way {
+  if (type !== 'auto') return { roads: [type], mode };
+  return { roads: automaticRoads(settings, able()), mode: 'Always' };
+}
+
+/** The cheapest first, by what each takes of a packet: all nodes have them in the same order. */
+function automaticRoads({ road: { auto } }: Settings, able: readonly RoadName[] = ROAD_NAMES): RoadName[] {
+  const { encrypt, roads = ROAD_NAMES } = auto;
+  const isFit = (road: RoadName): boolean => {
+    const { automatic } = backendFor(road);
+    return automatic === 'sealed' || (automatic === 'plain' && !encrypt);
+  };
+  const cost = (road: RoadName): number => OVERHEAD[road][4] * ROAD_NAMES.length + ROAD_NAMES.indexOf(road);
+  return able.filter((road) => roads.includes(road) && isFit(road)).sort((a, b) => cost(a) - cost(b));
 }
 
 /** By the first the node sends; all of them it takes packets in by. */
 export function waysOf({ ways, settings }: Taken): readonly Way[] {
-  return ways ?? [wayOf(settings)];
+  return ways ?? [wayFor(settings.road, settings)];
 }
 
 export function roadsOf(self: Taken): RoadName[] {

@@ -4,7 +4,7 @@
  */
 import type { Item } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
-import { MAIN_TABLE, WIREGUARD } from '#model/numbers.ts';
+import { MAIN_TABLE, TRIAL_LINK, WIREGUARD } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { type Address, addressBits, type Family } from '#net/address.ts';
 import { families } from '#net/per-family.ts';
@@ -20,6 +20,7 @@ export const wireguard: NetworkBackend = {
   name: 'wireguard',
   title: 'WireGuard',
   carrier: 'wireguard',
+  automatic: 'sealed',
   advertise({ wireguardKey, settings }) {
     if (wireguardKey === undefined) return {};
     return { wireguard: { publicKey: wireguardKey, port: settings.road.wireguard.port } };
@@ -28,6 +29,10 @@ export const wireguard: NetworkBackend = {
   outer: ({ road }) => [ofPort(road.wireguard.port)],
   strict: ({ road }) =>
     road.wireguard.strict ? { from: `iifname != "${LINK}"`, to: `oifname != "${LINK}"` } : undefined,
+  trial({ wireguardKey: publicKey }) {
+    if (publicKey === undefined) return [];
+    return [{ kind: 'link', type: 'wireguard', name: TRIAL_LINK, publicKey, port: 0 }];
+  },
   planNode(self) {
     const { wireguardKey: publicKey, settings } = self;
     if (publicKey === undefined) return [];

@@ -68,6 +68,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   flows: async (make) => (await import('./flows.ts')).flowsCommand(make),
   pause: async (make) => (await import('./pause.ts')).pauseCommand(make),
   resume: async (make) => (await import('./pause.ts')).resumeCommand(make),
+  switch: async (make) => (await import('./switch.ts')).switchCommand(make),
   support: async (make, doors) => (await import('./support.ts')).supportCommand(make, doors),
   install: async (make) => (await import('./install.ts')).installCommand(make),
   uninstall: async (make, doors) => (await import('./install.ts')).uninstallCommand(make, doors),

@@ -1,5 +1,5 @@
 /** What concerns several settings at once. Each check answers problems at the path of the setting to change. */
-import { type RoadMode, type RoadName, type SubnetSettings } from '#model/settings.ts';
+import { type RoadMode, type RoadType, type SubnetSettings } from '#model/settings.ts';
 import { MIN_IPV6_MTU, OVERHEAD } from '#model/numbers.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
@@ -90,10 +90,10 @@ function checkExcluded(raw: RawSettings): Wrong[] {
   });
 }
 
-const PLAIN: ReadonlySet<RoadName> = new Set(['host-gw', 'alloc']);
+const PLAIN: ReadonlySet<RoadType> = new Set(['host-gw', 'alloc']);
 
 /** The road as the code knows it: without encapsulation every tunnel is host-gw, and directRouting is a mode. */
-export function roadOf({ road }: RawSettings): { type: RoadName; mode: RoadMode } {
+export function roadOf({ road }: RawSettings): { type: RoadType; mode: RoadMode } {
   const { type, mode } = road;
   if (mode === 'Never' && !PLAIN.has(type)) return { type: 'host-gw', mode: 'Always' };
   const direct =
@@ -102,13 +102,15 @@ export function roadOf({ road }: RawSettings): { type: RoadName; mode: RoadMode 
 }
 
 function warnMode({ road }: RawSettings): Wrong[] {
-  if (!PLAIN.has(road.type) || road.mode === undefined || road.mode === 'Never') return [];
+  const isFree = !PLAIN.has(road.type) && road.type !== 'auto';
+  if (isFree || road.mode === undefined || road.mode === 'Never') return [];
   return [{ path: ['road', 'mode'], message: `has no effect with the road ${road.type}` }];
 }
 
 function checkStrict({ road }: RawSettings): Wrong[] {
   const path = ['road', 'wireguard', 'strict'];
   if (!road.wireguard.strict) return [];
+  if (road.type === 'auto' && road.auto.encrypt) return [];
   if (road.type !== 'wireguard') return [{ path, message: `needs the road wireguard, not ${road.type}` }];
   if (road.mode === undefined || road.mode === 'Always') return [];
   return [{ path, message: `would drop what the mode ${road.mode} sends plain` }];
@@ -156,8 +158,8 @@ function checkIpv6Mtu({ wiring }: RawSettings, room: number | undefined): Wrong[
   return errors;
 }
 
-function overheadAtLeast(road: RoadName): number {
-  return OVERHEAD[road][4];
+function overheadAtLeast(road: RoadType): number {
+  return road === 'auto' ? 0 : OVERHEAD[road][4];
 }
 
 /** run is emptied by a reboot; state, store and CNI files must not be. */

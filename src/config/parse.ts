@@ -155,6 +155,7 @@ function shape(profile: string, raw: RawSettings): Settings {
       ipip: tunnelOf(road.ipip),
       gre: tunnelOf(road.gre),
       wireguard: road.wireguard,
+      auto: road.auto,
       ipsec: road.ipsec,
       udp: udpOf(road.udp),
     },

@@ -1,7 +1,7 @@
 /** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
 import { z } from 'zod';
 import { UDP_TUNNEL, VXLAN, WIREGUARD, XFRM } from '#model/numbers.ts';
-import { ROAD_NAMES, TUNNEL_CIPHERS } from '#model/settings.ts';
+import { ROAD_NAMES, ROAD_TYPES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { flag, group } from './group.ts';
 import { absolutePath, setting, whole } from './values.ts';
 
@@ -22,9 +22,9 @@ function tunnelGroup(description: string) {
 export const road = group(
   {
     type: setting(
-      z.enum(ROAD_NAMES),
-      ROAD_NAMES.join(', '),
-      'How packets travel between nodes; `alloc` leaves it to others.',
+      z.enum(ROAD_TYPES),
+      ROAD_TYPES.join(', '),
+      'How packets travel between nodes; `alloc` leaves it to others, `auto` takes for each two nodes the cheapest that both can.',
     ).default('vxlan'),
     mode: setting(
       z.enum(['Always', 'CrossSubnet', 'Never']).optional(),
@@ -91,6 +91,17 @@ export const road = group(
         ),
       },
       'When the road is udp, the userspace tunnel. Sealed without a password, the node’s private keys are in `tunnel.key` below `paths.state`, one a line, the newest first; the agent makes the first.',
+    ),
+    auto: group(
+      {
+        encrypt: flag(false, 'Only roads that encrypt.'),
+        roads: setting(
+          z.array(z.enum(ROAD_NAMES)).min(1).optional(),
+          `list of ${ROAD_NAMES.join(', ')}`,
+          'Only these, on all nodes alike; absent: every road that the kernel has.',
+        ),
+      },
+      'When the road is auto. Of equal roads that which takes the fewest bytes is the cheapest.',
     ),
   },
   'The road between nodes.',

@@ -42,6 +42,7 @@ export const FAULTS = {
     cni: 11,
     hint: 'tartan status says why; what was in force stays, and the load is tried again',
   },
+  'switch-refused': { hint: 'tartan switch --dry-run tells all that stands against it' },
   'subnet-exhausted': { hint: 'enlarge network.ranges or shorten the subnets' },
   'subnet-lost': { hint: 'another node holds the subnet; new pods are refused until it is resolved' },
   'interface-not-found': { hint: 'set underlay.interface to the link that carries traffic between nodes' },

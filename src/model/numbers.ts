@@ -33,6 +33,8 @@ export const POD_LINK_PREFIX = 'tt';
 export const IFB_PREFIX = 'ti';
 /** Tunnels to one peer each: prefix + 9 hexadecimal digits. */
 export const TUNNEL_PREFIX = 'tartan';
+/** A device that is made and taken away again, to see what the kernel has. */
+export const TRIAL_LINK = 'tartan.try';
 /** IFLA_IFALIAS of every other link that we made: only links that carry it are ever changed or deleted. */
 export const LINK_ALIAS = 'tartan';
 /** IFLA_GROUP base from which groups for deleting many links at once are taken. */

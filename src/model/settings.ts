@@ -16,6 +16,10 @@ export const ROAD_NAMES: readonly RoadName[] = [
   'alloc',
 ];
 
+/** `auto`: for each two nodes the cheapest that both can take. */
+export type RoadType = RoadName | 'auto';
+export const ROAD_TYPES: readonly RoadType[] = [...ROAD_NAMES, 'auto'];
+
 /** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw. */
 export type RoadMode = 'Always' | 'CrossSubnet';
 
@@ -78,6 +82,14 @@ export type IpsecSettings = {
   readonly udp: 'auto' | 'always';
   /** What is from or to pods of other nodes and not sealed is dropped. */
   readonly strict: boolean;
+};
+
+/** Of the road `auto`. */
+export type AutoRoadSettings = {
+  /** Only roads that encrypt. */
+  readonly encrypt: boolean;
+  /** Only these; absent: all that may be taken by themselves. */
+  readonly roads?: readonly RoadName[] | undefined;
 };
 
 export type UnderlaySettings = {
@@ -148,13 +160,14 @@ export type Settings = {
   };
   readonly underlay: UnderlaySettings;
   readonly road: {
-    readonly type: RoadName;
+    readonly type: RoadType;
     /** CrossSubnet: peers on a connected prefix are reached without encapsulation. */
     readonly mode: RoadMode;
     readonly vxlan: VxlanSettings;
     readonly ipip: TunnelSettings;
     readonly gre: TunnelSettings;
     readonly wireguard: WireguardSettings;
+    readonly auto: AutoRoadSettings;
     readonly ipsec: IpsecSettings;
     readonly udp: UdpSettings;
   };

@@ -4,6 +4,7 @@ import type { Mac } from '#net/mac.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { IpsecNode } from './ipsec.ts';
+import type { RoadSpec, SwitchProgress } from './road-switch.ts';
 import type { RoadName, TunnelCipher } from './settings.ts';
 
 /** What one node tells the others of itself. */
@@ -32,6 +33,10 @@ export type NodeAdvert = {
     readonly cipher: TunnelCipher;
     readonly publicKeys?: readonly string[];
   };
+  /** What its settings say, whatever road the cluster takes; absent as `accepts` is. */
+  readonly configured?: RoadSpec;
+  /** How far it is in the change of the cluster's road that its agent knows of last. */
+  readonly progress?: SwitchProgress;
   /** MTU of the node's underlay link in bytes. */
   readonly mtu: number;
   /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */

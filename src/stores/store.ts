@@ -2,10 +2,10 @@
  * Objects by kind and name, with versions and watches: a directory, etcd or the Kubernetes API. Every store passes
  * ./contract.ts.
  */
-export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads'] as const;
+export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads', 'Switch'] as const;
 /**
  * What agents write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
- * NodeWorkloads.
+ * NodeWorkloads. `Switch` is one object, the RoadSwitch of the cluster.
  */
 export type StateKind = (typeof STATE_KINDS)[number];
 

@@ -30,6 +30,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
       ipip: { ttl: 64 },
       gre: { ttl: 64, tos: 8 },
       wireguard: { port: 51_820, strict: false },
+      auto: { encrypt: false },
       ipsec: { secretsFile: '/s', port: 4500, udp: 'auto', strict: true },
       udp: { port: 8285, cipher: 'aes-256-gcm' },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
