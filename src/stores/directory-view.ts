@@ -14,6 +14,7 @@ import {
   mergeObjects,
   parseState,
   repetition,
+  shareValues,
 } from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
 import {
@@ -237,7 +238,7 @@ export class DirectoryView {
     this.#found(path);
     const digest = hash('sha1', text, 'base64');
     if (known?.digest === digest) return known.content;
-    const content = parseState(text, this.#kindOf(path), basename(path));
+    const content = shareValues(known?.content.objects, parseState(text, this.#kindOf(path), basename(path)));
     const steps = this.#believe(path, { digest, content });
     while (steps.next().done !== true);
     return content;

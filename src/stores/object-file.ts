@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { share } from '#lib/share.ts';
 import { type ReadDocument, type ReadPiece, readPiece, type Written } from '#model/document.ts';
 import { splitObjects } from '#model/list-document.ts';
 import type { Manifest } from '#model/manifest.ts';
@@ -77,6 +78,17 @@ export function parseState(text: string, kind: StateKind | undefined, fileName: 
 export function mergeObjects(before: readonly FileObject[], now: readonly FileObject[]): FileObject[] {
   const names = new Set(now.map(keyOf));
   return [...now, ...before.filter((object) => !names.has(keyOf(object)))];
+}
+
+/** Values mostly come again as they were: what did is the object that it was. */
+export function shareValues(before: readonly FileObject[] | undefined, content: FileContent): FileContent {
+  if (before === undefined) return content;
+  const values = new Map(before.map((object) => [keyOf(object), object.value]));
+  const objects = content.objects.map((object) => ({
+    ...object,
+    value: share(values.get(keyOf(object)), object.value),
+  }));
+  return { ...content, objects };
 }
 
 export function keyOf({ kind, name }: Pick<FileObject, 'kind' | 'name'>): string {

@@ -3,7 +3,7 @@
  * its subnet is another node's, its pods' labels must not be those of the pods that have these addresses now.
  */
 import type { Settings } from '#model/settings.ts';
-import type { NodeWorkloads } from '#model/workload.ts';
+import type { NodeWorkloads, Workload } from '#model/workload.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import { type Address, addressFamily } from '#net/address.ts';
 import { type Prefix, prefixOf } from '#net/prefix.ts';
@@ -23,6 +23,8 @@ export class Tellers {
   readonly #told = new Map<string, NodeWorkloads>();
   readonly #believed = new Map<string, NodeWorkloads>();
   #holders: Holders = new Map();
+  /** Found to have no other node's addresses: each node tells of all its pods when one has changed. */
+  #owned = new WeakSet<Workload>();
 
   constructor(
     { subnets }: Settings['network'],
@@ -42,6 +44,7 @@ export class Tellers {
   setHolders(holders: Holders): boolean {
     if (isSame(this.#holders, holders)) return false;
     this.#holders = holders;
+    this.#owned = new WeakSet();
     for (const [node, told] of this.#told) this.#believe(node, told);
     return true;
   }
@@ -57,7 +60,13 @@ export class Tellers {
   /** Without the addresses that another node holds; the same object where there are none. */
   #withoutStrangers(told: NodeWorkloads): NodeWorkloads {
     const isOwn = (address: Address): boolean => (this.#holderOf(address) ?? told.node) === told.node;
-    if (told.pods.every(({ addresses }) => addresses.every(isOwn))) return told;
+    const isOwned = (pod: Workload): boolean => {
+      if (this.#owned.has(pod)) return true;
+      if (!pod.addresses.every(isOwn)) return false;
+      this.#owned.add(pod);
+      return true;
+    };
+    if (told.pods.every(isOwned)) return told;
     return { ...told, pods: told.pods.map((pod) => ({ ...pod, addresses: pod.addresses.filter(isOwn) })) };
   }
 

@@ -179,15 +179,31 @@ function claimed(known: Known | undefined): Address[] {
 /** A pod that is attached to several networks, or still leaves while it comes again, is one. */
 function joinByName(workloads: readonly Workload[]): Map<string, Workload> {
   const joined = new Map<string, Workload>();
-  for (const { namespace, name, addresses, labels } of workloads) {
+  for (const workload of workloads) {
+    const { namespace, name } = workload;
     const key = `${namespace}/${name}`;
     const known = joined.get(key);
-    joined.set(key, {
-      namespace,
-      name,
-      addresses: [...new Set([...(known?.addresses ?? []), ...addresses])].sort(),
-      labels: { ...known?.labels, ...labels },
-    });
+    joined.set(key, known === undefined ? inOrder(workload) : joinTwo(known, workload));
   }
   return joined;
+}
+
+function joinTwo(first: Workload, { addresses, labels }: Workload): Workload {
+  return {
+    ...first,
+    addresses: [...new Set([...first.addresses, ...addresses])].sort(),
+    labels: { ...first.labels, ...labels },
+  };
+}
+
+/** Of hundreds that are told again, one has changed. */
+const ordered = new WeakMap<Workload, Workload>();
+
+function inOrder(workload: Workload): Workload {
+  const known = ordered.get(workload);
+  if (known !== undefined) return known;
+  const { namespace, name, addresses, labels } = workload;
+  const now = { namespace, name, addresses: [...new Set(addresses)].sort(), labels };
+  ordered.set(workload, now);
+  return now;
 }
