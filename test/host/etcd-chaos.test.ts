@@ -10,6 +10,7 @@ import { type EtcdStore, openEtcdStore } from '../../src/stores/etcd/etcd.ts';
 import { formatState } from '../../src/stores/etcd/object-text.ts';
 import type { Store, StoreEvent } from '../../src/stores/store.ts';
 import { startProxy } from '../runtimes/cutting-proxy.ts';
+import { startEchoingProxy } from '../runtimes/echoing-proxy.ts';
 import { type Etcd, noEtcd as skip, startEtcd } from '../runtimes/etcd.ts';
 
 const WAIT_MS = 30_000;
@@ -122,6 +123,36 @@ test(
     assert.ok(tallyOf('a').done > 20, `only ${tallyOf('a').done} writes came through`);
   },
 );
+
+test('what is told twice, or again much later, is told to nobody', { skip }, async () => {
+  await using etcd = await startEtcd();
+  await using proxy = await startEchoingProxy(Number(new URL(etcd.settings.endpoints[0] ?? '').port));
+  using direct = open(etcd.settings);
+  using echoed = open({ ...etcd.settings, endpoints: [`http://127.0.0.1:${proxy.port}`] });
+  const [plain, follower] = [direct.follow(), echoed.follow()];
+  await Promise.all([plain.synced(), follower.synced()]);
+  const tally: Tally = { done: 0, unsure: 0 };
+  const work = async (store: Store, names: readonly string[]): Promise<void> => {
+    for (let round = 0; round < 60; round += 1) {
+      const name = names[round % names.length] as string;
+      if (round % 10 === 9) await store.remove('Node', name);
+      else await increment(store, name, tally, true);
+    }
+  };
+  await Promise.all([
+    work(direct.store, ['a', 'b']),
+    work(echoed.store, ['b', 'c']),
+    work(echoed.store, ['c', 'd']),
+  ]);
+  await direct.store.put('Node', 'last', {});
+  for (const each of [plain, follower]) await each.until(() => each.objects.has('last'), WAIT_MS);
+  const told = ({ events }: Follower): string[] =>
+    events.map((event) =>
+      event.type === 'put' ? `${event.object.name} ${event.object.version}` : event.type,
+    );
+  assert.deepEqual(told(follower), told(plain));
+  assert.ok(proxy.echoes() > 100 && tally.done > 50, `${proxy.echoes()} echoes, ${tally.done} writes`);
+});
 
 test('members come and go, hang, and lose each other: somebody always answers', { skip }, async () => {
   await using etcd = await startEtcd({ members: 3 });

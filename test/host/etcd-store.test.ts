@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { systemClock } from '../../src/lib/clock.ts';
 import { readManifests } from '../../src/model/manifest.ts';
 import { manifestName } from '../../src/policy/inputs/reading.ts';
 import { Follower, storeContract } from '../../src/stores/contract.ts';
@@ -172,6 +173,27 @@ class FollowedLeases {
     }
   }
 }
+
+test('what expires does so by the time of etcd: clocks that jump change nothing', { skip }, async () => {
+  using cluster = openCluster();
+  const days = 2 * 86_400_000;
+  const claim = { node: 'a', subnet: '10.244.1.0/24', reserved: false };
+  await cluster.store.put('SubnetClaim', '10.244.1.0-24', claim, { ttlSeconds: 3600 });
+  for (const jump of [days, -days]) {
+    const clock = { ...systemClock, nowMs: () => Date.now() + jump };
+    const other = openEtcdStore({ settings: cluster.settings, clock });
+    const { expiresAtMs = 0 } = (await other.get('SubnetClaim', '10.244.1.0-24')) ?? {};
+    assert.ok(
+      Math.abs(expiresAtMs - clock.nowMs() - 3_600_000) < 60_000,
+      'an hour is left by that clock too',
+    );
+    assert.equal((await other.list('SubnetClaim')).length, 1);
+    await assert.rejects(other.put('SubnetClaim', '10.244.1.0-24', claim, { expect: 'absent' }), {
+      code: 'store-conflict',
+    });
+    other.close();
+  }
+});
 
 test('two clusters on one etcd do not see each other', { skip }, async () => {
   using one = openCluster();

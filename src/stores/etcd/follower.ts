@@ -79,10 +79,11 @@ export class Follower {
       for await (const response of stream.responses) {
         this.#isHeard = true;
         this.#refuseCanceled(response);
-        if (response.created === true) {
+        if (response.created !== true) await this.#take(response);
+        else if (!this.#isConnected) {
           await this.#meet(response);
           onConnected();
-        } else this.#take(response);
+        }
       }
     } finally {
       clearInterval(guard);
@@ -140,16 +141,15 @@ export class Follower {
     this.#isUntold = false;
   }
 
-  #take({ header, events = [], fragment }: WatchResponse): void {
+  async #take({ header, events = [], fragment }: WatchResponse): Promise<void> {
     const news = events.filter(({ kv }) => Number(kv.mod_revision) > this.#revision);
-    if (this.#isSweep(news)) {
+    if (this.#isSweep(news) && !(await this.#isMeant())) {
       this.#doubt(`all ${this.#objects.size} are gone at once`);
       throw new EtcdError(CODE.dataLoss, 'all is listed again');
     }
     for (const event of news) this.#takeOne(event);
-    const last = events.at(-1);
     if (fragment !== true)
-      this.#revision = Math.max(this.#revision, Number(last?.kv.mod_revision ?? header.revision));
+      this.#revision = Math.max(this.#revision, Number(events.at(-1)?.kv.mod_revision ?? header.revision));
     this.#settle();
   }
   #takeOne({ type, kv }: WatchEvent): void {
@@ -157,12 +157,17 @@ export class Follower {
     const name = this.#nameOf(kv);
     if (this.#objects.delete(name)) this.#push({ type: 'removed', name });
   }
-  /** Agents remove what is their own, one by one. What the operator removes he may remove at once. */
+  /** Nothing would be left. */
   #isSweep(events: readonly WatchEvent[]): boolean {
-    if (this.#options.kind === 'Manifest' || this.#objects.size < 2 || events.length < this.#objects.size)
-      return false;
+    if (this.#objects.size === 0 || events.length < this.#objects.size) return false;
     const gone = new Set(events.map((event) => (event.type === 'DELETE' ? this.#nameOf(event.kv) : '')));
     return !gone.has('') && Array.from(this.#objects.keys()).every((name) => gone.has(name));
+  }
+  /** Agents remove what is their own, one by one; the operator may remove all of his. Neither removes the identity. */
+  async #isMeant(): Promise<boolean> {
+    const { client, prefix, kind } = this.#options;
+    if (kind !== 'Manifest' && this.#objects.size > 1) return false;
+    return (await readIdentity(client, prefix)) === this.#identity;
   }
   #nameOf(kv: KeyValue): string {
     return decodeText(kv.key).slice(this.#below.length);

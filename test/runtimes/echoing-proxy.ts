@@ -1,0 +1,62 @@
+/**
+ * An HTTP proxy on loopback before etcd's gateway that repeats itself: lines of a watch come twice, old ones again, and
+ * answers to calls after a while, so that later calls are answered earlier.
+ */
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export type EchoingProxy = AsyncDisposable & { readonly port: number; readonly echoes: () => number };
+
+export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
+  let echoes = 0;
+  const server = createServer((asked, answer) => {
+    const options = { host: '127.0.0.1', port: target, path: asked.url, method: asked.method, agent: false };
+    const upstream = request({ ...options, headers: asked.headers }, (response) => {
+      answer.writeHead(response.statusCode ?? 502, { 'content-type': 'application/json' });
+      const passed =
+        asked.url === '/v3/watch' ? repeat(response, answer, () => (echoes += 1)) : late(response, answer);
+      passed.catch(() => answer.destroy());
+    });
+    upstream.on('error', () => answer.destroy());
+    answer.on('close', () => upstream.destroy());
+    asked.pipe(upstream);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    echoes: () => echoes,
+    [Symbol.asyncDispose]: async () => {
+      server.closeAllConnections();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+async function repeat(response: IncomingMessage, answer: ServerResponse, onEcho: () => void): Promise<void> {
+  const told: string[] = [];
+  let rest = '';
+  response.setEncoding('utf8');
+  for await (const text of response as AsyncIterable<string>) {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) {
+      const old = told[Math.floor(Math.random() * told.length)];
+      for (const each of [line, line, ...(old === undefined ? [] : [old])]) answer.write(`${each}\n`);
+      // What a stream begins with comes once.
+      if (line.includes('"events"')) told.push(line);
+      onEcho();
+    }
+  }
+  answer.end();
+}
+
+async function late(response: IncomingMessage, answer: ServerResponse): Promise<void> {
+  const parts: Buffer[] = [];
+  for await (const part of response as AsyncIterable<Buffer>) parts.push(part);
+  await sleep(Math.random() * 30);
+  answer.end(Buffer.concat(parts));
+}
