@@ -4,8 +4,10 @@
  *
  *     pod ── node1 ── router ── node2 ── pod          bare: node1 ── router ── node2
  */
-import { readFileSync } from 'node:fs';
-import { cpus, release, totalmem } from 'node:os';
+import { randomBytes } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
 import type { Status } from '#api/status.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import {
@@ -34,11 +36,11 @@ const READY_MS = 12_000;
 export async function measureRoads(options: MeasureOptions, tell: Tell): Promise<Measurements> {
   if (process.getuid?.() !== 0)
     throw new Fault('no-root', 'measuring makes network namespaces and needs root');
-  const all = chooseRoads(options.roads);
+  await using undo = new AsyncDisposableStack();
+  const all = chooseRoads(options.roads, makeSecrets(undo));
   const runs = options.policyCounts.length * MODES.length * options.rounds;
   const progress = counted(all.length * runs, tell);
   const name = `measure-${process.pid}`;
-  await using undo = new AsyncDisposableStack();
   undo.defer(() => removeLab(`${name}-bare`));
   const bare = await makeBare(`${name}-bare`);
   const roads: MeasuredRoad[] = [];
@@ -57,6 +59,15 @@ export async function measureRoads(options: MeasureOptions, tell: Tell): Promise
   }
   const { rounds, runMs } = options;
   return { format: 1, at: new Date().toISOString(), host: describeHost(), rounds, runMs, roads, missing };
+}
+
+/** A file of one secret that nobody else has, gone with the stack. */
+function makeSecrets(undo: AsyncDisposableStack): string {
+  const directory = mkdtempSync(join(tmpdir(), 'tartan-measure-'));
+  undo.defer(() => rmSync(directory, { recursive: true, force: true }));
+  const file = join(directory, 'secrets');
+  writeFileSync(file, `measure ${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
+  return file;
 }
 
 function counted(total: number, tell: Tell) {

@@ -1,7 +1,7 @@
 /** The roads that can be measured: each between every two nodes, so that all packets take it. */
 import { backendFor } from '#backends/index.ts';
 import { Fault } from '#model/fault.ts';
-import { ROAD_NAMES, type RoadName } from '#model/settings.ts';
+import { ROAD_NAMES, type RoadName, TUNNEL_CIPHERS } from '#model/settings.ts';
 
 export type MeasurableRoad = {
   readonly road: RoadName;
@@ -11,23 +11,39 @@ export type MeasurableRoad = {
   readonly settings: Readonly<Record<string, unknown>>;
 };
 
-/** All, or those that are named. Throws Fault `request-invalid` with every name that is none. */
-export function chooseRoads(names: readonly string[] | undefined): MeasurableRoad[] {
+/**
+ * All, or those that are named, each with and without encryption where it has both. `secretsFile`: of the roads that share
+ * secrets. Throws Fault `request-invalid` with every name that is none.
+ */
+export function chooseRoads(names: readonly string[] | undefined, secretsFile: string): MeasurableRoad[] {
   const roads = ROAD_NAMES.filter((road) => backendFor(road).carrier !== undefined);
   const wrong = (names ?? []).filter((name) => !roads.some((road) => road === name));
   if (wrong.length > 0)
     throw new Fault('request-invalid', 'this cannot be measured', {
       problems: wrong.map((name) => ({ path: '--roads', message: `${name} is none of ${roads.join(', ')}` })),
     });
-  return roads.filter((road) => names === undefined || names.includes(road)).map(measurable);
+  return roads
+    .filter((road) => names === undefined || names.includes(road))
+    .flatMap((road) => variantsOf(road, secretsFile));
 }
 
-function measurable(road: RoadName): MeasurableRoad {
-  const { title, automatic, strict } = backendFor(road);
-  return {
-    road,
-    title: title ?? 'plain routes',
-    encrypted: automatic === 'sealed' || strict !== undefined,
-    settings: { type: road, ...(title === undefined ? {} : { mode: 'Always' }) },
-  };
+function variantsOf(road: RoadName, secretsFile: string): MeasurableRoad[] {
+  const { title = 'plain routes', automatic, strict } = backendFor(road);
+  const settings = { type: road, ...(road === 'host-gw' ? {} : { mode: 'Always' }) };
+  if (road === 'udp')
+    return TUNNEL_CIPHERS.map((cipher) => ({
+      road,
+      title: cipher === 'plain' ? title : `${title}, ${cipher}`,
+      encrypted: cipher !== 'plain',
+      settings: { ...settings, udp: { cipher } },
+    }));
+  const encrypted = automatic === 'sealed' || strict !== undefined;
+  return [
+    {
+      road,
+      title,
+      encrypted,
+      settings: road === 'ipsec' ? { ...settings, ipsec: { secretsFile } } : settings,
+    },
+  ];
 }
