@@ -2,7 +2,7 @@
 # System Node is only for npm; everything else runs with the Node that package.json pins.
 NODE := node_modules/.bin/node
 LAB ?= main
-SOURCES := $(shell find src profiles native scripts/build.ts scripts/compile.ts package-lock.json -type f 2>/dev/null)
+SOURCES := $(shell find src profiles facts native scripts/build.ts scripts/compile.ts package-lock.json -type f 2>/dev/null)
 
 .PHONY: help up down test bench build deps docs format clean
 
