@@ -35,7 +35,6 @@ import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
 import { contains, prefixAddress } from '#net/prefix.ts';
-import type { Underlay } from '#model/underlay.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
 import type { Stored } from '#stores/store.ts';
@@ -216,10 +215,6 @@ export class Agent {
     return [...this.#nodes.objects.values()].map((object) => object.value as NodeAdvert);
   }
 
-  underlay(): Underlay {
-    return this.#parts.kernel.underlay();
-  }
-
   /** Freezes the node, also over a restart of the agent, until `release`. */
   pause(): void {
     this.ledger.setMeta(PAUSED, 'yes');
@@ -326,7 +321,7 @@ export class Agent {
     if (this.cluster.self === undefined) {
       for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
-    this.policies?.setPlace(hostAddresses(this.underlay()), holdersOf(this.#allClaims()));
+    this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
     await this.subnets.maintain();
     this.pools.setSubnets(this.subnets.held);
     if (this.cluster.refresh(this.subnets.held, this.switching.ways())) this.attachments.claim();

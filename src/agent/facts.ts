@@ -34,7 +34,7 @@ export function sceneOf(agent: Agent): Scene {
   return {
     settings,
     ways: cluster.self?.ways,
-    underlay: agent.underlay(),
+    underlay: agent.kernel.underlay(),
     choice: cluster.self?.underlay,
     underlayProblem: cluster.underlayProblem,
     podMtu: cluster.podMtu(),

@@ -48,6 +48,10 @@ test('one mode for all roads: directRouting is a spelling of it, Never is host-g
   assert.deepEqual(roadOf('{mode: CrossSubnet}'), ['vxlan', 'CrossSubnet']);
   assert.deepEqual(roadOf('{type: host-gw, mode: Always}'), ['host-gw', 'Always', 'f:4 road.mode']);
   assert.match(
+    problems('', { 'road.udp.passwordFile': '/word' })[0] ?? '',
+    /passwordFile: is for a cipher, not for plain/,
+  );
+  assert.match(
     problems('', { 'road.wireguard.strict': true })[0] ?? '',
     /strict: needs the road wireguard, not vxlan/,
   );
@@ -188,6 +192,8 @@ test('every backend of flannel is a road, or refused with the reason', () => {
     ['ipip', 'Always'],
     ['ipip', 'CrossSubnet'],
   ]);
+  const udp = read({ Type: 'udp', Port: 9000 }).road;
+  assert.deepEqual([udp.type, udp.udp], ['udp', { port: 9000, cipher: 'plain' }]);
   assert.equal(read({ Type: 'host-gw' }).road.type, 'host-gw');
   assert.equal(read({ Type: 'alloc' }).road.type, 'alloc');
   assert.throws(() => read({ Type: 'extension', PreStartupCommand: 'x' }), /what other nodes wrote/);

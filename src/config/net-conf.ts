@@ -45,6 +45,7 @@ const BACKENDS: Readonly<Record<string, Backend>> = {
   'host-gw': { road: 'host-gw', keys: new Map() },
   alloc: { road: 'alloc', keys: new Map() },
   ipip: { road: 'ipip', keys: new Map([['directrouting', 'road.mode']]) },
+  udp: { road: 'udp', keys: new Map([['port', 'road.udp.port'], MTU]) },
   wireguard: {
     road: 'wireguard',
     keys: new Map([['listenport', 'road.wireguard.port'], MTU]),

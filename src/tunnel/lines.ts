@@ -101,7 +101,10 @@ export async function openLines(path: string, onEvent: (event: TunnelEvent) => v
     if ('failed' in answer) reject?.(new Refused(answer.failed));
     else resolve?.(answer.value);
   };
-  createInterface({ input: socket }).on('line', take);
+  // It tells of the socket's errors too.
+  createInterface({ input: socket })
+    .on('line', take)
+    .on('error', () => socket.destroy());
   socket.on('error', () => socket.destroy());
   const closed = new Promise<void>((resolve) => {
     socket.on('close', () => {

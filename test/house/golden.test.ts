@@ -45,6 +45,7 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
     'road.wireguard.strict': true,
   },
   ipsec: { profile: 'canal', ...SIX, 'road.type': 'ipsec' },
+  'udp-sealed': { profile: 'flannel', ...SIX, 'road.type': 'udp', 'road.udp.cipher': 'aes-256-gcm' },
   'gre-never': { profile: 'kubenet', 'road.type': 'gre', 'road.mode': 'Never' },
   'routed-host-gw': { profile: 'kubenet', 'wiring.type': 'routed', 'masquerade.enabled': false },
 };
@@ -69,6 +70,7 @@ function nodeOf(settings: Settings, index: number): Self {
     ...(settings.road.type === 'wireguard'
       ? { wireguardKey: Buffer.alloc(32, index).toString('base64') }
       : {}),
+    ...(settings.road.type === 'udp' ? { tunnelKeys: [Buffer.alloc(32, index).toString('base64')] } : {}),
     ...(settings.road.type === 'ipsec' ? { ipsec: ipsecOf(`node-${index}`) } : {}),
   };
 }
