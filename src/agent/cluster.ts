@@ -11,6 +11,7 @@ import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-
 import { requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
+import type { IpsecSelf } from '#model/ipsec.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
@@ -39,6 +40,8 @@ export type ClusterOptions = {
   readonly wireguardKey?: (() => string) | undefined;
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
+  /** IPsec's nonce and the names of its secrets, as they are now. */
+  readonly ipsec?: (() => IpsecSelf) | undefined;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
@@ -92,9 +95,10 @@ export class Cluster {
   #place(place: Required<Pick<Self, 'subnets' | 'underlay' | 'ways'>>): Self {
     const { settings } = this.#options;
     const roads = roadsOf({ settings, ...place });
-    const { wireguardKey, tunnelKeys } = this.#options;
+    const { wireguardKey, tunnelKeys, ipsec } = this.#options;
     const key = roads.includes('wireguard') ? this.#open(wireguardKey) : undefined;
     const keys = roads.includes('udp') ? this.#open(tunnelKeys) : undefined;
+    const names = roads.includes('ipsec') ? this.#open(ipsec) : undefined;
     return {
       name: this.#name,
       settings,
@@ -102,6 +106,7 @@ export class Cluster {
       legacyPods: this.#options.legacyPods(),
       ...(key === undefined ? {} : { wireguardKey: key }),
       ...(keys === undefined ? {} : { tunnelKeys: keys }),
+      ...(names === undefined ? {} : { ipsec: names }),
     };
   }
 
@@ -115,9 +120,9 @@ export class Cluster {
     }
   }
 
-  #isNews({ subnets, underlay, legacyPods, tunnelKeys, ways }: Self): boolean {
+  #isNews({ subnets, underlay, legacyPods, tunnelKeys, ipsec, ways }: Self): boolean {
     const place = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
-    const roads = JSON.stringify(ways);
+    const roads = JSON.stringify([ways, ipsec]);
     const isFirst = this.#placeText === '';
     const [moved, turned] = [place !== this.#placeText, roads !== this.#waysText];
     if (moved && !isFirst) this.#options.events.add('info', `this node's place changed: ${underlay.why}`);

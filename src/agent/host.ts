@@ -26,8 +26,6 @@ export type HostOptions = {
   readonly nudge: () => void;
   /** Removes links in the background (kernel.reapLinks with what must happen afterwards). */
   readonly reap: (names: string[]) => void;
-  /** Two sources claim one item differently. */
-  readonly onDissent?: (dissent: Dissent) => void;
 };
 
 export class Host {
@@ -43,12 +41,16 @@ export class Host {
   #released = false;
   paused = false;
   braked: Braked | undefined;
+  /** Two sources claim one item differently. */
+  onDissent: ((dissent: Dissent) => void) | undefined;
+  /** Called when a pass begins with all that is wanted; what it answers, when the pass has ended. */
+  onPass: (() => (() => void) | undefined) | undefined;
 
   constructor(options: HostOptions) {
     this.#options = options;
     this.#claims = new Claims((dissent) => {
       options.log.error(dissent, 'two sources claim one item differently');
-      options.onDissent?.(dissent);
+      this.onDissent?.(dissent);
     });
   }
 
@@ -169,6 +171,13 @@ export class Host {
   /** One pass: observe when needed, then apply what differs. `retry` when something failed. */
   async pass(): Promise<'ok' | 'retry'> {
     if (this.paused) return 'ok';
+    const passed = this.onPass?.();
+    await this.#converge();
+    passed?.();
+    return this.failures.size === 0 ? 'ok' : 'retry';
+  }
+
+  async #converge(): Promise<void> {
     if (this.#resync) this.#observe();
     const keys = [...this.#dirty];
     this.#dirty.clear();
@@ -181,7 +190,6 @@ export class Host {
       this.#apply(steps.slice(at, at + CHUNK).filter((step) => this.#isCurrent(step)));
     }
     for (const key of this.failures.keys()) this.#dirty.add(key);
-    return this.failures.size === 0 ? 'ok' : 'retry';
   }
 
   #observe(): void {

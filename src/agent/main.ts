@@ -3,6 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from './log.ts';
+import { openIpsecKeys } from './ipsec-keys.ts';
+import { IpsecRoad } from './ipsec-road.ts';
 import { openMetrics } from './metrics.ts';
 import { openTunnelRoad } from './tunnel-road.ts';
 import { openTunnelSecrets } from './tunnel-secrets.ts';
@@ -43,6 +45,8 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   const { signal } = options;
   const directory = settings.paths.run;
   const tunnel = await openTunnelRoad({ directory, secrets, clock: systemClock, signal, log, events });
+  const ipsec = new IpsecRoad((nudge) => openIpsecKeys(settings, { nudge, warn: notice }));
+  if (settings.road.type === 'ipsec') ipsec.self();
   const agent = new Agent({
     settings,
     version: options.version,
@@ -54,17 +58,19 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     metrics: openMetrics(settings.node.name),
     kernel: openKernel(
       (publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined),
-      undefined,
+      ipsec,
       tunnel,
     ),
     tunnel,
     tunnelKeys: () => secrets().publicKeys,
     wireguardKey,
+    ipsec,
     store,
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
   tunnel.onChange = () => agent.host.requestResync();
+  ipsec.follow({ host: agent.host, resync: () => agent.resync() });
   await agent.run();
   store.close();
 }

@@ -1,5 +1,7 @@
 /** What an agent is made of: opened by whoever starts it, so that tests can give it others. */
 import type { Ledger } from './attachments.ts';
+import type { ClusterOptions } from './cluster.ts';
+import type { IpsecRoad } from './ipsec-road.ts';
 import type { Events, Logger, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import type { TunnelRoad } from './tunnel-road.ts';
@@ -23,6 +25,7 @@ export type AgentParts = {
   readonly ledger: Ledger;
   /** Public key of this node, made when it is first asked for. */
   readonly wireguardKey?: (() => string) | undefined;
+  readonly ipsec?: IpsecRoad | undefined;
   /** The userspace tunnel, and this node's public keys in it, the newest first. */
   readonly tunnel?: Pick<TunnelRoad, 'status'> | undefined;
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
@@ -34,6 +37,7 @@ export type AgentParts = {
 export function keysOf({
   wireguardKey,
   tunnelKeys,
-}: AgentParts): Pick<AgentParts, 'wireguardKey' | 'tunnelKeys'> {
-  return { wireguardKey, tunnelKeys };
+  ipsec,
+}: AgentParts): Pick<ClusterOptions, 'wireguardKey' | 'tunnelKeys' | 'ipsec'> {
+  return { wireguardKey, tunnelKeys, ipsec: ipsec && (() => ipsec.self()) };
 }
