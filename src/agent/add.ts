@@ -6,7 +6,7 @@ import { delegateAdd, undoDelegate } from './delegated.ts';
 import { netnsOf } from './container.ts';
 import { chainedKey, contextOf, type Given, newAttachment, planAttachment } from './plan.ts';
 import { awaitGone, removeAttachment } from './remove.ts';
-import type { RangeSet } from '#cni/ranges.ts';
+import type { OwnIpam } from '#cni/config.ts';
 import { type AddRequest, configHash } from '#cni/request.ts';
 import type { CniResult } from '#model/cni-result.ts';
 import type { Failure, Kernel } from '#kernel/kernel.ts';
@@ -118,7 +118,7 @@ async function takeAddresses(
     return { addresses: addressesOf(request.prevResult, request.key.ifname), gateways: [] };
   }
   const { ipam } = request.wish;
-  if (ipam.type === 'own') return allocate(bench, request, ipam.ranges);
+  if (ipam.type === 'own') return allocate(bench, request, ipam);
   means.rollback.defer(() => undoDelegate(ipam.plugin, means.call));
   const delegated = await delegateAdd(ipam.plugin, means.call, request.version);
   return {
@@ -129,10 +129,12 @@ async function takeAddresses(
 }
 
 /** An address may be out of reach only because the link of its last owner is still being deleted: that is waited for. */
-async function allocate(bench: Bench, request: AddRequest, ranges: readonly RangeSet[]): Promise<Given> {
-  const take = (): Given => bench.pools.allocate(attachmentId(request.key), request.wish.addresses, ranges);
+async function allocate(bench: Bench, request: AddRequest, { ranges, pools }: OwnIpam): Promise<Given> {
+  const { key, wish, pod } = request;
+  const what = { wanted: wish.addresses, sets: ranges, pools, ...(pod === undefined ? {} : { pod }) };
+  const take = async (): Promise<Given> => bench.pools.allocate(attachmentId(key), what);
   try {
-    return take();
+    return await take();
   } catch (error) {
     if (bench.leaving.size === 0) throw error;
     await Promise.allSettled(bench.leaving.values());

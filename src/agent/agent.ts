@@ -6,6 +6,7 @@
 import type { Server } from 'node:http';
 import type { Server as SocketServer } from 'node:net';
 import { serveApi, serveText } from './api-server.ts';
+import { type Addresses, openAddresses } from './addresses.ts';
 import { Attachments, type Ledger } from './attachments.ts';
 import { Cluster } from './cluster.ts';
 import { type Chores, startChores } from './chores.ts';
@@ -22,10 +23,8 @@ import type { Policies } from './policy/policies.ts';
 import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
 import { type AgentParts, keysOf } from './parts.ts';
-import { Pools } from './pools.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
-import { Subnets } from './subnets.ts';
 import { startSwitching, type Switching } from './switching.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
 import { API_SOCKET } from '#api/admin.ts';
@@ -34,7 +33,6 @@ import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
-import { contains, prefixAddress } from '#net/prefix.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
 import type { Stored } from '#stores/store.ts';
@@ -48,8 +46,7 @@ export class Agent {
   readonly #parts: AgentParts;
   readonly host: Host;
   readonly cluster: Cluster;
-  readonly subnets: Subnets;
-  readonly pools: Pools;
+  readonly addresses: Addresses;
   readonly attachments: Attachments;
   readonly sysctls: SysctlMemory;
   readonly chores: Chores;
@@ -68,7 +65,7 @@ export class Agent {
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
-    const { settings, clock, signal, log, events, kernel, store, ledger } = parts;
+    const { settings, clock, signal, log, events, kernel, ledger } = parts;
     const reaper = new Reaper(kernel, log);
     this.sysctls = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
     this.host = new Host({
@@ -78,13 +75,20 @@ export class Agent {
       nudge: () => this.#hostLoop?.nudge(),
       reap: (names) => void reaper.reap(names),
     });
-    this.pools = new Pools(settings, ledger);
+    this.addresses = openAddresses({
+      parts,
+      claims: () => this.#claims,
+      nodes: () => this.#nodes,
+      onNode: (name) => this.cluster.setBlocks(name),
+      nudge: () => this.#placeLoop?.nudge(),
+    });
     this.cluster = new Cluster({
       settings,
       host: this.host,
       events,
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
+      blocksOf: (node) => this.addresses.blocks.prefixesOf(node),
       legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
       ...keysOf(parts),
       nudge: () => this.#hostLoop?.nudge(),
@@ -98,17 +102,8 @@ export class Agent {
       host,
       cluster,
       adverts,
-      subnets: () => this.subnets.held,
+      subnets: () => this.addresses.place.held,
       nudge,
-    });
-    this.subnets = new Subnets({
-      settings,
-      store,
-      clock,
-      events,
-      claims: () => this.#claims.objects,
-      inUse: (subnet) =>
-        ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip)))),
     });
     this.attachments = this.#openAttachments(reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
@@ -121,6 +116,7 @@ export class Agent {
     this.flows = policing?.flows;
     this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
     this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    this.addresses.blocks.begin();
     this.#freeze(ledger.getMeta(PAUSED) !== undefined);
     this.policies?.begin();
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
@@ -134,7 +130,7 @@ export class Agent {
       kernel,
       host: this.host,
       cluster: this.cluster,
-      pools: this.pools,
+      pools: this.addresses.pools,
       ledger,
       reaper,
       events,
@@ -243,13 +239,14 @@ export class Agent {
   }
 
   #isStoreKnown(): boolean {
-    return this.#nodes.synced && this.#claims.synced && this.switching.synced;
+    const { blocks } = this.addresses;
+    return this.#nodes.synced && this.#claims.synced && this.switching.synced && blocks.synced;
   }
 
   #placeProblems(): string[] {
-    const reasons = [...this.subnets.problems(), ...this.cluster.lostSubnets()];
+    const reasons = [...this.addresses.place.problems(), ...this.cluster.lostSubnets()];
     if (!this.#isStoreKnown()) reasons.push('the store has not been read yet');
-    else if (families(this.subnets.held).length === 0) reasons.push('the node has no subnet yet');
+    else if (families(this.addresses.place.held).length === 0) reasons.push('the node has no subnet yet');
     if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
     else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
     return reasons.length > 0 ? reasons : this.#readiness.problems();
@@ -269,13 +266,14 @@ export class Agent {
 
   async #settleOrphans(): Promise<void> {
     await this.#rest();
-    for (const ip of this.pools.orphans) this.pools.settleOne(ip);
+    for (const ip of this.addresses.pools.orphans) this.addresses.pools.settleOne(ip);
   }
 
   /** What we hold counts as claimed also before the store has told us of our own claim. */
   #allClaims(): SubnetClaim[] {
     const node = this.settings.node.name;
-    const own = familyValues(this.subnets.held).map((subnet) => ({ node, subnet, reserved: false }));
+    const { claimed } = this.addresses.place;
+    const own = familyValues(claimed).map((subnet) => ({ node, subnet, reserved: false }));
     return [...own, ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim)];
   }
 
@@ -322,9 +320,8 @@ export class Agent {
       for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
     }
     this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
-    await this.subnets.maintain();
-    this.pools.setSubnets(this.subnets.held);
-    if (this.cluster.refresh(this.subnets.held, this.switching.ways())) this.attachments.claim();
+    await this.addresses.place.maintain();
+    if (this.cluster.refresh(this.addresses.place.held, this.switching.ways())) this.attachments.claim();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached, this.switching.say());

@@ -55,7 +55,7 @@ export function textHandlers(agent: Agent): TextHandlers {
 }
 
 function refreshGauges(agent: Agent): void {
-  const { host, metrics, pools } = agent;
+  const { host, metrics } = agent;
   metrics.items.set({ state: 'wanted' }, host.wanted.size);
   metrics.items.set({ state: 'seen' }, host.seen.size);
   metrics.items.set({ state: 'failed' }, host.failures.size);
@@ -63,10 +63,14 @@ function refreshGauges(agent: Agent): void {
   for (const [state, count] of Object.entries(states)) metrics.peers.set({ state }, count);
   metrics.leaks.set(agent.chores.leaks.count);
   metrics.ready.set(agent.notReadyReasons().length === 0 ? 1 : 0);
-  for (const { prefix, pool } of pools.list()) {
-    const family = prefix.includes(':') ? '6' : '4';
-    metrics.addresses.set({ family, state: 'used' }, pool.usage().used);
-    metrics.addresses.set({ family, state: 'quarantined' }, pool.usage().quarantined);
+  const byFamily = Map.groupBy(agent.addresses.pools.usages(), ({ prefix }) =>
+    prefix.includes(':') ? '6' : '4',
+  );
+  for (const [family, usages] of byFamily) {
+    const count = (state: 'used' | 'quarantined'): number =>
+      usages.reduce((sum, { usage }) => sum + usage[state], 0);
+    for (const state of ['used', 'quarantined'] as const)
+      metrics.addresses.set({ family, state }, count(state));
   }
 }
 

@@ -4,6 +4,7 @@
  * - requests about one container run one after the other, others side by side;
  * - whatever an ADD did is undone when it fails.
  */
+import type { AddressAllocator } from './allocator.ts';
 import { bootId } from './boot.ts';
 import { checkAttached } from './check.ts';
 import type { Cluster } from './cluster.ts';
@@ -13,7 +14,6 @@ import type { Host } from './host.ts';
 import { addLoopback, checkLoopback, removeLoopback } from './loopback.ts';
 import type { Events, Logger } from './log.ts';
 import { chainedKey, planAttachment } from './plan.ts';
-import type { Pools } from './pools.ts';
 import type { Reaper } from './reaper.ts';
 import { addAttachment } from './add.ts';
 import { removeAttachment, undoAttachment } from './remove.ts';
@@ -46,7 +46,7 @@ export type Bench = {
   readonly kernel: Kernel;
   readonly host: Host;
   readonly cluster: Cluster;
-  readonly pools: Pools;
+  readonly pools: AddressAllocator;
   readonly ledger: Ledger;
   readonly reaper: Reaper;
   /** By id, attachments that DEL has answered for but that are not gone yet, link and entry. */
@@ -192,8 +192,7 @@ export class Attachments {
 
   #status(): void {
     const reasons = this.#bench.notReady();
-    const full = this.#bench.pools.exhausted();
-    const all = [...reasons, ...full.map((prefix) => `every address of ${prefix} is in use`)];
+    const all = [...reasons, ...this.#bench.pools.problems()];
     if (all.length > 0) throw new Fault('node-unavailable', `no pod can be added now: ${all.join('; ')}`);
   }
 

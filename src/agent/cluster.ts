@@ -7,7 +7,7 @@ import type { Host } from './host.ts';
 import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
 import { selectInterface } from '#backends/interface.ts';
-import { advertOf, checkRoad, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
+import { advertOf, checkRoad, planBlackholes, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
 import { requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
@@ -34,6 +34,8 @@ export type ClusterOptions = {
   readonly underlay: () => Underlay;
   /** Claims as they stand, those of this node among them. */
   readonly claims: () => readonly SubnetClaim[];
+  /** What is routed to the node by blocks. */
+  readonly blocksOf?: (node: string) => readonly Prefix[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
   /** Public key of this node, made when it is first asked for. */
@@ -80,7 +82,8 @@ export class Cluster {
     for (const { path, message } of checkRoad(self)) this.#options.events.add('error', `${path}: ${message}`);
     this.self = self;
     this.#options.host.set('node', planNode(self));
-    this.#use.set(self.name, familyValues(subnets));
+    this.#use.set(self.name, contestable(advertOf(self, true)));
+    this.setBlocks(self.name);
     this.#planned.clear();
     for (const name of this.adverts.keys()) this.#changed.add(name);
     this.unsettle();
@@ -151,7 +154,7 @@ export class Cluster {
   /** A peer's advert came, changed or (undefined) went. */
   setAdvert(name: string, advert: NodeAdvert | undefined): void {
     if (name === this.#name) return;
-    this.#use.set(name, advert === undefined ? [] : familyValues(advert.subnets));
+    this.#use.set(name, advert === undefined ? [] : contestable(advert));
     this.#changed.add(name);
     if (advert === undefined) {
       this.adverts.delete(name);
@@ -161,8 +164,22 @@ export class Cluster {
       this.#options.host.set(`peer/${name}`, undefined);
       return;
     }
-    this.adverts.set(name, advert);
+    this.adverts.set(name, this.#withBlocks(advert));
     this.unsettle();
+  }
+
+  #withBlocks(advert: NodeAdvert): NodeAdvert {
+    const { blocks: _, ...told } = advert;
+    const blocks = this.#options.blocksOf?.(advert.name) ?? [];
+    return blocks.length === 0 ? told : { ...told, blocks };
+  }
+
+  /** What is routed to the node by blocks has changed. Unused addresses of our own do not leave us. */
+  setBlocks(name: string): void {
+    const advert = this.adverts.get(name);
+    if (advert !== undefined) this.setAdvert(name, advert);
+    if (name === this.#name && this.self?.settings.blackhole === true)
+      this.#options.host.set('blocks', planBlackholes(this.#options.blocksOf?.(name) ?? []));
   }
 
   /** Adverts or claims changed: who may use which subnet has to be found again. */
@@ -184,7 +201,7 @@ export class Cluster {
   /** Nodes are in each other's way, or were: one look at all claims. */
   #resolve(self: Self): void {
     const own = advertOf(self, true);
-    const adverts = new Map([...this.adverts, [own.name, own]]);
+    const adverts = new Map([...this.adverts, [own.name, own] as const].filter(([, one]) => !hasBlocks(one)));
     // A claim decides between nodes that use the subnet. While its holder does not, the pods that live there are reached.
     const used = this.#options
       .claims()
@@ -192,6 +209,7 @@ export class Cluster {
     const { nodes, conflicts } = resolveClaims(adverts, used);
     this.#report(conflicts);
     for (const [name, advert] of nodes) if (name !== self.name) this.#planWhenNew(self, name, advert);
+    for (const [name, advert] of this.adverts) if (hasBlocks(advert)) this.#planWhenNew(self, name, advert);
   }
 
   #planWhenNew(self: Self, name: string, advert: NodeAdvert | undefined): void {
@@ -246,4 +264,14 @@ export class Cluster {
   get #name(): string {
     return this.#options.settings.node.name;
   }
+}
+
+/** Subnets that another node may want too. */
+function contestable(advert: NodeAdvert): Prefix[] {
+  return hasBlocks(advert) ? [] : familyValues(advert.subnets);
+}
+
+/** Blocks are taken by compare-and-swap: no two nodes have one. */
+function hasBlocks({ addressing }: NodeAdvert): boolean {
+  return addressing === 'blocks';
 }

@@ -67,7 +67,7 @@ function attachment(containerId: string, ip: string, phase: Attachment['phase'])
 }
 
 const take = (pools: Pools, owner: string, sets: readonly RangeSet[] = []): string | undefined =>
-  pools.allocate(owner, [], sets).addresses[0];
+  pools.allocate(owner, { sets }).addresses[0];
 
 for (const [what, sets] of [
   ['the subnet', []],
@@ -90,7 +90,7 @@ for (const [what, sets] of [
 
 test('an address asked for by name does not move the order', (t) => {
   const start = starts(t, 0);
-  start().pools.allocate('net/a/eth0', [address('10.244.3.100')]);
+  start().pools.allocate('net/a/eth0', { wanted: [address('10.244.3.100')] });
   assert.equal(take(start().pools, 'net/b/eth0'), '10.244.3.2/24');
 });
 
@@ -103,8 +103,8 @@ test('an address rests over restarts until its link is gone and its quarantine i
   ledger.put(attachment('a', ip, 'deleting'));
   pools.release('net/a/eth0');
   const isResting = (now: Pools): void => {
-    assert.throws(() => now.allocate('net/z/eth0', [ip]), { code: 'address-taken' });
-    assert.equal(now.list()[0]?.pool.usage().quarantined, 1);
+    assert.throws(() => now.allocate('net/z/eth0', { wanted: [ip] }), { code: 'address-taken' });
+    assert.equal(now.usages()[0]?.usage.quarantined, 1);
   };
 
   const second = start();
@@ -119,7 +119,7 @@ test('an address rests over restarts until its link is gone and its quarantine i
 
   const { pools: fourth } = start();
   assert.deepEqual(fourth.orphans, []);
-  assert.equal(fourth.allocate('net/z/eth0', [ip]).addresses[0], '10.244.3.2/24');
+  assert.equal(fourth.allocate('net/z/eth0', { wanted: [ip] }).addresses[0], '10.244.3.2/24');
 });
 
 test('an attachment cut short rests from the start on, also when it is forgotten before there are pools', (t) => {
@@ -128,26 +128,28 @@ test('an attachment cut short rests from the start on, also when it is forgotten
   start().ledger.put(attachment('a', ip, 'planned'));
   const { ledger } = start();
   ledger.remove(attachment('a', ip, 'planned'));
-  assert.throws(() => start().pools.allocate('net/z/eth0', [ip]), { code: 'address-taken' });
+  assert.throws(() => start().pools.allocate('net/z/eth0', { wanted: [ip] }), { code: 'address-taken' });
 });
 
 test('what one part of a request did not get is given back by every pool', (t) => {
   const { pools } = starts(t, 60)();
   const never: RangeSet = [{ subnet: prefix('10.8.0.0/30'), rangeStart: address('10.8.0.2') }];
-  pools.allocate('net/a/eth0', [], [never]);
-  assert.throws(() => pools.allocate('net/b/eth0', [], [...RANGES, never]));
+  pools.allocate('net/a/eth0', { sets: [never] });
+  assert.throws(() => pools.allocate('net/b/eth0', { sets: [...RANGES, never] }));
   assert.deepEqual(
-    pools.list().map(({ pool }) => [pool.addressOf('net/b/eth0'), pool.usage().quarantined]),
+    pools.usages().map(({ usage }) => [usage.used, usage.quarantined]),
     [
-      [undefined, 0],
-      [undefined, 0],
-      [undefined, 0],
+      [0, 0],
+      [1, 0],
+      [0, 0],
     ],
   );
   const asked = { subnet: prefix('10.9.0.0/24'), rangeStart: address('10.9.0.10') };
   assert.equal(
-    pools.allocate('net/c/eth0', [address('10.9.0.10')], [[{ ...asked, rangeEnd: address('10.9.0.20') }]])
-      .addresses[0],
+    pools.allocate('net/c/eth0', {
+      wanted: [address('10.9.0.10')],
+      sets: [[{ ...asked, rangeEnd: address('10.9.0.20') }]],
+    }).addresses[0],
     '10.9.0.10/24',
   );
 });

@@ -3,11 +3,11 @@
  * attachments do not tell: which address of a pool came last, so that a restart does not begin again with those released
  * a moment ago, and which addresses rest although their attachment is forgotten.
  */
-import { bootId } from './boot.ts';
-import type { Ledger } from './attachments.ts';
+import type { AddressAllocator, AddressRequest, Allocation, PrefixUsage } from './allocator.ts';
+import { type AddressLedger, allocatedIn, Resting } from './resting.ts';
 import type { RangeSet } from '#cni/ranges.ts';
 import { createPool, type Pool, type PoolOptions } from '#ipam/pool.ts';
-import { type Attachment, attachmentId } from '#model/attachment.ts';
+import { attachmentId } from '#model/attachment.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Address, type Family, addressFamily, parseAddress } from '#net/address.ts';
@@ -23,51 +23,31 @@ import {
 } from '#net/prefix.ts';
 
 type Taken = { readonly pool: Pool; readonly address: InterfaceAddress; readonly gateway: Address };
-export type Allocation = { readonly addresses: InterfaceAddress[]; readonly gateways: Address[] };
 
 /** First usable address of a node subnet: the bridge has it, and it is never given to a pod under any wiring. */
 export function gatewayOf(subnet: Prefix): Address {
   return nthAddress(subnet, 1n);
 }
 
-export type PoolLedger = Pick<Ledger, 'list' | 'listMeta' | 'getMeta' | 'setMeta'>;
-
-/** Names in the ledger. */
+/** Name in the ledger. */
 const LAST = 'last-address ';
-const RESTING = 'resting ';
 
-export class Pools {
+export class Pools implements AddressAllocator {
   readonly #exclude: readonly Prefix[];
-  readonly #quarantine: boolean;
-  readonly #ledger: PoolLedger;
-  /** Released and not settled, by this process or a predecessor. */
-  readonly #resting = new Set<Address>();
-  /** Of a predecessor, and no attachment is left that settles them: the owner of the pools does, once they have rested. */
-  readonly orphans: readonly Address[];
+  readonly #ledger: AddressLedger;
+  readonly #resting: Resting;
   readonly #pools = new Map<Prefix, Pool>();
   readonly #narrowed = new Map<string, Pool>();
   #current: PerFamily<Prefix> = {};
 
   /** What the ledger holds is taken over whenever a pool is made; what it holds now may be gone by then. */
-  constructor(settings: Settings, ledger: PoolLedger) {
+  constructor(settings: Settings, ledger: AddressLedger) {
     this.#exclude = settings.addresses.exclude;
-    this.#quarantine = settings.addresses.quarantineSeconds > 0;
     this.#ledger = ledger;
-    const boot = bootId();
-    for (const { phase, bootId, addresses } of this.#allocated())
-      if (phase !== 'ready' && bootId === boot) for (const ip of addresses) this.#letRest(prefixAddress(ip));
-    const noted = [...ledger.listMeta().keys()].filter((name) => name.startsWith(RESTING));
-    this.orphans = noted
-      .map((name) => parseAddress(name.slice(RESTING.length)))
-      .filter((ip) => ip !== undefined && !this.#resting.has(ip)) as Address[];
-    for (const ip of this.orphans) this.#resting.add(ip);
+    this.#resting = new Resting(ledger, settings.addresses.quarantineSeconds);
   }
-
-  /** Attachments whose addresses are from here. */
-  #allocated(): Attachment[] {
-    return this.#ledger
-      .list()
-      .filter(({ delegatedIpam, wiring }) => delegatedIpam === undefined && wiring !== 'chained');
+  get orphans(): Iterable<Address> {
+    return this.#resting.orphans;
   }
 
   setSubnets(subnets: PerFamily<Prefix>): void {
@@ -86,11 +66,8 @@ export class Pools {
     return pool;
   }
 
-  /**
-   * One address of each family (or the wanted ones), or one of each range set when there are any; all or none.
-   * Throws Fault `cni-config`, `address-taken`, `addresses-exhausted` or `not-ready`.
-   */
-  allocate(owner: string, wanted: readonly Address[], sets: readonly RangeSet[] = []): Allocation {
+  allocate(owner: string, { wanted = [], sets = [], pools = {} }: AddressRequest): Allocation {
+    refusePools(pools);
     const taken: Taken[] = [];
     try {
       if (sets.length === 0) {
@@ -121,7 +98,7 @@ export class Pools {
 
   /** The first range of the set that has an address left. The subnet's own pool stays the authority on what is used. */
   #allocateFrom(set: RangeSet, owner: string, wanted: readonly Address[]): Taken {
-    let last = new Fault('cni-config', 'a range set is empty');
+    let last: Fault | undefined;
     for (const { subnet, rangeStart: start, rangeEnd: end, gateway = gatewayOf(subnet) } of set) {
       const asked = wanted.find((address) => contains(subnet, address));
       const range = { ...(start === undefined ? {} : { start }), ...(end === undefined ? {} : { end }) };
@@ -140,7 +117,7 @@ export class Pools {
         last = toFault(error);
       }
     }
-    throw last;
+    throw last ?? new Fault('cni-config', 'a range set is empty');
   }
 
   /** The asked address or the next one, which the ledger then knows as the last. */
@@ -175,7 +152,7 @@ export class Pools {
 
   #adopt(subnet: Prefix, pool: Pool): void {
     this.#rest(subnet, pool);
-    for (const attachment of this.#allocated()) {
+    for (const attachment of allocatedIn(this.#ledger)) {
       const id = attachmentId(attachment);
       for (const ip of attachment.addresses.map(prefixAddress)) if (contains(subnet, ip)) pool.adopt(id, ip);
       if (attachment.phase !== 'ready') pool.release(id);
@@ -186,34 +163,25 @@ export class Pools {
   #rest(subnet: Prefix, pool: Pool): void {
     for (const ip of this.#resting) {
       if (!contains(subnet, ip)) continue;
-      pool.adopt(RESTING, ip);
-      pool.release(RESTING);
+      pool.adopt('resting', ip);
+      pool.release('resting');
     }
   }
 
-  /** The addresses rest until `settle`, also over a restart. */
   release(owner: string): void {
     for (const pool of this.#all()) {
       const ip = pool.release(owner);
-      if (ip !== undefined) this.#letRest(ip);
+      if (ip !== undefined) this.#resting.add(ip);
     }
   }
 
-  /** Without quarantine the attachment is in the ledger for as long as the address rests. */
-  #letRest(ip: Address): void {
-    this.#resting.add(ip);
-    if (this.#quarantine) this.#ledger.setMeta(`${RESTING}${ip}`, 'yes');
-  }
-
-  /** The links of these addresses are gone and they have rested: they may be handed out again. */
   settle(addresses: readonly InterfaceAddress[]): void {
     for (const address of addresses) this.settleOne(prefixAddress(address));
   }
 
   settleOne(ip: Address): void {
-    this.#resting.delete(ip);
     for (const pool of this.#all()) pool.settle(ip);
-    this.#ledger.setMeta(`${RESTING}${ip}`, undefined);
+    this.#resting.delete(ip);
   }
 
   /** Of an allocation that did not succeed as a whole: nobody has seen the address. */
@@ -225,16 +193,23 @@ export class Pools {
     }
   }
 
-  /** Current subnets without a free address. */
-  exhausted(): Prefix[] {
-    return this.list()
-      .filter(({ prefix, pool }) => Object.values(this.#current).includes(prefix) && pool.usage().free === 0)
-      .map(({ prefix }) => prefix);
+  problems(): string[] {
+    return this.usages()
+      .filter(({ prefix, usage }) => Object.values(this.#current).includes(prefix) && usage.free === 0)
+      .map(({ prefix }) => `every address of ${prefix} is in use`);
   }
 
-  list(): { prefix: Prefix; pool: Pool }[] {
-    return [...this.#pools].map(([prefix, pool]) => ({ prefix, pool }));
+  usages(): PrefixUsage[] {
+    return [...this.#pools].map(([prefix, pool]) => ({ prefix, usage: pool.usage() }));
   }
+}
+
+/** Only blocks are of pools. */
+function refusePools(pools: PerFamily<readonly string[]>): void {
+  if (families(pools).length === 0) return;
+  throw new Fault('cni-config', 'pools are refused: this node takes its addresses from its subnet', {
+    problems: [{ path: 'ipam', message: 'the node’s settings say addresses.type: subnet' }],
+  });
 }
 
 /** Throws Fault `cni-config` that names every wanted address which none of the subnets holds. */

@@ -1,5 +1,6 @@
 /** The agent's own account of itself, in the shape of the admin API. */
 import type { Agent } from './agent.ts';
+import type { PrefixUsage } from './allocator.ts';
 import { peerState } from './readiness.ts';
 import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, Status } from '#api/status.ts';
 import { type Item, type ItemKey, satisfies } from '#model/host.ts';
@@ -11,7 +12,8 @@ import type { TunnelStatus } from '#tunnel/tunnel.ts';
 /** `tunnel`: of the userspace tunnel, when it carries something. */
 export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
   const ways = new Map(tunnel?.peers.map((way) => [way.name, way]));
-  const { settings, cluster, host, subnets } = agent;
+  const { settings, cluster, host } = agent;
+  const { place, pools, blocks } = agent.addresses;
   const reasons = agent.notReadyReasons();
   const mtu = cluster.podMtu();
   return {
@@ -31,7 +33,7 @@ export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
     ...(cluster.self === undefined
       ? {}
       : { underlay: { ...cluster.self.underlay, connected: [...cluster.self.underlay.connected] } }),
-    subnets: subnets.held,
+    subnets: place.held,
     ...(mtu === undefined ? {} : { podMtu: mtu }),
     ...(agent.policies === undefined ? {} : { policy: agent.policies.describe() }),
     peers: [...cluster.adverts.values()]
@@ -39,7 +41,8 @@ export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
       .map((advert) => describePeer(agent, advert, ways.get(advert.name))),
     items: describeItems(agent),
     pods: agent.ledger.list().map(describePod),
-    pools: agent.pools.list().map(describePool),
+    pools: pools.usages().map(describePool),
+    ...blocks.describe(),
     events: [...agent.events.list()],
   };
 }
@@ -126,7 +129,6 @@ function describePod(pod: ReturnType<Agent['ledger']['list']>[number]): PodStatu
   };
 }
 
-function describePool({ prefix, pool }: ReturnType<Agent['pools']['list']>[number]): PoolStatus {
-  const { used, free, quarantined } = pool.usage();
+function describePool({ prefix, usage: { used, free, quarantined } }: PrefixUsage): PoolStatus {
   return { prefix, used, free: String(free), quarantined };
 }

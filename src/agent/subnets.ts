@@ -22,6 +22,10 @@ export type SubnetsOptions = {
   readonly events: Events;
   /** Present claims by object name, as the feed keeps them. */
   readonly claims: () => ReadonlyMap<string, Stored>;
+  /** Blocks of nodes that take their addresses from such, as claims. */
+  readonly blocks: () => readonly SubnetClaim[];
+  /** These are the node's now, or still. */
+  readonly onHeld: (held: PerFamily<Prefix>) => void;
   /** Pods live in the subnet: it must not be exchanged for another. */
   readonly inUse: (subnet: Prefix) => boolean;
 };
@@ -39,6 +43,10 @@ export class Subnets {
   /** Subnets that are claimed and not lost. Empty before the first `maintain`. */
   held: PerFamily<Prefix> = {};
 
+  get claimed(): PerFamily<Prefix> {
+    return this.held;
+  }
+
   /** Why a family has no usable subnet, one sentence each. */
   problems(): string[] {
     return [...this.#lost.values()];
@@ -54,6 +62,7 @@ export class Subnets {
       if (subnet !== undefined) held[family] = subnet;
     }
     this.held = held;
+    this.#options.onHeld(held);
     const changed = JSON.stringify(held) !== before;
     if (changed) writeNodeFile(this.#options.settings.paths.state, held);
     return changed;
@@ -109,7 +118,9 @@ export class Subnets {
   }
 
   #present(): SubnetClaim[] {
-    return [...this.#options.claims().values()].map((object) => object.value as SubnetClaim);
+    return [...this.#options.claims().values()]
+      .map((object) => object.value as SubnetClaim)
+      .concat(this.#options.blocks());
   }
 
   /** Writes or renews the claim; false when somebody was faster. */

@@ -90,6 +90,27 @@ export const poolSchema = z.object({
   quarantined: z.number(),
 });
 
+/** A block of addresses, as the store has it. */
+export const blockSchema = z.object({
+  prefix: z.string(),
+  /** To whom it is routed; absent: its node is gone. */
+  node: z.string().optional(),
+  /** Addresses that nobody holds. */
+  free: z.number(),
+  /** Who holds how many: the node itself ahead of its pods, others what they borrowed. */
+  holders: z.array(z.object({ node: z.string(), held: z.number() })),
+});
+
+/** What blocks are cut from. */
+export const blockPoolSchema = z.object({
+  name: z.string(),
+  prefix: z.string(),
+  blockLength: z.number(),
+  enabled: z.boolean(),
+  automatic: z.boolean(),
+  blocks: z.number(),
+});
+
 export const eventSchema = z.object({
   time,
   severity: z.enum(['info', 'warning', 'error']),
@@ -136,6 +157,10 @@ export const statusSchema = z.object({
   items: z.array(itemSchema),
   pods: z.array(podSchema),
   pools: z.array(poolSchema),
+  /** All blocks of the cluster; absent where there are none. */
+  blocks: z.array(blockSchema).optional(),
+  /** Absent: this node has a subnet. */
+  blockPools: z.array(blockPoolSchema).optional(),
   events: z.array(eventSchema),
 });
 
@@ -145,4 +170,6 @@ export type PeerStatus = z.infer<typeof peerSchema>;
 export type ItemStatus = z.infer<typeof itemSchema>;
 export type PodStatus = z.infer<typeof podSchema>;
 export type PoolStatus = z.infer<typeof poolSchema>;
+export type BlockStatus = z.infer<typeof blockSchema>;
+export type BlockPoolStatus = z.infer<typeof blockPoolSchema>;
 export type EventStatus = z.infer<typeof eventSchema>;

@@ -105,3 +105,8 @@ export function deviceMtu(backend: NetworkBackend, self: Placed): number {
 export function hasBridge({ settings, legacyPods }: Self): boolean {
   return settings.wiring.type === 'bridge' || legacyPods === true;
 }
+
+/** Its pods have addresses of blocks, which come and go; else of one subnet. */
+export function takesBlocks({ settings }: Pick<Self, 'settings'>): boolean {
+  return settings.addresses.type === 'blocks';
+}

@@ -9,8 +9,8 @@ import type { RoadName } from '#model/settings.ts';
 import type { NodeAdvert, World } from '#model/world.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import { familyValues } from '#net/per-family.ts';
-import { overlaps, type Prefix } from '#net/prefix.ts';
-import { type NetworkBackend, overheadOf, type Self, tunnelFamily } from './backend.ts';
+import { overlaps, type Prefix, prefixFamily } from '#net/prefix.ts';
+import { type NetworkBackend, overheadOf, type Self, takesBlocks, tunnelFamily } from './backend.ts';
 import { backendFor } from './index.ts';
 import { connectedPrefix } from './interface.ts';
 import { acceptedBy, waysOf } from './ways.ts';
@@ -31,13 +31,20 @@ export function chooseForPeer(self: Self, node: NodeAdvert): PeerChoice {
   if (ways.length === 0 && refusals.length > 0)
     unreachable.push({ peer: node.name, why: refusals.join('; ') });
   for (const family of ways.length === 0 ? [] : FAMILIES) {
-    const prefix = node.subnets[family];
-    const outcome = chooseFamily({ self, node, family, refusals, missing }, ways);
-    if (typeof outcome !== 'string') lanes.push(...outcome);
-    else unreachable.push({ peer: node.name, ...(prefix === undefined ? {} : { prefix }), why: outcome });
+    for (const prefix of prefixesOf(node, family)) {
+      const outcome = chooseLanes({ self, node, family, refusals, missing }, ways, prefix);
+      if (typeof outcome !== 'string') lanes.push(...outcome);
+      else unreachable.push({ peer: node.name, ...(prefix === undefined ? {} : { prefix }), why: outcome });
+    }
   }
   const legs = lanes.filter(({ sends }) => sends).map(({ leg }) => leg);
   return { lanes, legs, unreachable, missing: [...missing] };
+}
+
+/** What is routed to the node; one undefined where there is nothing. */
+function prefixesOf({ subnets, blocks = [] }: NodeAdvert, family: Family): (Prefix | undefined)[] {
+  const own = blocks.filter((prefix) => prefixFamily(prefix) === family);
+  return own.length === 0 ? [subnets[family]] : [...new Set([subnets[family] ?? own[0], ...own])];
 }
 
 type OpenWays = { readonly ways: readonly Way[]; readonly refusals: readonly string[] };
@@ -78,14 +85,13 @@ type Scene = {
 };
 
 /** Lanes of all ways, or why there is none; nothing when neither node uses the family. */
-function chooseFamily(scene: Scene, ways: readonly Way[]): Lane[] | string {
+function chooseLanes(scene: Scene, ways: readonly Way[], prefix: Prefix | undefined): Lane[] | string {
   const { self, node, family } = scene;
-  const prefix = node.subnets[family];
   if (ways.every(isOfOthers)) return [];
   if (prefix === undefined)
     return self.subnets[family] === undefined ? [] : `${node.name} has no IPv${family} subnet`;
   if (self.subnets[family] === undefined) return `this node has no IPv${family} subnet`;
-  const own = familyValues(self.subnets).find((each) => overlaps(each, prefix));
+  const own = overlapping(self, node, prefix);
   if (own !== undefined) return `${node.name} claims ${prefix}, which overlaps this node’s own ${own}`;
   const outcomes = ways.map((way) => takeWay(scene, way, prefix));
   const sending = outcomes.findIndex((outcome) => typeof outcome !== 'string');
@@ -99,6 +105,12 @@ function chooseFamily(scene: Scene, ways: readonly Way[]): Lane[] | string {
   // While there are several, what fits one must fit all: a packet may take the old road here and the new one there.
   const mtu = Math.min(...lanes.map(({ leg }) => leg.mtu));
   return lanes.map((lane) => (lane.leg.mtu === mtu ? lane : { ...lane, leg: { ...lane.leg, mtu } }));
+}
+
+/** Blocks are apart by themselves, and hold addresses that other nodes have borrowed. */
+function overlapping(self: Self, node: NodeAdvert, prefix: Prefix): Prefix | undefined {
+  const areApart = takesBlocks(self) && node.addressing === 'blocks';
+  return areApart ? undefined : familyValues(self.subnets).find((each) => overlaps(each, prefix));
 }
 
 /** Others carry the packets: there are no legs, and nobody is unreachable. */

@@ -19,7 +19,7 @@ import {
   prefixAddress,
   prefixLength,
 } from '#net/prefix.ts';
-import { hasBridge, type Self, tunnelFamily } from './backend.ts';
+import { hasBridge, type Self, takesBlocks, tunnelFamily } from './backend.ts';
 import { chooseForPeer, type Lane } from './choose.ts';
 import { directRoute } from './host-gw.ts';
 import { backendFor } from './index.ts';
@@ -92,6 +92,7 @@ export function advertOf(self: Self, ready: boolean): NodeAdvert {
     name: self.name,
     addresses: self.underlay.announced,
     subnets: self.subnets,
+    ...(takesBlocks(self) ? { addressing: 'blocks' as const } : {}),
     inside: perFamily((family) => insideAddress(self, family)),
     road: waysOf(self)[0]?.roads[0] ?? 'alloc',
     accepts: roadsOf(self),
@@ -143,10 +144,18 @@ function planFamily(self: Self, family: Family): Item[] {
   const key = family === 4 ? 'net/ipv4/ip_forward' : 'net/ipv6/conf/all/forwarding';
   const forwarding: Item = { kind: 'sysctl', key, value: '1' };
   if (!self.settings.blackhole) return [forwarding];
-  return [
-    forwarding,
-    { kind: 'route', type: 'blackhole', prefix: subnet, table: MAIN_TABLE, metric: METRIC.blackhole },
-  ];
+  return [forwarding, ...planBlackholes([subnet])];
+}
+
+/** Packets to what is routed to this node and that no pod has end here. */
+export function planBlackholes(prefixes: readonly Prefix[]): Item[] {
+  return prefixes.map((prefix) => ({
+    kind: 'route',
+    type: 'blackhole',
+    prefix,
+    table: MAIN_TABLE,
+    metric: METRIC.blackhole,
+  }));
 }
 
 /** The bridge's MAC is pinned: a bridge otherwise takes the lowest of its ports', which changes with every pod. */

@@ -9,7 +9,7 @@ import { FAMILIES, type Family } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
-import { hasBridge, type Self } from './backend.ts';
+import { hasBridge, type Self, takesBlocks } from './backend.ts';
 import { outerPackets, unsealedPackets } from './ways.ts';
 
 /** How a family is written in nft. */
@@ -25,6 +25,12 @@ const HOSTPORT = `0x${MARK.hostPortMasquerade.toString(16)}`;
 const NOT_HOSTPORT = `0x${(~MARK.hostPortMasquerade >>> 0).toString(16)}`;
 const KUBE_MARK = `0x${KUBE_PROXY_MASQUERADE_MARK.toString(16)}`;
 
+/** Neither a pod of this node nor the node itself. */
+const NOT_HERE = {
+  from: `iifname != "${POD_LINK_PREFIX}*" iifname != "lo"`,
+  to: `oifname != "${POD_LINK_PREFIX}*" oifname != "lo"`,
+} as const;
+
 const GUARD = 'filter hook prerouting priority filter';
 
 /** Neighbour discovery and multicast listener reports (RFC 4861, RFC 2710, RFC 3810): an IPv6 host is deaf without. */
@@ -33,7 +39,8 @@ const LINK_LOCAL_TALK =
 /** What a host says before it has an address: duplicate address detection and its listener report. */
 const UNSPECIFIED_TALK = 'icmpv6 type { nd-neighbor-solicit, mld-listener-report, mld2-listener-report }';
 
-type Scope = { readonly family: Family; readonly range: Prefix; readonly subnet: Prefix };
+/** `subnet`: of this node's pods alone; absent where they have addresses of blocks, which are not in the rules. */
+type Scope = { readonly family: Family; readonly range: Prefix; readonly subnet?: Prefix };
 
 function chain(name: string, rules: readonly string[]): string {
   return `chain ${name} {\n${rules.map((rule) => `  ${rule}\n`).join('')}}`;
@@ -58,7 +65,8 @@ function podLinks(self: Self): string[] {
 function scopes(self: Self): Scope[] {
   return families(self.subnets).map((family) => {
     const subnet = self.subnets[family] as Prefix;
-    return { family, subnet, range: self.settings.network.subnets[family]?.range ?? subnet };
+    const range = self.settings.network.subnets[family]?.range ?? subnet;
+    return takesBlocks(self) ? { family, range } : { family, range, subnet };
   });
 }
 
@@ -105,7 +113,9 @@ function podSource(): string[] {
 /** Pods never send what tunnels carry: masqueraded, such a packet would come from a known node. */
 function tunnelGuard(self: Self): string[] {
   if (outerPackets(self).length === 0) return [];
-  const bySource = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
+  const bySource = scopes(self).map(
+    ({ family, range, subnet = range }) => `${WORDS[family].ip} saddr ${subnet}`,
+  );
   return [...podLinks(self), ...bySource].map((from) => `${from} counter drop`);
 }
 
@@ -126,7 +136,8 @@ function plainText(self: Self, side: 'from' | 'to'): string[] {
   const field = side === 'from' ? 'saddr' : 'daddr';
   return scopes(self).map(({ family, range, subnet }) => {
     const { ip } = WORDS[family];
-    return `${unsealed.join(' ')} ${ip} ${field} ${range} ${ip} ${field} != ${subnet} counter drop`;
+    const others = subnet === undefined ? NOT_HERE[side] : `${ip} ${field} != ${subnet}`;
+    return `${unsealed.join(' ')} ${ip} ${field} ${range} ${others} counter drop`;
   });
 }
 
@@ -142,7 +153,9 @@ function encapsulated(self: Self): string[] {
  * or a neighbour on the bridge) and 127.0.0.1. It is taken off again when no mapping matched. ::1 cannot be routed.
  */
 function hostPorts(self: Self): string[] {
-  const local = scopes(self).map(({ family, subnet }) => `${WORDS[family].ip} saddr ${subnet}`);
+  const local = takesBlocks(self)
+    ? podLinks(self)
+    : scopes(self).map(({ family, subnet, range }) => `${WORDS[family].ip} saddr ${subnet ?? range}`);
   return [
     ...[...local, 'ip saddr 127.0.0.0/8'].map((from) => `${from} meta mark set meta mark | ${HOSTPORT}`),
     'dnat ip to ip daddr . meta l4proto . th dport map @hostipports4',
@@ -170,6 +183,7 @@ function postrouting(self: Self): string[] {
  */
 function masquerade(self: Self, { family, range, subnet }: Scope, action: string): string[] {
   const { ip, multicast } = WORDS[family];
+  if (subnet === undefined) return masqueradeOutside(self, { family, range }, action);
   const kept = self.settings.masquerade.exclude.filter((prefix) => prefixFamily(prefix) === family);
   return [
     `${ip} saddr ${subnet} ${ip} daddr ${range} return`,
@@ -179,6 +193,17 @@ function masquerade(self: Self, { family, range, subnet }: Scope, action: string
     `${ip} saddr ${range} fib daddr type local return`,
     `${ip} saddr ${range} ${ip} daddr != ${multicast} ${action}`,
     `${ip} saddr != ${range} ${ip} daddr ${range} ${action}`,
+  ];
+}
+
+/** Calico's way: what pods send to other than pods and nodes' own ends of tunnels is masqueraded, and nothing else is. */
+function masqueradeOutside(self: Self, { family, range }: Scope, action: string): string[] {
+  const { ip, multicast } = WORDS[family];
+  const kept = self.settings.masquerade.exclude.filter((prefix) => prefixFamily(prefix) === family);
+  return [
+    ...[range, ...kept].map((prefix) => `${ip} saddr ${range} ${ip} daddr ${prefix} return`),
+    `${ip} saddr ${range} fib daddr type local return`,
+    `${ip} saddr ${range} ${ip} daddr != ${multicast} ${action}`,
   ];
 }
 
@@ -263,7 +288,7 @@ function neighborAdvert(): string[] {
  * kubenet's KUBE-DEDUP: a promiscuous bridge takes in a frame between two of its ports and would send it out a second
  * time with its own MAC; what the gateway itself sends stays.
  */
-function deduplicate({ family, subnet }: Scope, mac: Mac): string[] {
+function deduplicate({ family, range, subnet = range }: Scope, mac: Mac): string[] {
   const { ip } = WORDS[family];
   const pods = `oifname "${POD_LINK_PREFIX}*"`;
   return [

@@ -1,4 +1,4 @@
-/** `tartan get nodes|subnets|pods`: lists, as the node’s agent knows them; of other kinds, and as YAML, the store's objects. */
+/** `tartan get nodes|subnets|blocks|pools|pods`: lists, as the node’s agent knows them; of other kinds, and as YAML, the store's objects. */
 import { type Command, Option } from 'commander';
 import type { Status } from '#api/status.ts';
 import { renderTable } from '#lib/table.ts';
@@ -8,7 +8,7 @@ import { EXIT, print } from './output.ts';
 import type { Doors, Make } from './program.ts';
 import { renderPods } from './status-text.ts';
 
-const LISTS = { nodes, subnets, pods } as const;
+const LISTS = { nodes, subnets, blocks, pools, pods } as const;
 type ListName = keyof typeof LISTS;
 type Row = Readonly<Record<string, unknown>>;
 
@@ -24,13 +24,18 @@ export function getCommand(make: Make, doors: Pick<Doors, 'objects'>): Command {
     return EXIT.ok;
   });
   return withAgent(command)
-    .description('list nodes, subnets, or the pods of this node; or objects of the store by kind')
+    .description(
+      'list nodes, subnets, blocks, pools, or the pods of this node; or objects of the store by kind',
+    )
     .addOption(
       new Option('-o, --output <format>', 'how to print; yaml: the objects in the store')
         .choices(['text', 'json', 'yaml'])
         .default('text'),
     )
-    .argument('<what>', 'nodes, subnets, pods as the agent knows them; any kind, or all, as the store has it')
+    .argument(
+      '<what>',
+      'nodes, subnets, blocks, pools, pods as the agent knows them; any kind, or all, as the store has it',
+    )
     .argument('[name]', 'one object of the kind')
     .option('-n, --namespace <namespace>', 'only objects of this namespace');
 }
@@ -65,6 +70,26 @@ function subnets(status: Status): Row[] {
     ...own.map((subnet) => ({ subnet, node: status.node })),
     ...status.peers.flatMap((peer) => peer.subnets.map((subnet) => ({ subnet, node: peer.name }))),
   ];
+}
+
+function blocks({ blocks = [] }: Status): Row[] {
+  return blocks.map(({ prefix, node, free, holders }) => ({
+    block: prefix,
+    node: node ?? '-',
+    free,
+    held: holders.filter(({ held }) => held > 0).map(({ node, held }) => `${node}:${held}`),
+  }));
+}
+
+/** Pools of blocks; or what this node has instead. */
+function pools({ blockPools, pools }: Status): Row[] {
+  if (blockPools === undefined) return pools.map(({ prefix, used, free }) => ({ pool: prefix, used, free }));
+  return blockPools.map(({ name, prefix, blockLength, enabled, automatic, blocks }) => ({
+    pool: name,
+    prefix,
+    blocks: `${blocks} of /${blockLength}`,
+    use: enabled ? (automatic ? 'automatic' : 'by name') : 'disabled',
+  }));
 }
 
 function pods(status: Status): readonly Row[] {

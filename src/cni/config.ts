@@ -10,6 +10,7 @@ import type { Labels } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { parseAddress } from '#net/address.ts';
 import { isUnicastMac, type Mac, parseMac } from '#net/mac.ts';
+import { type PerFamily, perFamily } from '#net/per-family.ts';
 import { parseInterfaceAddress, prefixAddress } from '#net/prefix.ts';
 import { bandwidthSchema, portMappingSchema } from './capabilities.ts';
 import type { CniArgs } from './environment.ts';
@@ -19,9 +20,14 @@ import { type RangeSet, rangeSetsSchema } from './ranges.ts';
 import { dnsSchema, routeSchema } from './result.ts';
 
 /** Where addresses come from: our own pools (narrowed by ranges if there are any), or another plugin. */
-export type Ipam =
-  | { readonly type: 'own'; readonly ranges: readonly RangeSet[]; readonly routes: readonly PodRoute[] }
-  | { readonly type: 'delegate'; readonly plugin: string };
+export type Ipam = OwnIpam | { readonly type: 'delegate'; readonly plugin: string };
+export type OwnIpam = {
+  readonly type: 'own';
+  readonly ranges: readonly RangeSet[];
+  readonly routes: readonly PodRoute[];
+  /** Names or prefixes of pools, as Calico's plugin has them (`ipv4_pools`, `ipv6_pools`). */
+  readonly pools: PerFamily<readonly string[]>;
+};
 
 /** What an attachment shall be like, from every place that may say so: runtimeConfig before args.cni before CNI_ARGS. */
 export type Wish = {
@@ -114,7 +120,13 @@ const wishSchema = z.object({
   tartan: optional(z.strictObject({ wiring: optional(z.enum(['routed', 'bridge'])) })),
 });
 type Parsed = z.infer<typeof wishSchema>;
-const ownIpamSchema = z.object({ ranges: optional(rangeSetsSchema), routes: optional(listOf(routeSchema)) });
+const poolNames = optional(listOf(z.string()));
+const ownIpamSchema = z.object({
+  ranges: optional(rangeSetsSchema),
+  routes: optional(listOf(routeSchema)),
+  ipv4_pools: poolNames,
+  ipv6_pools: poolNames,
+});
 const argsSchema = z.object({ ips: listOf(wantedAddress), mac: optional(wantedMac) });
 
 /** Keys of other plugins that change what the network is: to overlook them would be to do something else. */
@@ -169,7 +181,10 @@ function readIpam(config: JsonObject, findings: Findings): Ipam | undefined {
     const numbers = { mtu, advmss, priority, table };
     return { prefix: dst, ...(gw === undefined ? {} : { via: gw }), ...defined(numbers) };
   });
-  return { type: 'own', ranges: parsed.data.ranges ?? [], routes };
+  const { ranges = [], ipv4_pools, ipv6_pools } = parsed.data;
+  const named = { 4: ipv4_pools, 6: ipv6_pools };
+  const pools = perFamily((family) => ((named[family] ?? []).length === 0 ? undefined : named[family]));
+  return { type: 'own', ranges, routes, pools };
 }
 
 /** The properties that are there: absent and undefined differ under exactOptionalPropertyTypes. */

@@ -189,7 +189,12 @@ test('capabilities become values', () => {
       aliases: ['web'],
       ipRanges: [[{ subnet: '10.1.0.0/24', rangeStart: '10.1.0.9' }]],
     },
-    ipam: { ranges: [[{ subnet: 'fd00::/64' }]], routes: [{ dst: '192.0.2.9/24', priority: 3 }] },
+    ipam: {
+      ranges: [[{ subnet: 'fd00::/64' }]],
+      routes: [{ dst: '192.0.2.9/24', priority: 3 }],
+      ipv4_pools: ['blue', '10.2.0.0/16'],
+      ipv6_pools: [],
+    },
   });
   assert.deepEqual(got, {
     wiring: 'bridge',
@@ -198,6 +203,7 @@ test('capabilities become values', () => {
       type: 'own',
       ranges: [[{ subnet: '10.1.0.0/24', rangeStart: '10.1.0.9' }], [{ subnet: 'fd00::/64' }]],
       routes: [{ prefix: '192.0.2.0/24', priority: 3 }],
+      pools: { 4: ['blue', '10.2.0.0/16'] },
     },
     addresses: [],
     portMappings: [

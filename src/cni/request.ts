@@ -170,7 +170,7 @@ function complete(network: Network, environment: Environment, findings: Findings
 }
 
 const NOTHING: Wish = {
-  ipam: { type: 'own', ranges: [], routes: [] },
+  ipam: { type: 'own', ranges: [], routes: [], pools: {} },
   addresses: [],
   portMappings: [],
   dns: {},

@@ -4,6 +4,7 @@ import { MIN_IPV6_MTU, OVERHEAD } from '#model/numbers.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
 import { subnetDefaults } from '#net/subnet-range.ts';
+import { checkBlocks } from './address-checks.ts';
 import type { Path } from './document.ts';
 import type { RawSettings } from './schema.ts';
 import { checkStore } from './store-checks.ts';
@@ -46,6 +47,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkMtu(raw),
     ...checkPaths(raw),
     ...checkPolicy(raw),
+    ...checkBlocks(raw),
   ];
   const store = checkStore(raw);
   const warnings = [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw), ...store.warnings];

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { HAIRPIN_MODES } from '#model/settings.ts';
 import type { Family } from '#net/address.ts';
+import { addresses } from './address-schema.ts';
 import { flag, group } from './group.ts';
 import { road } from './road-schema.ts';
 import { store } from './store-schema.ts';
@@ -82,18 +83,6 @@ const network = group(
     ),
   },
   'The pod network.',
-);
-
-const addresses = group(
-  {
-    exclude: setting(z.array(prefixText), 'list of prefixes', 'Never handed to pods.').default([]),
-    quarantineSeconds: setting(
-      whole(0, 86_400),
-      'seconds',
-      'A released address rests at least this long once its link is gone.',
-    ).default(5),
-  },
-  'Addresses inside the node’s subnet.',
 );
 
 const underlay = group(

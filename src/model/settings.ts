@@ -92,6 +92,18 @@ export type AutoRoadSettings = {
   readonly roads?: readonly RoadName[] | undefined;
 };
 
+export type BlockSettings = {
+  /** Of the blocks of pools that do not say it themselves, in bits. */
+  readonly ipv4Length: number;
+  readonly ipv6Length: number;
+  /** Addresses of a block go to its own node only. */
+  readonly strictAffinity: boolean;
+  /** A node has so many blocks of each family at most; when they are full it borrows. */
+  readonly maxPerNode: number;
+  /** What a node holds that is gone is free again after so long; so is a block that its node does not need. */
+  readonly reclaimSeconds: number;
+};
+
 export type UnderlaySettings = {
   /** Link names or addresses, tried in order. */
   readonly interfaces: readonly string[];
@@ -157,6 +169,9 @@ export type Settings = {
     readonly exclude: readonly Prefix[];
     /** A released address rests at least this long once its link is gone. */
     readonly quarantineSeconds: number;
+    /** One subnet for the node, or as many blocks as its pods need. */
+    readonly type: 'subnet' | 'blocks';
+    readonly blocks: BlockSettings;
   };
   readonly underlay: UnderlaySettings;
   readonly road: {

@@ -14,6 +14,10 @@ export type NodeAdvert = {
   readonly addresses: PerFamily<Address>;
   /** Subnets whose pods live on the node. */
   readonly subnets: PerFamily<Prefix>;
+  /** `blocks`: its subnet is one of its blocks (or an address of another's), which are apart by themselves. */
+  readonly addressing?: 'blocks';
+  /** Routed to the node besides its subnets: blocks and single addresses. Each agent puts them in by the store's blocks. */
+  readonly blocks?: readonly Prefix[];
   /** The node's own addresses within its subnets: what is sent there takes the road of its pods' packets. */
   readonly inside?: PerFamily<Address>;
   /** By which it sends, where the peer takes it. */

@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { type Manifest, originOf } from '#model/manifest.ts';
 import { Follower, storeContract } from './contract.ts';
 import { type DirectoryStore, openDirectoryStore } from './directory.ts';
+import { STATE_KINDS } from './store.ts';
 
 function scratch(): string {
   return mkdtempSync(join(tmpdir(), 'tartan-store-'));
@@ -120,7 +121,7 @@ test('unknown kinds, versions, misplaced and over-large files are malformed', as
     .map(({ origin, line, message }) => `${origin.split('/').at(-1)}:${line} ${message}`)
     .sort();
   assert.deepEqual(texts, [
-    'kind.yaml:3 unknown kind "Odd": known are Node, SubnetClaim, Workloads',
+    `kind.yaml:3 unknown kind "Odd": known are ${STATE_KINDS.join(', ')}`,
     'large.yaml:1 larger than 1048576 bytes',
     'misplaced.yaml:1 kind and metadata.name are not those of SubnetClaim/misplaced.yaml',
     'version.yaml:1 apiVersion is "tartan.dev/v9"; this program reads tartan.dev/v1',

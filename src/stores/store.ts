@@ -2,7 +2,7 @@
  * Objects by kind and name, with versions and watches: a directory, etcd or the Kubernetes API. Every store passes
  * ./contract.ts.
  */
-export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads', 'Switch'] as const;
+export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'Pool'] as const;
 /**
  * What agents write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
  * NodeWorkloads. `Switch` is one object, the RoadSwitch of the cluster.

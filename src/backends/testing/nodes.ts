@@ -22,7 +22,12 @@ export function settings(road: RoadName, directRouting = false): Settings {
       nodeSubnets: {},
       lease: { ttlSeconds: 100, renewBeforeSeconds: 10 },
     },
-    addresses: { exclude: [], quarantineSeconds: 0 },
+    addresses: {
+      exclude: [],
+      quarantineSeconds: 0,
+      type: 'subnet',
+      blocks: { ipv4Length: 26, ipv6Length: 122, strictAffinity: false, maxPerNode: 20, reclaimSeconds: 900 },
+    },
     underlay: { interfaces: [], interfaceRegexes: [], publicAddress: {} },
     road: {
       type: road,
