@@ -5,7 +5,8 @@
 export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'Pool'] as const;
 /**
  * What agents write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
- * NodeWorkloads. `Switch` is one object, the RoadSwitch of the cluster.
+ * NodeWorkloads; a `Block` is named by its prefix. A `Pool` is the operator's to write, and read as a manifest is.
+ * `Switch` is one object, the RoadSwitch of the cluster.
  */
 export type StateKind = (typeof STATE_KINDS)[number];
 
@@ -35,13 +36,14 @@ export type Stored<T = unknown> = {
 /**
  * A watch begins with `put` for all there is, then `synced`, then what changes. After `gap` (connection lost, events
  * dropped, a source suddenly empty) the present objects come again as `put`, closed by another `synced`: what was not
- * repeated by then has been removed. `malformed` tells of an object that cannot be read; the last good one stays.
+ * repeated by then has been removed. `isLoss`: the store has lost its data, so who wrote them writes them again; it
+ * waits for that. `malformed` tells of an object that cannot be read; the last good one stays.
  */
 export type StoreEvent =
   | { readonly type: 'put'; readonly object: Stored }
   | { readonly type: 'removed'; readonly name: string }
   | { readonly type: 'synced' }
-  | { readonly type: 'gap'; readonly reason: string }
+  | { readonly type: 'gap'; readonly reason: string; readonly isLoss?: true }
   | {
       readonly type: 'malformed';
       readonly origin: string;
