@@ -30,6 +30,8 @@ type Tell = (progress: MeasureProgress) => void;
 
 /** How long a road may take to carry the first packet, and policies to be in force. */
 const PATIENCE_MS = 60_000;
+/** So long the other node may be silent of itself. */
+const HEARSAY_MS = 5_000;
 const READY_MS = 12_000;
 
 /** Throws Fault `no-root`, `request-invalid` for a road that there is not, or `lab-state`. */
@@ -120,7 +122,14 @@ async function measureRoad(road: MeasurableRoad, bench: Bench): Promise<Measured
   });
   await lab.addPod('node1', 'sender', { labels: LABELS.sender });
   await lab.addPod('node2', 'receiver', { labels: LABELS.receiver });
-  await waitUntil('a packet to come through', async () => (await ping(lab)).code === 0);
+  const begun = Date.now();
+  await waitUntil('a packet to come through', async () => {
+    if ((await ping(lab)).code === 0) return true;
+    const status = await statusOf(lab);
+    const why = refusalIn(status) ?? (Date.now() - begun > HEARSAY_MS ? distanceIn(status) : undefined);
+    if (why !== undefined) throw new Fault('lab-state', why);
+    return false;
+  });
   const measured: MeasuredRoad[] = [];
   for (const policies of bench.policyCounts) {
     lab.apply('measure', policies === 0 ? '' : measuringPolicies(policies));
@@ -186,6 +195,16 @@ async function must(lab: Lab, node: string): Promise<string> {
   const { stdout, stderr } = await lab.tartan(node, 'status', '-o', 'json');
   if (stdout !== '') return stdout;
   throw new Fault('lab-state', `the agent of ${node} does not answer: ${stderr.trim()}`);
+}
+
+/** What the kernel does not take of the road. */
+function refusalIn({ items }: Status): string | undefined {
+  return items.find(({ wanted, error }) => wanted && error !== undefined)?.error;
+}
+
+/** Why there is no road to the other node. */
+function distanceIn({ peers }: Status): string | undefined {
+  return peers.find(({ state }) => state === 'unreachable')?.why;
 }
 
 function isInForce({ policy }: Status, count: number): boolean {
