@@ -139,8 +139,11 @@ export class Outbound {
     shipment.addWhole(peer, hint, HINT_BYTES + size);
     counters.add(peer.row, 'sentPackets');
     counters.add(peer.row, 'sentBytes', size);
-    // A plain datagram is sent from where it stands, so the next packet stands behind it.
-    if (peer.session?.sealer === undefined) this.#at = Math.ceil((at + size) / 8) * 8;
+    this.#keep(peer, at + size);
+  }
+  /** What is plain is sent from where it stands, so the next packet stands behind it. */
+  #keep(peer: OutPeer, end: number): void {
+    if (peer.session?.sealer === undefined) this.#at = Math.ceil(end / 8) * 8;
   }
   #sendSegments(peer: OutPeer, packet: Packet): void {
     const { shipment, counters } = this.#options;
@@ -160,6 +163,7 @@ export class Outbound {
     view.setUint8(hint + 5, count);
     view.setUint16(hint + 6, segment, true);
     shipment.addSegments(peer, { hint, headers: HINT_BYTES + headers, payload: size - headers, segment });
+    this.#keep(peer, at + size);
     counters.add(peer.row, 'sentPackets', count);
     counters.add(peer.row, 'sentBytes', size);
   }

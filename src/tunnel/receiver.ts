@@ -13,18 +13,19 @@ import { EAGAIN, EINTR, MSG_ERRQUEUE, recvmsg, writev } from './sys.ts';
 import { FirstLetter, Waiting } from './waiting.ts';
 
 const LARGEST = 1 << 16;
+/** A super-packet comes in two pieces at least, and may begin at the end of a third: it is joined all the same. */
+const AREAS = 3;
 /** Datagrams (joined or not) between two looks at the mail. */
 const BUDGET = 256;
 
 export class Receiver {
   readonly #start: WorkerStart;
   readonly #tell: (mail: FromWorker) => void;
-  readonly #memory = new Memory(INBOUND_BYTES + 2 * LARGEST + 8192);
+  readonly #memory = new Memory(INBOUND_BYTES + AREAS * LARGEST + 8192);
   readonly #mailbox: Mailbox<ToReceiver>;
   readonly #waiting: Waiting;
   readonly #first: FirstLetter;
   readonly #inbound: Inbound;
-  /** Two, so that a super-packet that came in two pieces is still joined. */
   readonly #messages: readonly IncomingMessage[];
   readonly #areas: readonly number[];
   readonly #errors: IncomingMessage;
@@ -43,7 +44,7 @@ export class Receiver {
     this.#mailbox = new Mailbox(start.port, start.flag);
     this.#waiting = new Waiting(memory, [udp], wake);
     this.#first = new FirstLetter(memory, this.#mailbox, wake);
-    this.#areas = [memory.reserve(LARGEST), memory.reserve(LARGEST)];
+    this.#areas = Array.from({ length: AREAS }, () => memory.reserve(LARGEST));
     this.#messages = this.#areas.map(
       (at) => new IncomingMessage(memory, { at, size: LARGEST }, sockaddrSize),
     );
@@ -97,7 +98,7 @@ export class Receiver {
       }
       this.#from = message;
       this.#inbound.take(area, size, message.segment());
-      this.#turn ^= 1;
+      this.#turn = (this.#turn + 1) % AREAS;
     }
     return true;
   }

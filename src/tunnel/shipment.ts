@@ -103,12 +103,16 @@ export class Shipment {
     peer.session = undefined;
     return undefined;
   }
-  #added(peer: OutPeer, size: number, parts: number): void {
-    if (this.#count === 0) [this.#peer, this.#size, this.#partsEach] = [peer, size, parts];
+  #added(peer: OutPeer, size: number, parts: number, count = 1): void {
+    if (this.#count === 0) {
+      this.#peer = peer;
+      this.#size = size;
+      this.#partsEach = parts;
+    }
     this.#closed = size < this.#size;
-    this.#count += 1;
-    this.#parts += parts;
-    this.#bytes += size;
+    this.#count += count;
+    this.#parts += parts * count;
+    this.#bytes += size * count;
   }
   #part(index: number, at: number, size: number): void {
     this.#memory.setPart(this.#message.iovecs + (this.#parts + index) * IOVEC_BYTES, at, size);
@@ -127,45 +131,83 @@ export class Shipment {
     if (session.sealer === undefined) {
       this.#header(body - HEADER_BYTES, session);
       this.#part(0, body - HEADER_BYTES, total);
-    } else this.#seal(session, session.sealer, [body, size, 0, 0]);
+    } else this.#seal(session, session.sealer, [0, body, size, 0, 0]);
     session.counter += 1;
     this.#added(peer, total, 1);
   }
-  /** A super-packet: its hint and headers stand before its payload. */
-  addSegments(peer: OutPeer, { hint, headers, payload, segment }: Segments): void {
-    // Segments have consecutive counters, and their hint's index is written as they go.
-    for (let from = 0, index = 0; from < payload; from += segment, index += 1) {
-      const part = Math.min(segment, payload - from);
-      this.#memory.view.setUint8(hint + 4, index);
-      if (!this.#addSegment(peer, [hint, headers, hint + headers + from, part])) return;
-    }
-    // What it was read into may be overwritten next.
-    this.flush();
-  }
-  #addSegment(
-    peer: OutPeer,
-    [hint, headers, from, part]: readonly [number, number, number, number],
-  ): boolean {
+  /**
+   * A super-packet: its hint and headers stand before its payload; in plain mode they must stay there until `flush`, for the
+   * end of one and the beginning of the next leave in one system call. Segments have consecutive counters.
+   */
+  addSegments(peer: OutPeer, segments: Segments): void {
+    const { headers, payload, segment } = segments;
     const plain = peer.session?.sealer === undefined;
-    const total = HEADER_BYTES + headers + part + (plain ? 0 : TAG_BYTES);
-    const session = this.#makeRoom(peer, total, plain ? 3 : 1);
-    if (session === undefined) return false;
-    if (session.sealer === undefined) {
-      const slot = this.#slots + this.#count * SLOT;
-      this.#header(slot, session);
-      this.#memory.bytes.copyWithin(slot + HEADER_BYTES, hint, hint + HINT_BYTES);
-      this.#part(0, slot, SLOT);
-      this.#part(1, hint + HINT_BYTES, headers - HINT_BYTES);
-      this.#part(2, from, part);
-    } else this.#seal(session, session.sealer, [hint, headers, from, part]);
-    session.counter += 1;
-    this.#added(peer, total, plain ? 3 : 1);
-    return true;
+    const around = HEADER_BYTES + headers + (plain ? 0 : TAG_BYTES);
+    for (let from = 0, index = 0; from < payload;) {
+      const first = Math.min(segment, payload - from);
+      const session = this.#makeRoom(peer, around + first, plain ? 3 : 1);
+      if (session === undefined) return;
+      const whole = this.#wholeSegments(around + segment, Math.floor((payload - from) / segment));
+      // The last one may be smaller, and then goes by itself.
+      const count = Math.max(1, whole);
+      const size = whole > 0 ? segment : first;
+      if (session.sealer === undefined) this.#putSegments(session, segments, [index, count, size]);
+      else this.#sealSegments(session, session.sealer, segments, [index, count, size]);
+      this.#added(peer, around + size, plain ? 3 : 1, count);
+      from += count * size;
+      index += count;
+    }
+  }
+  /** How many datagrams of this size, of so many, have room behind those that are there. */
+  #wholeSegments(size: number, wanted: number): number {
+    if (this.#count > 0 && size !== this.#size) return 0;
+    return Math.min(wanted, MOST - this.#count, Math.floor((MOST_BYTES - this.#bytes) / size));
+  }
+  /** The way of nearly all bytes of TCP: words are written, and nothing is called that need not be. */
+  #putSegments(
+    session: OutSession,
+    { hint, headers, segment }: Segments,
+    [index, count, size]: readonly [number, number, number],
+  ): void {
+    const { view } = this.#memory;
+    const kind = view.getUint32(hint, true);
+    const rest = view.getUint32(hint + 4, true) & ~0xff;
+    const shared = hint + HINT_BYTES;
+    const sharedSize = headers - HINT_BYTES;
+    let slot = this.#slots + this.#count * SLOT;
+    let iovec = this.#message.iovecs + this.#parts * IOVEC_BYTES;
+    let from = hint + headers + index * segment;
+    for (let each = 0; each < count; each += 1) {
+      writeType(view, slot, TYPE.plain);
+      writeHeader(view, slot, session.index, session.counter + each);
+      view.setUint32(slot + HEADER_BYTES, kind, true);
+      view.setUint32(slot + HEADER_BYTES + 4, rest | (index + each), true);
+      this.#memory.setPart(iovec, slot, SLOT);
+      this.#memory.setPart(iovec + IOVEC_BYTES, shared, sharedSize);
+      this.#memory.setPart(iovec + 2 * IOVEC_BYTES, from, size);
+      slot += SLOT;
+      iovec += 3 * IOVEC_BYTES;
+      from += size;
+    }
+    session.counter += count;
+  }
+  #sealSegments(
+    session: OutSession,
+    sealer: Sealer,
+    { hint, headers, segment }: Segments,
+    [index, count, size]: readonly [number, number, number],
+  ): void {
+    for (let each = 0; each < count; each += 1) {
+      this.#memory.view.setUint8(hint + 4, index + each);
+      const from = hint + headers + (index + each) * segment;
+      this.#seal(session, sealer, [each, hint, headers, from, size]);
+      session.counter += 1;
+    }
   }
   #seal(
     session: OutSession,
     sealer: Sealer,
-    [first, firstSize, second, secondSize]: readonly [number, number, number, number],
+    [part, first, firstSize, second, secondSize]: readonly [number, number, number, number, number],
   ): void {
     const at = this.#sealedEnd;
     const body = at + HEADER_BYTES;
@@ -176,7 +218,7 @@ export class Shipment {
     if (secondSize > 0) sealer.add(body + firstSize, second, secondSize);
     sealer.end(body + size);
     this.#sealedEnd = body + size + TAG_BYTES;
-    this.#part(0, at, HEADER_BYTES + size + TAG_BYTES);
+    this.#part(part, at, HEADER_BYTES + size + TAG_BYTES);
   }
   /** Everything leaves, or is lost and counted. */
   flush(): void {
