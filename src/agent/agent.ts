@@ -281,7 +281,10 @@ export class Agent {
     const { store, clock, log, signal, events } = this.#parts;
     const onSynced = (): void => this.#placeLoop?.nudge();
     const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
-    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed });
+    const self = this.settings.node.name;
+    const isMine = ({ name, value }: Stored): boolean =>
+      (kind === 'Node' ? name : (value as SubnetClaim).node) === self;
+    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed, isMine });
   }
 
   async #followKernel(kernel: Kernel): Promise<void> {

@@ -1,10 +1,12 @@
 /**
  * Follows one kind of object in a store and keeps its present objects as a map. Nothing is taken away during a gap:
- * what the source does not repeat by its next `synced` is removed then, and not before.
+ * what the source does not repeat by its next `synced` is removed then, and not before. What is this node's own is written
+ * again when the store has lost it.
  */
 import type { Logger } from './log.ts';
 import type { Clock } from '#lib/clock.ts';
 import { backoffMs } from '#lib/backoff.ts';
+import { Fault } from '#model/fault.ts';
 import type { Store, StoreEvent, Stored, StoreKind } from '#stores/store.ts';
 
 export type FeedOptions = {
@@ -17,6 +19,8 @@ export type FeedOptions = {
   readonly onChange: (name: string, object: Stored | undefined) => void;
   /** The first full snapshot has come. */
   readonly onSynced: () => void;
+  /** This node wrote the object, or it is for this node; absent: none is. */
+  readonly isMine?: (object: Stored) => boolean;
   /** An object cannot be read. */
   readonly onMalformed: (text: string) => void;
 };
@@ -59,9 +63,7 @@ class FeedState implements Feed {
   onEvent(event: StoreEvent): void {
     switch (event.type) {
       case 'gap':
-        this.#repeated = new Set();
-        this.#options.log.debug({ kind: this.#options.kind, reason: event.reason }, 'gap');
-        return;
+        return this.#onGap(event.reason, event.isLoss === true);
       case 'put':
         return this.#put(event.object);
       case 'removed':
@@ -70,6 +72,41 @@ class FeedState implements Feed {
         return this.#onSynced();
       case 'malformed':
         return this.#options.onMalformed(`${event.origin}:${event.line ?? 1}: ${event.message}`);
+    }
+  }
+
+  #onGap(reason: string, isLoss: boolean): void {
+    this.#repeated = new Set();
+    this.#options.log.debug({ kind: this.#options.kind, reason }, 'gap');
+    if (isLoss && this.synced) void this.#restore(this.#repeated);
+  }
+
+  /** Until all of it is there again, or this gap is over. */
+  async #restore(gap: ReadonlySet<string>): Promise<void> {
+    const { clock, signal, log, kind, isMine = () => false } = this.#options;
+    for (let attempt = 0; this.#repeated === gap && !signal.aborted; attempt += 1) {
+      const lost = [...this.objects.values()].filter((object) => isMine(object) && !gap.has(object.name));
+      if (attempt > 0 && lost.length === 0) return;
+      try {
+        for (const object of lost) await this.#putAgain(object);
+      } catch (error) {
+        log.warn(
+          { kind, error: String(error) },
+          'what the store has lost could not be written again; trying again',
+        );
+      }
+      await clock.sleep(backoffMs({ firstMs: 100, maxMs: 5000 }, attempt, Math.random()), signal);
+    }
+  }
+  /** Whoever took it meanwhile keeps it. */
+  async #putAgain({ kind, name, value, expiresAtMs }: Stored): Promise<void> {
+    const { store, clock } = this.#options;
+    const left =
+      expiresAtMs === undefined ? {} : { ttlSeconds: Math.max(60, (expiresAtMs - clock.nowMs()) / 1000) };
+    try {
+      await store.put(kind, name, value, { expect: 'absent', ...left });
+    } catch (error) {
+      if (!(error instanceof Fault && error.code === 'store-conflict')) throw error;
     }
   }
 

@@ -47,7 +47,7 @@ export class Follower {
     return this.events.map(({ type }) => type).join(' ');
   }
   /** Resolves once the condition holds; rejects, with what was seen, when it does not within the time. */
-  async until(condition: () => boolean, ms = 5000): Promise<void> {
+  async until(condition: () => boolean, ms = 15_000): Promise<void> {
     const deadline = performance.now() + ms;
     while (!condition()) {
       const left = deadline - performance.now();

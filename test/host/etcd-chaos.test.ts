@@ -214,11 +214,14 @@ test(
     assert.equal(one.notices.filter((text) => text.startsWith('etcd does not answer')).length, 1);
     await member.wipe();
     await member.start();
+    const hasLost = ({ events }: Follower): boolean =>
+      events.some((event) => event.type === 'gap' && event.isLoss === true);
+    for (const follower of followers) await follower.until(() => hasLost(follower), WAIT_MS);
+    await one.store.put('Node', 'one', { n: 1 });
+    await two.store.put('Node', 'two', { n: 2 });
+    await two.store.put('Node', 'claimed', { n: 2 }, { ttlSeconds: 600 });
     for (const follower of followers) {
-      await follower.until(
-        () => follower.events.filter(({ type }) => type === 'synced').length >= 3,
-        WAIT_MS,
-      );
+      await follower.until(() => follower.types.split('synced').length > 3, WAIT_MS);
       assert.ok(!follower.types.includes('removed'), follower.types);
       assert.deepEqual([...follower.objects.keys()].sort(), ['claimed', 'one', 'two']);
     }

@@ -210,27 +210,43 @@ test('two clusters on one etcd do not see each other', { skip }, async () => {
   );
 });
 
-test(
-  'a deleted prefix is a gap; everybody writes his own again, and nothing is removed',
-  { skip },
-  async () => {
-    using cluster = openCluster();
-    using other = openCluster({ prefix: cluster.settings.prefix, proxied: false });
-    await cluster.store.put('Node', 'a', { n: 1 });
-    await other.store.put('Node', 'b', { n: 2 });
-    const [mine, theirs] = [cluster.follow(), other.follow()];
-    await Promise.all([mine.synced(), theirs.synced()]);
-    const below = Buffer.from(`${cluster.settings.prefix}/`).toString('base64');
-    const end = Buffer.from(`${cluster.settings.prefix}0`).toString('base64');
-    await etcd.call('/v3/kv/deleterange', { key: below, range_end: end });
-    for (const follower of [mine, theirs]) {
-      await follower.synced(2);
-      assert.ok(follower.types.includes('gap') && !follower.types.includes('removed'), follower.types);
-      assert.deepEqual([...follower.objects.keys()].sort(), ['a', 'b']);
-    }
-    assert.equal((await other.store.list('Node')).length, 2);
-  },
-);
+const hasLost = ({ events }: Follower): boolean =>
+  events.some((event) => event.type === 'gap' && event.isLoss === true);
+
+/** As by mistake: etcdctl del --prefix */
+async function deletePrefix(prefix: string): Promise<void> {
+  const [key, end] = [`${prefix}/`, `${prefix}0`].map((text) => Buffer.from(text).toString('base64'));
+  await etcd.call('/v3/kv/deleterange', { key, range_end: end });
+}
+
+test('a deleted prefix is a gap that waits for who writes his own again', { skip }, async () => {
+  using cluster = openCluster();
+  using other = openCluster({ prefix: cluster.settings.prefix, proxied: false });
+  await cluster.store.put('Node', 'a', { n: 1 });
+  await other.store.put('Node', 'b', { n: 2 });
+  await other.store.put('SubnetClaim', 'single', { n: 2 });
+  const objects = await openObjects({ type: 'etcd', etcd: cluster.settings });
+  const value = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'a' } };
+  await objects.apply([{ name: 'v1/Namespace/a', value, origin: 'test' }]);
+  objects.close();
+  const [mine, theirs] = [cluster.follow(), other.follow()];
+  const single = [cluster.follow('Manifest'), cluster.follow('SubnetClaim')];
+  await Promise.all([mine, theirs, ...single].map((follower) => follower.synced()));
+  await deletePrefix(cluster.settings.prefix);
+  for (const follower of [mine, theirs, ...single]) await follower.until(() => hasLost(follower));
+  await cluster.store.put('Node', 'a', { n: 1 }, { expect: 'absent' });
+  await other.store.put('Node', 'b', { n: 2 }, { expect: 'absent' });
+  for (const follower of [mine, theirs]) {
+    await follower.synced(2);
+    assert.ok(!follower.types.includes('removed'), follower.types);
+    assert.deepEqual([...follower.objects.keys()].sort(), ['a', 'b']);
+  }
+  // What nobody has any more: a gap that lasts until there is something.
+  for (const follower of single) {
+    assert.equal(follower.types, 'put synced gap');
+    assert.equal(follower.objects.size, 1);
+  }
+});
 
 test('what nobody writes again is removed when the others have come to rest', { skip }, async () => {
   using cluster = openCluster();
@@ -242,13 +258,10 @@ test('what nobody writes again is removed when the others have come to rest', { 
   }
   const follower = cluster.follow();
   await follower.synced();
-  const below = Buffer.from(`${prefix}/`).toString('base64');
-  await etcd.call('/v3/kv/deleterange', {
-    key: below,
-    range_end: Buffer.from(`${prefix}0`).toString('base64'),
-  });
-  await follower.until(() => follower.types.includes('gap'));
+  await deletePrefix(prefix);
+  await follower.until(() => hasLost(follower));
   assert.equal(follower.objects.size, 2);
+  await cluster.store.put('Node', 'mine', { n: 1 });
   await follower.synced(2);
   assert.deepEqual([...follower.objects.keys()], ['mine']);
   assert.ok(!follower.types.includes('removed'));

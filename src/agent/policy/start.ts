@@ -66,7 +66,7 @@ type Follow = (
   onSynced?: (feed: Feed) => void,
 ) => Feed;
 
-function followerOf({ store, clock, log, signal }: AgentParts, complaints: Complaints): Follow {
+function followerOf({ store, clock, log, signal, settings }: AgentParts, complaints: Complaints): Follow {
   return (kind, set, onSynced = () => {}) => {
     const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
     const feed: Feed = startFeed({
@@ -81,6 +81,7 @@ function followerOf({ store, clock, log, signal }: AgentParts, complaints: Compl
         onSynced(feed);
       },
       onMalformed: (text) => complaints.add(`not read: ${text}`),
+      isMine: ({ name }) => kind === 'Workloads' && name === settings.node.name,
     });
     return feed;
   };

@@ -8,7 +8,7 @@ import { isObjectName, MAX_FILE_BYTES } from '../object-file.ts';
 import type { PutOptions, StateKind, Store, Stored, StoreEvent, StoreKind, Version } from '../store.ts';
 import { expectVersion, refuseManifest } from '../version.ts';
 import { EtcdClient } from './client.ts';
-import { Follower } from './follower.ts';
+import { KindWatch } from './kind-watch.ts';
 import { listKind } from './listing.ts';
 import {
   encodeText,
@@ -17,7 +17,7 @@ import {
   type RangeResponse,
   type TxnResponse,
 } from './messages.ts';
-import { formatState, keyPrefix, readObject, writeOf } from './object-text.ts';
+import { formatState, keyPrefix, readObject, type Written, writeOf } from './object-text.ts';
 
 /**
  * A store in etcd 3.4 or later, through its JSON gateway (docs/decisions/0011-etcd.md). Layout: ./object-text.ts.
@@ -54,20 +54,12 @@ export function openEtcdStore(options: EtcdOptions): EtcdStore {
   return new Etcd({ settings, clock, notice, holdMs, lastGood }, client);
 }
 
-type Own = {
-  readonly kind: StateKind;
-  readonly name: string;
-  readonly value: unknown;
-  readonly ttlSeconds: number | undefined;
-};
 type Lease = { readonly id: string; readonly ttlSeconds: number };
 
 class Etcd implements EtcdStore {
   readonly client: EtcdClient;
   readonly #options: Required<EtcdOptions>;
   readonly #closed = new AbortController();
-  /** What this process wrote last, by kind and name: written again should etcd lose it. */
-  readonly #own = new Map<string, Own>();
 
   constructor(options: Required<EtcdOptions>, client: EtcdClient) {
     this.#options = options;
@@ -82,7 +74,7 @@ class Etcd implements EtcdStore {
     const left = new AbortController();
     const queue = createQueue<StoreEvent>(signal, () => left.abort());
     const { clock, holdMs, lastGood, settings } = this.#options;
-    const follower = new Follower({
+    const following = new KindWatch({
       client: this.client,
       prefix: settings.prefix,
       kind,
@@ -91,9 +83,8 @@ class Etcd implements EtcdStore {
       lastGood,
       signal: AbortSignal.any([signal, left.signal, this.#closed.signal]),
       push: (event) => queue.push(event),
-      restore: () => this.#restore(kind),
     });
-    void follower.run();
+    void following.run();
     return queue;
   }
 
@@ -119,9 +110,7 @@ class Etcd implements EtcdStore {
     const { ttlSeconds, expect } = options;
     const lease = ttlSeconds === undefined ? undefined : await this.#grant(ttlSeconds);
     try {
-      const stored = await this.#write({ kind, name, value }, expect, lease);
-      this.#own.set(`${kind}/${name}`, { kind, name, value, ttlSeconds });
-      return stored;
+      return await this.#write({ kind, name, value }, expect, lease);
     } catch (error) {
       if (lease !== undefined) this.#revoke(lease.id);
       throw error;
@@ -134,11 +123,10 @@ class Etcd implements EtcdStore {
     const txn = { compare: compareVersion(key, expect), success: [{ request_delete_range: { key } }] };
     const answer = await this.#txn({ ...txn, failure: [{ request_range: { key } }] });
     if (answer.succeeded !== true) this.#conflict(kind, name, expect, kvOf(answer));
-    this.#own.delete(`${kind}/${name}`);
   }
 
   async #write(
-    object: Pick<Own, 'kind' | 'name' | 'value'>,
+    object: Pick<Written, 'kind' | 'name' | 'value'>,
     expect: PutOptions['expect'],
     lease: Lease | undefined,
   ): Promise<Stored> {
@@ -185,17 +173,6 @@ class Etcd implements EtcdStore {
   }
   #expiryIn(seconds: number): number {
     return this.#options.clock.nowMs() + seconds * 1000;
-  }
-
-  /** Who took what was ours meanwhile may keep it. */
-  async #restore(kind: StoreKind): Promise<void> {
-    for (const { kind: own, name, value, ttlSeconds } of this.#own.values()) {
-      if (own !== kind) continue;
-      const ttl = ttlSeconds === undefined ? {} : { ttlSeconds };
-      await this.put(own, name, value, { expect: 'absent', ...ttl }).catch((error: unknown) => {
-        if (!(error instanceof Fault && error.code === 'store-conflict')) throw error;
-      });
-    }
   }
 
   get #prefix(): string {

@@ -17,7 +17,7 @@ import { keyPrefix, readObject } from './object-text.ts';
  * Data that vanish all at once are doubted: a wiped etcd, another one, a prefix deleted whole. That is a gap; everybody
  * writes again what was his own, and what has not come back when nothing new has come for `holdMs` is removed then.
  */
-export type FollowerOptions = {
+export type KindWatchOptions = {
   readonly client: EtcdClient;
   readonly prefix: string;
   readonly kind: StoreKind;
@@ -25,8 +25,6 @@ export type FollowerOptions = {
   readonly signal: AbortSignal;
   readonly holdMs: number;
   readonly push: (event: StoreEvent) => void;
-  /** Writes again what this process had written, where it is gone. */
-  readonly restore: () => Promise<void>;
   /** What was accepted before of a key that cannot be read now. */
   readonly lastGood: (origin: string) => Iterable<readonly [name: string, manifest: Manifest]>;
 };
@@ -35,8 +33,8 @@ const RETRY = { firstMs: 50, maxMs: 5000 } as const;
 /** A process that hangs keeps its connections: who was silent for so long is asked. */
 const SILENT_MS = 60_000;
 
-export class Follower {
-  readonly #options: FollowerOptions;
+export class KindWatch {
+  readonly #options: KindWatchOptions;
   readonly #below: string;
   readonly #objects = new Map<string, Stored>();
   /** Everything up to here is known; 0: to be listed. */
@@ -52,7 +50,7 @@ export class Follower {
   #isConnected = false;
   #isHeard = false;
 
-  constructor(options: FollowerOptions) {
+  constructor(options: KindWatchOptions) {
     this.#options = options;
     this.#below = keyPrefix(options.prefix, options.kind);
   }
@@ -128,11 +126,10 @@ export class Follower {
   }
 
   async #takeAll(): Promise<void> {
-    const { client, prefix, restore } = this.#options;
+    const { client, prefix } = this.#options;
     const identity = await readIdentity(client, prefix);
     if (this.#identity !== undefined && identity !== this.#identity) this.#doubt('etcd has lost its data');
     this.#identity = identity;
-    if (this.#missing !== undefined) await restore();
     const { kvs, revision } = await listKind(client, this.#below);
     const before = new Map(this.#objects);
     this.#objects.clear();
@@ -209,7 +206,8 @@ export class Follower {
     for (const name of this.#objects.keys()) this.#missing.add(name);
     this.#revision = 0;
     this.#identity = undefined;
-    this.#onLost(reason);
+    this.#isUntold = true;
+    this.#push({ type: 'gap', reason, isLoss: true });
   }
   #hold(): void {
     const { clock, holdMs, signal } = this.#options;
