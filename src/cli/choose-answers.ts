@@ -63,7 +63,7 @@ function answersOfFlags(options: Options): Record<string, unknown> {
 }
 
 /** A file that holds fields, as YAML or JSON; `-` is standard input. */
-function fieldsOf(file: string): Record<string, unknown> {
+export function fieldsOf(file: string): Record<string, unknown> {
   const value = readYaml(file);
   if (typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>;
   throw new Fault('request-invalid', `cannot read ${file}: it holds no fields, as “nodes: 12”`);

@@ -1,9 +1,11 @@
 /** `tartan choose --measure`: the lab measures, the advisor tells it as a table or JSON, or as a page with plots. */
 import { type Block, renderBlocks } from '#advisor/choose/document.ts';
 import { measurementsDocument } from '#advisor/measure/document.ts';
+import { measurementsSchema } from '#advisor/measure/summary.ts';
 import { renderPage } from '#advisor/page/page.ts';
 import { Fault, type Problem } from '#model/fault.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
+import { fieldsOf } from './choose-answers.ts';
 import { textOption } from './options.ts';
 import { readPageFiles } from './page-files.ts';
 import type { Doors } from './program.ts';
@@ -20,6 +22,16 @@ export async function measure(
   const body = `<h1>Roads of this host</h1>\n<div id="plots"></div>\n<div class="tables">${renderBlocks(blocks)}</div>`;
   const page = files && { title: 'Roads of this host', body, data: value, ...files };
   return { value, blocks, ...(page === undefined ? {} : { html: renderPage(page) }) };
+}
+
+/** Of --measured. Throws Fault `request-invalid` when it is not what --measure tells. */
+export function readMeasured(options: Record<string, unknown>): Measurements | undefined {
+  const file = textOption(options, 'measured');
+  if (file === undefined) return undefined;
+  const parsed = measurementsSchema.safeParse(fieldsOf(file));
+  if (parsed.success) return parsed.data;
+  const problems = parsed.error.issues.map(({ path, message }) => ({ path: path.join('.'), message }));
+  throw new Fault('request-invalid', `${file} is not what --measure -o json tells`, { problems });
 }
 
 /** Throws Fault `request-invalid` with every option that is wrong. */

@@ -16,6 +16,7 @@ import { choose } from '#advisor/choose/choose.ts';
 import { documentOf, renderHtml, renderMarkdown, renderText } from '#advisor/choose/document.ts';
 import { nextOf, settingsFor } from '#advisor/choose/next.ts';
 import { reportOf, reportSchema } from '#advisor/choose/report.ts';
+import { roadFor } from '#advisor/choose/road.ts';
 import { preferencesOf, requirementsOf } from '#advisor/choose/requirements.ts';
 import { type ClusterView, seenInCluster, seenOnHost } from '#advisor/choose/seen.ts';
 import { parseFacts } from '#advisor/facts/parse.ts';
@@ -39,6 +40,8 @@ const answers: fc.Arbitrary<Answers> = fc.record({
   needs: some(NEEDS),
   memory: options(fc.constantFrom(40, 150, 1000)),
   kernel: options(fc.constantFrom('4.19', '5.10.0-8', '6.12')),
+  mtu: options(fc.constantFrom(1400, 1500, 9001)),
+  lacks: options(fc.subarray(['wireguard', 'vxlan', 'ip_set', 'openvswitch'])),
   present: options(fc.constantFrom(...FACTS.candidates.map(({ id }) => id))),
   unmaintained: options(fc.boolean()),
   prefer: some(PREFERENCES),
@@ -113,13 +116,15 @@ test('the settings it ends with are settings', () => {
   fc.assert(
     fc.property(answers, (given) => {
       for (const candidate of FACTS.candidates.filter(({ profile }) => profile !== undefined)) {
-        const text = stringify(settingsFor(candidate, given));
+        const choice = roadFor(candidate.profile, given);
+        const text = stringify(settingsFor(candidate, given, choice?.road));
         const { settings } = parseSettings([{ origin: 'choose', text }], readProfiles(), {
           'node.name': 'a',
         });
         assert.equal(settings.profile, candidate.profile);
         if (given.policies?.length) assert.equal(settings.policy.enforce, true);
-        if (given.needs?.includes('encryption')) assert.equal(settings.road.type, 'wireguard');
+        if (given.needs?.includes('encryption'))
+          assert.equal(settings.road.type, given.lacks?.includes('wireguard') ? 'udp' : 'wireguard');
       }
     }),
     { numRuns: 30 },

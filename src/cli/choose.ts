@@ -15,7 +15,7 @@ import { asOf, type Facts } from '#advisor/facts/facts.ts';
 import { Fault } from '#model/fault.ts';
 import { answer, type Answered, flagOf } from './choose-answers.ts';
 import { auditDocument, auditFiles, capacityDocument } from './choose-audit.ts';
-import { measure } from './choose-measure.ts';
+import { measure, readMeasured } from './choose-measure.ts';
 import { writePage } from './choose-page.ts';
 import { readFacts, readInstances } from './facts-files.ts';
 import { textOption, withAgent } from './options.ts';
@@ -58,6 +58,7 @@ function withSources(command: Command): Command {
     )
     .option('--host', 'let this host and its agent answer what they can, also where nothing is asked')
     .option('--no-host', 'do not look at this host: the cluster is elsewhere')
+    .option('--measured <file>', 'what --measure -o json told: settings then name the road that was fastest')
     .option('--as-of <day>', 'advise by what was known on a day: YYYY, YYYY-MM or YYYY-MM-DD');
 }
 
@@ -114,7 +115,7 @@ function factsOf(options: Options): Facts {
 
 function advise(options: Options, facts: Facts, { answers, seen }: Answered): ExitCode {
   const advice = adviseOn(facts, answers);
-  const next = nextOf(facts, answers, advice.choice);
+  const next = nextOf(facts, answers, advice.choice, readMeasured(options));
   const report = reportOf(facts, advice, next, { seen, asOf: textOption(options, 'asOf') });
   write(options, report, documentOf(report, settingsText(report)));
   return report.ranked.length === 0 ? EXIT.found : EXIT.ok;

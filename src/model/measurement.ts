@@ -37,6 +37,8 @@ export type MeasuredRoad = {
   readonly road: string;
   readonly title: string;
   readonly encrypted: boolean;
+  /** The group `road` of a settings file that names it. */
+  readonly settings: Readonly<Record<string, unknown>>;
   readonly policies: number;
   /** Of packets between pods, bytes. */
   readonly mtu?: number | undefined;

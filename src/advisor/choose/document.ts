@@ -153,9 +153,14 @@ function* claimsIn({ ranked, excluded, tartan }: Report): Generator<ReportClaim>
 function tartanBlocks({ tartan }: Report, settings: string | undefined): Block[] {
   if (tartan === undefined || settings === undefined) return [];
   const unmet = tartan.unmet.map((one) => `does not meet: ${judgedLine(one)}`);
+  const road = tartan.why === undefined ? [] : [`its road: ${tartan.why}`];
   const head =
     unmet.length === 0 ? 'ready to run: /etc/tartan/settings.yaml' : 'the nearest of Tartan’s profiles';
-  return [heading(`Tartan (${tartan.candidate})`), lines(head, ...unmet), { kind: 'code', text: settings }];
+  return [
+    heading(`Tartan (${tartan.candidate})`),
+    lines(head, ...unmet, ...road),
+    { kind: 'code', text: settings },
+  ];
 }
 
 const TEXT: Readonly<Record<Block['kind'], (block: never) => string>> = {

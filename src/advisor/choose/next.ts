@@ -1,8 +1,10 @@
 /** What to do after a choice: settings of Tartan to run, and the way from the provider that is there. */
+import type { Measurements } from '#model/measurement.ts';
 import { type Candidate, cellOf, type Facts } from '../facts/facts.ts';
 import type { Answers } from './answers.ts';
 import type { Choice } from './choose.ts';
 import type { Judged } from './requirements.ts';
+import { type RoadChoice, roadFor } from './road.ts';
 
 /** A settings file, as plain data, for `parseSettings`. */
 export type SettingsFile = Readonly<Record<string, unknown>>;
@@ -12,14 +14,17 @@ export type Next = {
   readonly tartan?: {
     readonly candidate: string;
     readonly settings: SettingsFile;
+    /** Why this road, where it is not the profile’s. */
+    readonly why?: string | undefined;
     /** What of the requirements it does not meet; empty: it can be run as it is. */
     readonly unmet: readonly Judged[];
   };
   readonly migration: readonly string[];
 };
 
-export function nextOf(facts: Facts, answers: Answers, choice: Choice): Next {
+export function nextOf(facts: Facts, answers: Answers, choice: Choice, measured?: Measurements): Next {
   const own = bestOwn(choice);
+  const road = own && roadFor(own.candidate.profile, answers, measured);
   const winner = choice.ranked[0]?.candidate;
   return {
     ...(own === undefined
@@ -27,7 +32,8 @@ export function nextOf(facts: Facts, answers: Answers, choice: Choice): Next {
       : {
           tartan: {
             candidate: own.candidate.id,
-            settings: settingsFor(own.candidate, answers),
+            settings: settingsFor(own.candidate, answers, road?.road),
+            why: road?.why,
             unmet: own.unmet,
           },
         }),
@@ -48,7 +54,11 @@ function bestOwn({
 
 const V6 = { range: 'fd00:10:244::/48' };
 
-export function settingsFor({ profile }: Candidate, answers: Answers): SettingsFile {
+export function settingsFor(
+  { profile }: Candidate,
+  answers: Answers,
+  road?: RoadChoice['road'],
+): SettingsFile {
   const { family = 'ipv4', policies = [], nodes, podsPerNode } = answers;
   const enforce = policies.some((word) => word !== 'none');
   const ipv4 = { range: '10.244.0.0/16', ...subnetLength(nodes, podsPerNode) };
@@ -58,17 +68,9 @@ export function settingsFor({ profile }: Candidate, answers: Answers): SettingsF
     kind: 'Settings',
     profile,
     network: families[family],
-    ...roadFor(profile, answers),
+    ...(road === undefined ? {} : { road }),
     ...(enforce ? { policy: { enforce } } : {}),
   };
-}
-
-/** In place of the profile’s, where something is asked of the road. */
-function roadFor(profile: string | undefined, { needs = [], prefer = [] }: Answers): SettingsFile {
-  if (needs.includes('encryption')) return { road: { type: 'wireguard', wireguard: { strict: true } } };
-  const isPlain = profile === 'kubenet';
-  const prefersPlain = prefer.some((word) => word === 'throughput' || word === 'no-encapsulation');
-  return prefersPlain && !isPlain ? { road: { mode: 'CrossSubnet' } } : {};
 }
 
 /** Of a /16: subnets for all nodes (the first is not handed out), each with room for the pods and for the bridge. */

@@ -70,6 +70,8 @@ export const reportSchema = z.strictObject({
     .strictObject({
       candidate: z.string(),
       settings: z.record(z.string(), z.unknown()),
+      /** Why this road. */
+      why: z.string().optional(),
       unmet: z.array(judgedSchema),
     })
     .optional(),
@@ -115,6 +117,7 @@ export function reportOf(
           tartan: {
             candidate: next.tartan.candidate,
             settings: { ...next.tartan.settings },
+            ...(next.tartan.why === undefined ? {} : { why: next.tartan.why }),
             unmet: next.tartan.unmet.map(judged),
           },
         }),

@@ -54,6 +54,7 @@ test('every figure has its table, and what is missing is told', () => {
         road: 'vxlan',
         title: 'VXLAN',
         encrypted: false,
+        settings: { type: 'vxlan' },
         policies: 1000,
         memoryMiB: 91,
         mtu: 1450,

@@ -21,6 +21,7 @@ export const measurementsSchema: z.ZodType<Measurements> = z.strictObject({
       road: z.string(),
       title: z.string(),
       encrypted: z.boolean(),
+      settings: z.record(z.string(), z.unknown()),
       policies: z.int(),
       mtu: z.int().optional(),
       memoryMiB: z.number(),

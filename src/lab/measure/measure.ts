@@ -141,7 +141,7 @@ async function measureRoad(road: MeasurableRoad, bench: Bench): Promise<Measured
 }
 
 async function measureWith(
-  { road, title, encrypted }: MeasurableRoad,
+  { road, title, encrypted, told }: MeasurableRoad,
   policies: number,
   lab: Lab,
   bench: Bench,
@@ -158,7 +158,16 @@ async function measureWith(
     series.push(...(await measurePairs(mode, ends, { ...bench, step: () => bench.step(what) })));
   }
   const { podMtu } = await statusOf(lab);
-  return { road, title, encrypted, policies, mtu: podMtu, memoryMiB: agentMemory(lab), series };
+  return {
+    road,
+    title,
+    encrypted,
+    settings: told,
+    policies,
+    mtu: podMtu,
+    memoryMiB: agentMemory(lab),
+    series,
+  };
 }
 
 type PairBench = Pick<Bench, 'rounds' | 'runMs' | 'bare'> & { readonly step: () => void };

@@ -7,7 +7,8 @@ export type MeasurableRoad = {
   readonly road: RoadName;
   readonly title: string;
   readonly encrypted: boolean;
-  /** The group `road` of a settings file. */
+  /** The group `road` of a settings file, as an operator would write it, and as it is measured: between every two nodes. */
+  readonly told: Readonly<Record<string, unknown>>;
   readonly settings: Readonly<Record<string, unknown>>;
 };
 
@@ -28,22 +29,24 @@ export function chooseRoads(names: readonly string[] | undefined, secretsFile: s
 }
 
 function variantsOf(road: RoadName, secretsFile: string): MeasurableRoad[] {
-  const { title = 'plain routes', automatic, strict } = backendFor(road);
-  const settings = { type: road, ...(road === 'host-gw' ? {} : { mode: 'Always' }) };
-  if (road === 'udp')
-    return TUNNEL_CIPHERS.map((cipher) => ({
+  const { title = 'plain routes', strict } = backendFor(road);
+  const always = road === 'host-gw' ? {} : { mode: 'Always' };
+  if (road !== 'udp') {
+    const told = { type: road };
+    const secrets = road === 'ipsec' ? { ipsec: { secretsFile } } : {};
+    // Only of what encrypts can it be asked that nothing else passes.
+    const encrypted = strict !== undefined;
+    return [{ road, title, encrypted, told, settings: { ...told, ...always, ...secrets } }];
+  }
+  return TUNNEL_CIPHERS.map((cipher) => {
+    const told = { type: road, udp: { cipher } };
+    const encrypted = cipher !== 'plain';
+    return {
       road,
-      title: cipher === 'plain' ? title : `${title}, ${cipher}`,
-      encrypted: cipher !== 'plain',
-      settings: { ...settings, udp: { cipher } },
-    }));
-  const encrypted = automatic === 'sealed' || strict !== undefined;
-  return [
-    {
-      road,
-      title,
+      title: encrypted ? `${title}, ${cipher}` : title,
       encrypted,
-      settings: road === 'ipsec' ? { ...settings, ipsec: { secretsFile } } : settings,
-    },
-  ];
+      told,
+      settings: { ...told, ...always },
+    };
+  });
 }

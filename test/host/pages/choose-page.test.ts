@@ -222,6 +222,7 @@ const road = (title: string, encrypted: boolean, policies: number): Measurements
   road: title,
   title,
   encrypted,
+  settings: {},
   policies,
   memoryMiB: 80,
   series: METRIC_NAMES.map((metric) => ({ metric, road: samples(800 + policies), bare: samples(1000) })),
