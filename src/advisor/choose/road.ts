@@ -19,17 +19,21 @@ export function roadFor(
 ): RoadChoice | undefined {
   const { needs = [], prefer = [], lacks = [] } = answers;
   const encrypts = needs.includes('encryption');
-  if (encrypts || prefer.some((word) => FAST.has(word))) {
-    const fastest = fastestOf(measured, answers, encrypts);
-    if (fastest !== undefined) return fastest;
-  }
+  const prefersFast = prefer.some((word) => FAST.has(word));
+  const fastest = encrypts || prefersFast ? fastestOf(measured, answers, encrypts) : undefined;
+  if (fastest !== undefined) return fastest;
   if (encrypts) return encryptingRoad(lacks);
-  if (profile === 'kubenet') return undefined;
+  return profile === 'kubenet' ? undefined : plainRoad(answers);
+}
+
+const FAST: ReadonlySet<string> = new Set(['throughput', 'encrypted-throughput']);
+
+function plainRoad(answers: Answers): RoadChoice | undefined {
+  const { prefer = [], lacks = [] } = answers;
   if (lacks.includes('vxlan')) return roadWithoutVxlan(answers);
   return prefer.some((word) => FAST.has(word) || word === 'no-encapsulation') ? NEAR : undefined;
 }
 
-const FAST: ReadonlySet<string> = new Set(['throughput', 'encrypted-throughput']);
 const NEAR: RoadChoice = {
   road: { mode: 'CrossSubnet' },
   why: 'packets between neighbours need no encapsulation',
