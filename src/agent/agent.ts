@@ -282,9 +282,7 @@ export class Agent {
     const onSynced = (): void => this.#placeLoop?.nudge();
     const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
     const self = this.settings.node.name;
-    const isMine = ({ name, value }: Stored): boolean =>
-      (kind === 'Node' ? name : (value as SubnetClaim).node) === self;
-    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed, isMine });
+    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed, self });
   }
 
   async #followKernel(kernel: Kernel): Promise<void> {

@@ -186,13 +186,14 @@ export class Blocks {
   }
 
   #follow(kind: StoreKind, onChange: (name: string, object: Stored | undefined) => void): void {
-    const { store, clock, log, signal, events } = this.#options.parts;
+    const { store, clock, log, signal, events, settings } = this.#options.parts;
     const feed: Feed = startFeed({
       store,
       kind,
       clock,
       log,
       signal,
+      self: settings.node.name,
       onChange,
       onSynced: () => {
         for (const [name, object] of feed.objects) onChange(name, object);

@@ -19,8 +19,8 @@ export type FeedOptions = {
   readonly onChange: (name: string, object: Stored | undefined) => void;
   /** The first full snapshot has come. */
   readonly onSynced: () => void;
-  /** This node wrote the object, or it is for this node; absent: none is. */
-  readonly isMine?: (object: Stored) => boolean;
+  /** This node; absent: nothing of the kind is a node's own. */
+  readonly self?: string;
   /** An object cannot be read. */
   readonly onMalformed: (text: string) => void;
 };
@@ -83,9 +83,11 @@ class FeedState implements Feed {
 
   /** Until all of it is there again, or this gap is over. */
   async #restore(gap: ReadonlySet<string>): Promise<void> {
-    const { clock, signal, log, kind, isMine = () => false } = this.#options;
+    const { clock, signal, log, kind } = this.#options;
     for (let attempt = 0; this.#repeated === gap && !signal.aborted; attempt += 1) {
-      const lost = [...this.objects.values()].filter((object) => isMine(object) && !gap.has(object.name));
+      const lost = [...this.objects.values()].filter(
+        (object) => this.#isOwn(object) && !gap.has(object.name),
+      );
       if (attempt > 0 && lost.length === 0) return;
       try {
         for (const object of lost) await this.#putAgain(object);
@@ -97,6 +99,12 @@ class FeedState implements Feed {
       }
       await clock.sleep(backoffMs({ firstMs: 100, maxMs: 5000 }, attempt, Math.random()), signal);
     }
+  }
+  /** Adverts and pods are named by their node, claims name it. */
+  #isOwn({ kind, name, value }: Stored): boolean {
+    const { self } = this.#options;
+    const isNamed = kind === 'Node' || kind === 'Workloads';
+    return self !== undefined && (isNamed ? name : (value as { readonly node?: unknown }).node) === self;
   }
   /** Whoever took it meanwhile keeps it. */
   async #putAgain({ kind, name, value, expiresAtMs }: Stored): Promise<void> {

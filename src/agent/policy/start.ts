@@ -81,7 +81,7 @@ function followerOf({ store, clock, log, signal, settings }: AgentParts, complai
         onSynced(feed);
       },
       onMalformed: (text) => complaints.add(`not read: ${text}`),
-      isMine: ({ name }) => kind === 'Workloads' && name === settings.node.name,
+      self: settings.node.name,
     });
     return feed;
   };
