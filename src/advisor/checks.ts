@@ -76,6 +76,7 @@ const TUNNELS: readonly Need[] = [
   { ability: 'ipip', what: 'IP in IP tunnels', module: 'ipip, sit and ip6_tunnel', needed: always },
   { ability: 'gre', what: 'GRE tunnels', module: 'ip_gre and ip6_gre', needed: always },
   { ability: 'wireguard', what: 'WireGuard devices', module: 'wireguard', needed: always },
+  { ability: 'ipsec', what: 'IPsec devices', module: 'xfrm_interface, esp4 and esp6', needed: always },
   { ability: 'tun', what: 'TUN devices', module: 'tun', needed: always },
 ];
 

@@ -109,6 +109,7 @@ const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
   gre: 'gre',
   ip6gre: 'gre',
   wireguard: 'wireguard',
+  xfrm: 'ipsec',
   tun: 'tun',
 };
 

@@ -68,8 +68,8 @@ export interface NetworkBackend {
   readonly advertise?: (self: Self) => Partial<NodeAdvert>;
   /** Why the two nodes cannot use it, whatever the family. */
   readonly mismatch?: (self: Self, node: NodeAdvert) => string | undefined;
-  /** What a leg must know of the peer besides its address, or why there can be none. */
-  readonly far?: (self: Self, node: NodeAdvert, family: Family) => Pick<Leg, 'mac'> | string;
+  /** What a leg must know or say of the peer besides its address, or why there can be none. */
+  readonly far?: (self: Self, node: NodeAdvert, family: Family) => Partial<Pick<Leg, 'mac' | 'why'>> | string;
   /** Taken in from known peers only; none where packets travel plain. */
   readonly outer?: (settings: Settings) => readonly OuterPackets[];
   /** Only where the settings ask that nothing else passes. */

@@ -175,7 +175,7 @@ function tunnelLeg({ self, node, family }: Scene, backend: NetworkBackend, prefi
   if (typeof far === 'string') return far;
   const why = `${backend.title} over IPv${outer}`;
   const carrier = backend.carrier as Leg['carrier'];
-  return { peer: node.name, prefix, carrier, remote, ...far, metric: METRIC.peer, mtu, why };
+  return { peer: node.name, prefix, carrier, remote, metric: METRIC.peer, mtu, why, ...far };
 }
 
 function tooNarrow(mtu: number): string {

@@ -52,6 +52,13 @@ export const ipsec: NetworkBackend = {
     return { ipsec: { nonce, again, secrets: announced, port, udp: needsUdp(self) } };
   },
   mismatch,
+  /** An operator who rotates secrets looks for this before the old one goes. */
+  far(self, node) {
+    const pair = pairOf(self, node);
+    const [secret = ''] = pair?.common ?? [];
+    const way = pair?.ports === undefined ? '' : ' in UDP';
+    return { why: `IPsec over IPv${tunnelFamily(self)}${way}, by the secret ${secret.split(':')[0]}` };
+  },
   outer: ({ road }) => [ofProtocols([ENCAPSULATION.esp]), ofPort(road.ipsec.port)],
   strict: ({ road }) =>
     road.ipsec.strict ? { from: `iifname != "${LINK}"`, to: `oifname != "${LINK}"` } : undefined,

@@ -18,6 +18,7 @@ export type KernelFacts = {
   readonly ipip?: Ability;
   readonly gre?: Ability;
   readonly wireguard?: Ability;
+  readonly ipsec?: Ability;
   readonly tun?: Ability;
   readonly bridge?: Ability;
   readonly veth?: Ability;

@@ -42,6 +42,7 @@ export const TWINS: readonly Twin[] = [
   { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
   { file: 'test/host/xfrm.test.ts', needs: ['esp'] },
   { file: 'test/host/ipsec-peer.test.ts', needs: ['esp'] },
+  { file: 'test/host/ipsec-road.test.ts', needs: ['esp'] },
 ];
 
 /** Files of the twins that need a feature. */
