@@ -131,7 +131,7 @@ export class Shipment {
     if (session.sealer === undefined) {
       this.#header(body - HEADER_BYTES, session);
       this.#part(0, body - HEADER_BYTES, total);
-    } else this.#seal(session, session.sealer, [0, body, size, 0, 0]);
+    } else this.#seal(session, session.sealer, [0, body, size]);
     session.counter += 1;
     this.#added(peer, total, 1);
   }
@@ -197,25 +197,22 @@ export class Shipment {
     { hint, headers, segment }: Segments,
     [index, count, size]: readonly [number, number, number],
   ): void {
+    const { bytes, view } = this.#memory;
     for (let each = 0; each < count; each += 1) {
-      this.#memory.view.setUint8(hint + 4, index + each);
-      const from = hint + headers + (index + each) * segment;
-      this.#seal(session, sealer, [each, hint, headers, from, size]);
+      // Hint and headers go along, over what is sealed already: so each datagram is one piece for the cipher.
+      const at = hint + (index + each) * segment;
+      if (index + each > 0) bytes.copyWithin(at, at - segment, at - segment + headers);
+      view.setUint8(at + 4, index + each);
+      this.#seal(session, sealer, [each, at, headers + size]);
       session.counter += 1;
     }
   }
-  #seal(
-    session: OutSession,
-    sealer: Sealer,
-    [part, first, firstSize, second, secondSize]: readonly [number, number, number, number, number],
-  ): void {
+  #seal(session: OutSession, sealer: Sealer, [part, from, size]: readonly [number, number, number]): void {
     const at = this.#sealedEnd;
     const body = at + HEADER_BYTES;
-    const size = firstSize + secondSize;
     this.#header(at, session);
     sealer.begin(session.counter);
-    sealer.add(body, first, firstSize);
-    if (secondSize > 0) sealer.add(body + firstSize, second, secondSize);
+    sealer.add(body, from, size);
     sealer.end(body + size);
     this.#sealedEnd = body + size + TAG_BYTES;
     this.#part(part, at, HEADER_BYTES + size + TAG_BYTES);
