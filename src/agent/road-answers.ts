@@ -1,7 +1,7 @@
 /** The agent's answers about the road: what it is, what a change would meet and do, and the change itself. */
 import type { Agent } from './agent.ts';
 import type { ForeseenAnswer, RoadAnswer, roadRequestSchema } from '#api/road.ts';
-import { foresee, type Obstacle, obstaclesOf, stepsOf } from '#backends/foresee.ts';
+import { foresee, type Obstacle, obstaclesOf, stepsOf, withKeys } from '#backends/foresee.ts';
 import { holdsOf, turnBack } from '#backends/switch.ts';
 import { acceptedBy } from '#backends/ways.ts';
 import { Fault } from '#model/fault.ts';
@@ -59,7 +59,8 @@ export function foreseeRoad(agent: Agent, request: Request): ForeseenAnswer {
   if (self === undefined) throw new Fault('node-unavailable', 'this node does not know its own place yet');
   const others = [...cluster.adverts.values()].filter(({ name }) => !change.without.includes(name));
   const untold = others.filter(({ accepts }) => accepts === undefined);
-  const selves = [self, ...others.map((node) => foresee(self, node))];
+  const own = withKeys(self);
+  const selves = [own, ...others.map((node) => foresee(self, node))];
   const isLarge = selves.length > FORESEEN_NODES;
   const to = switching.wayOf(change.to);
   const obstacles = [
@@ -67,7 +68,7 @@ export function foreseeRoad(agent: Agent, request: Request): ForeseenAnswer {
       node: name,
       why: 'its agent is of a version that cannot change roads',
     })),
-    ...(untold.length > 0 ? [] : obstaclesOf(selves, to, isLarge ? [self] : selves)),
+    ...(untold.length > 0 ? [] : obstaclesOf(selves, to, isLarge ? [own] : selves)),
   ];
   return {
     from: change.from,

@@ -58,8 +58,10 @@ export interface NetworkBackend {
   readonly title?: string;
   /** What its legs say; undefined: others carry packets between nodes, and there are no legs. */
   readonly carrier: Leg['carrier'] | undefined;
-  /** `auto` may take it; `sealed`: what travels is encrypted. */
-  readonly automatic?: 'plain' | 'sealed';
+  /** `auto` takes it although the settings do not name it. */
+  readonly automatic?: true;
+  /** Nobody on the way can read or change what travels; absent: anybody can. */
+  readonly seals?: (settings: Settings) => boolean;
   /** A plain road reaches a family by an address of that family only. */
   readonly needsOwnFamily?: boolean;
   /** Bytes that it takes from the underlay's MTU; absent: what OVERHEAD says. */

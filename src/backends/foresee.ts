@@ -17,13 +17,31 @@ import { waysDuring } from './switch.ts';
 /** Links of other nodes are not told. */
 const UNTOLD_LINK = 'UNDERLAY';
 
+/**
+ * In place of keys that a node makes only once it takes the road, others for each node. Whether nodes share a secret, they
+ * find out in the first phase.
+ */
+function standIns(node: string): Pick<Self, 'wireguardKey' | 'tunnelKeys' | 'ipsec'> {
+  const digits = fnv1a64(node).toString(16).padStart(16, '0');
+  const key = `${digits.padStart(42, 'A')}A=`;
+  const secrets = ['foreseen:0000000000000000'];
+  const ipsec = { nonce: digits.padStart(22, 'A'), again: {}, secrets, announced: secrets };
+  return { wireguardKey: key, tunnelKeys: [key], ipsec };
+}
+
+/** This node with all keys that a road may ask for. */
+export function withKeys(self: Self): Self {
+  return { ...standIns(self.name), ...self };
+}
+
 /** Another node as it would see itself, with our settings. */
 export function foresee(self: Self, node: NodeAdvert): Self {
   return {
+    ...standIns(node.name),
     name: node.name,
     subnets: node.subnets,
     settings: self.settings,
-    wireguardKey: node.wireguard?.publicKey ?? keyOf(node.name),
+    ...(node.wireguard === undefined ? {} : { wireguardKey: node.wireguard.publicKey }),
     underlay: {
       link: UNTOLD_LINK,
       mtu: node.mtu,
@@ -33,11 +51,6 @@ export function foresee(self: Self, node: NodeAdvert): Self {
       why: 'told by its advert',
     },
   };
-}
-
-/** In place of a key that is not made yet: 32 bytes in base64, others for each node. */
-function keyOf(node: string): string {
-  return `${fnv1a64(node).toString(16).padStart(16, '0').padStart(42, 'A')}A=`;
 }
 
 export type Obstacle = {

@@ -7,7 +7,7 @@ import type { NetworkBackend, Self } from './backend.ts';
 export const hostGw: NetworkBackend = {
   name: 'host-gw',
   carrier: 'direct',
-  automatic: 'plain',
+  automatic: true,
   needsOwnFamily: true,
 };
 

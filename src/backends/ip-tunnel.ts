@@ -41,7 +41,7 @@ function ipTunnel({ name, title, kinds, protocols }: Form): NetworkBackend {
     name,
     title,
     carrier: name,
-    automatic: 'plain',
+    automatic: true,
     outer: (settings) => [ofProtocols(protocols(settings))],
     trial: (self) =>
       families(self.subnets).map((inner) => ({

@@ -10,7 +10,7 @@ import { fnv1a64 } from '#lib/hash.ts';
 import type { Item, XfrmPolicyItem, XfrmStateItem } from '#model/host.ts';
 import type { IpsecNode } from '#model/ipsec.ts';
 import type { Leg } from '#model/leg.ts';
-import { ENCAPSULATION, MAIN_TABLE, XFRM } from '#model/numbers.ts';
+import { ENCAPSULATION, MAIN_TABLE, TRIAL_LINK, XFRM } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Address, Family } from '#net/address.ts';
 import { prefix, prefixFamily } from '#net/prefix.ts';
@@ -40,6 +40,9 @@ export const ipsec: NetworkBackend = {
   name: 'ipsec',
   title: 'IPsec',
   carrier: 'ipsec',
+  automatic: true,
+  seals: () => true,
+  trial: () => [{ kind: 'link', type: 'xfrm', name: TRIAL_LINK, ifId: XFRM.ifId ^ 1 }],
   /** UDP's bytes are always counted: pods keep their MTU, and a peer behind a NAT may come at any time. */
   overhead: (self) => {
     const { mtu } = self.underlay;

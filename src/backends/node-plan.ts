@@ -59,17 +59,15 @@ export function planPeer(self: Self, node: NodeAdvert): PeerPlan {
   const roads = Map.groupBy(lanes, ({ road }) => road);
   const items = [
     ...(lanes.length === 0 ? [] : peerElement(self, node)),
-    ...[...roads].flatMap(
-      ([road, own]) =>
-        backendFor(road).planPeer?.(
-          self,
-          node,
-          own.map(({ leg }) => leg),
-        ) ?? [],
-    ),
+    ...[...roads].flatMap(([road, own]) => backendFor(road).planPeer?.(self, node, legsOf(own)) ?? []),
     ...lanes.flatMap((lane) => planLane(self, lane)),
   ];
   return { items, legs, unreachable, missing };
+}
+
+/** One for each prefix: two ways may take the same road. */
+function legsOf(lanes: readonly Lane[]): Leg[] {
+  return [...new Map(lanes.map(({ leg }) => [leg.prefix, leg])).values()];
 }
 
 function planLane(self: Self, { road, leg, sends }: Lane): Item[] {

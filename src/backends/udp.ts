@@ -18,6 +18,7 @@ export const udp: NetworkBackend = {
   name: 'udp',
   title: 'the userspace tunnel',
   carrier: 'udp',
+  seals: ({ road }) => road.udp.cipher !== 'plain',
   overhead: (self) => TUNNEL_OVERHEAD[self.settings.road.udp.cipher][tunnelFamily(self)],
   advertise(self) {
     const terms = termsOf(self);

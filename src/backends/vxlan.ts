@@ -31,7 +31,7 @@ export const vxlan: NetworkBackend = {
   name: 'vxlan',
   title: 'VXLAN',
   carrier: 'vxlan',
-  automatic: 'plain',
+  automatic: true,
   advertise(self) {
     const { vni, port } = self.settings.road.vxlan;
     return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => vtepMac(self.name, vni)) } };

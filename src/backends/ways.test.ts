@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { hostState, type Item, type RouteItem } from '#model/host.ts';
 import type { Way } from '#model/road.ts';
-import { ROAD_NAMES, type RoadName } from '#model/settings.ts';
+import { ROAD_NAMES, type RoadName, type Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { address } from '#net/address.ts';
 import { prefix } from '#net/prefix.ts';
@@ -12,7 +12,7 @@ import type { Self } from './backend.ts';
 import { chooseForPeer } from './choose.ts';
 import { advertOf, planNode, planPeer, podMtu } from './node-plan.ts';
 import { keyOfNode, peerOf, selfOf } from './testing/nodes.ts';
-import { tunnelPorts } from './ways.ts';
+import { tunnelPorts, wayFor } from './ways.ts';
 
 const way = (road: RoadName, mode: Way['mode'] = 'Always'): Way => ({ roads: [road], mode });
 
@@ -149,6 +149,23 @@ test('changing which way is sent by changes routes alone', () => {
         assert.ok(bodies(item) || there.has(sized(item)), JSON.stringify(item));
     }),
     { numRuns: 200 },
+  );
+});
+
+test('auto: what must be sealed is, and what need not be is not unless it is named', () => {
+  const { settings } = selfOf('vxlan');
+  const roads = (auto: Settings['road']['auto'], able?: readonly RoadName[]): readonly RoadName[] =>
+    wayFor({ type: 'auto', mode: 'Always' }, { ...settings, road: { ...settings.road, auto } }, () => able)
+      .roads;
+  assert.deepEqual(roads({ encrypt: false }), ['host-gw', 'ipip', 'gre', 'vxlan']);
+  assert.deepEqual(roads({ encrypt: false }, ['vxlan', 'wireguard', 'host-gw']), ['host-gw', 'vxlan']);
+  assert.deepEqual(roads({ encrypt: true }), ['wireguard', 'ipsec']);
+  assert.deepEqual(roads({ encrypt: true, roads: ['udp', 'vxlan', 'ipsec'] }), ['ipsec', 'udp']);
+  assert.deepEqual(roads({ encrypt: false, roads: ['wireguard', 'alloc'] }), ['wireguard']);
+  assert.match(
+    chooseForPeer({ ...selfOf('vxlan'), ways: [{ roads: [], mode: 'Always' }] }, peerThat(['vxlan']))
+      .unreachable[0]?.why ?? '',
+    /auto finds no road/,
   );
 });
 

@@ -22,15 +22,20 @@ export function wayFor(
   return { roads: automaticRoads(settings, able()), mode: 'Always' };
 }
 
-/** The cheapest first, by what each takes of a packet: all nodes have them in the same order. */
-function automaticRoads({ road: { auto } }: Settings, able: readonly RoadName[] = ROAD_NAMES): RoadName[] {
-  const { encrypt, roads = ROAD_NAMES } = auto;
+/**
+ * The cheapest first, by what each takes of a packet: all nodes have them in the same order. Where nothing must be sealed,
+ * roads that seal are taken only when they are named.
+ */
+function automaticRoads(settings: Settings, able: readonly RoadName[] = ROAD_NAMES): RoadName[] {
+  const { encrypt, roads } = settings.road.auto;
   const isFit = (road: RoadName): boolean => {
-    const { automatic } = backendFor(road);
-    return automatic === 'sealed' || (automatic === 'plain' && !encrypt);
+    const { automatic, carrier, seals } = backendFor(road);
+    const sealed = seals?.(settings) === true;
+    const isAsked = roads === undefined ? automatic === true && sealed === encrypt : roads.includes(road);
+    return isAsked && carrier !== undefined && (sealed || !encrypt);
   };
   const cost = (road: RoadName): number => OVERHEAD[road][4] * ROAD_NAMES.length + ROAD_NAMES.indexOf(road);
-  return able.filter((road) => roads.includes(road) && isFit(road)).sort((a, b) => cost(a) - cost(b));
+  return able.filter(isFit).sort((a, b) => cost(a) - cost(b));
 }
 
 /** By the first the node sends; all of them it takes packets in by. */

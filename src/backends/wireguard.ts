@@ -20,7 +20,8 @@ export const wireguard: NetworkBackend = {
   name: 'wireguard',
   title: 'WireGuard',
   carrier: 'wireguard',
-  automatic: 'sealed',
+  automatic: true,
+  seals: () => true,
   advertise({ wireguardKey, settings }) {
     if (wireguardKey === undefined) return {};
     return { wireguard: { publicKey: wireguardKey, port: settings.road.wireguard.port } };
@@ -55,7 +56,7 @@ function planPeer(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
   const endpoint = node.addresses[tunnelFamily(self)];
   if (node.wireguard === undefined || endpoint === undefined) return [];
   const { publicKey, port } = node.wireguard;
-  const allowed = [...new Set(legs.map(({ prefix }) => prefix))].sort();
+  const allowed = legs.map(({ prefix }) => prefix).sort();
   return [{ kind: 'wireguard-peer', link: LINK, publicKey, endpoint, port, allowed }];
 }
 

@@ -66,13 +66,12 @@ export function applyEntries(scope: Scope, steps: readonly Step[]): Failure[] {
     while (owners.length < writer.starts.length) owners.push(step);
   }
   if (owners.length === 0) return failures;
-  const taken: Failure[] = [];
+  const refused: Failure[] = [];
   for (const [number, refusal] of socket.batch(writer).refusals) {
     const failure = judge(owners[number], refusal);
-    if (failure === undefined) continue;
-    (isTakenRoute(failure) ? taken : failures).push(failure);
+    if (failure !== undefined) refused.push(failure);
   }
-  return taken.length === 0 ? failures : [...failures, ...replaceOwn(scope, taken)];
+  return refused.length === 0 ? failures : [...failures, ...tryAgain(scope, refused)];
 }
 
 /** Packs the step's messages, or nothing at all when a link that it names is not there. */
@@ -137,6 +136,42 @@ function judge(step: Step | undefined, refusal: Refusal): Failure | undefined {
 
 function isTakenRoute({ step, code }: Failure): boolean {
   return code === 'EEXIST' && step.op === 'add' && step.item.kind === 'route';
+}
+
+/** What the kernel refuses of routes has sometimes another way. */
+function tryAgain(scope: Scope, refused: readonly Failure[]): Failure[] {
+  const taken = refused.filter(isTakenRoute);
+  const covered = refused.filter(isCoveredHop);
+  return [
+    ...refused.filter((failure) => !isTakenRoute(failure) && !isCoveredHop(failure)),
+    ...(taken.length === 0 ? [] : replaceOwn(scope, taken)),
+    ...(covered.length === 0 ? [] : uncover(scope, covered)),
+  ];
+}
+
+function isCoveredHop({ step, code }: Failure): boolean {
+  return (
+    code === 'EINVAL' && step.op === 'replace' && step.item.kind === 'route' && step.item.onlink === true
+  );
+}
+
+/**
+ * IPv6 takes no next hop that is covered by a route of another link, not even by the one that is to be replaced (Linux'
+ * ip6_route_check_nh_onlink). So that one goes just before, in the same send.
+ */
+function uncover(scope: Scope, refused: readonly Failure[]): Failure[] {
+  const replaced = new Map(refused.map(({ step }) => [step.key, step]));
+  const steps = refused.flatMap(({ step }): Step[] => {
+    const { key, item } = step as Extract<Step, { item: Item }>;
+    return [
+      { op: 'remove', key, was: item },
+      { op: 'add', key, item },
+    ];
+  });
+  return applyEntries(scope, steps).map((failure) => ({
+    ...failure,
+    step: replaced.get(failure.step.key) ?? failure.step,
+  }));
 }
 
 /** A route in the way that is our own was only not seen: it is changed. A stranger's stays, and the step has failed. */
