@@ -1,5 +1,6 @@
 /** `npm run bench [name …]`: every benchmark, or those named. Each prints its ratios and keeps its figures in bench/results. */
 import { whyNoKernel } from '../test/host/namespace.ts';
+import { benchBlocks } from './blocks.ts';
 import { benchCni } from './cni.ts';
 import { benchDataPath } from './data-path.ts';
 import { benchPeers } from './peers.ts';
@@ -8,6 +9,7 @@ import { benchTunnel } from './tunnel.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cni: benchCni,
+  blocks: benchBlocks,
   peers: benchPeers,
   policy: benchPolicy,
   'data-path': benchDataPath,

@@ -33,6 +33,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   // From here on everything that is done is undone unless the end is reached.
   await using rollback = new AsyncDisposableStack();
   const given = await takeAddresses(bench, request, { call, rollback });
+  bench.crash('add:allocated');
   const attachment = newAttachment(bench, request, { given, inode });
   refuseTakenPorts(bench, attachment);
   await bench.reaper.settled(attachment.hostLink);

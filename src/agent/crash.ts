@@ -5,6 +5,7 @@
  */
 export const PLACES = [
   'add:begun',
+  'add:allocated',
   'add:planned',
   'add:pair-made',
   'add:container-set',
