@@ -32,6 +32,15 @@ const withoutUnused: Plugin = {
   },
 };
 
+/** What the packages of these files ask to be kept with every copy, as a comment. */
+function licencesOf(files: readonly string[]): string {
+  const packages = new Set(files.flatMap((file) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? []));
+  const texts = [...packages].flatMap((path) =>
+    globSync(`${path}/LICEN[CS]E*`).map((file) => `${path.slice(13)}\n${readFileSync(file, 'utf8').trim()}`),
+  );
+  return texts.length === 0 ? '' : `/*!\n${texts.join('\n\n').replaceAll('*/', '* /')}\n*/\n`;
+}
+
 mkdirSync('dist', { recursive: true });
 
 const started = performance.now();
@@ -57,7 +66,7 @@ await build({
   logLevel: 'warning',
 });
 // What browsers run, for the pages that Tartan writes.
-await build({
+const pages = await build({
   entryPoints: ['src/web/matrix.ts', 'src/web/plots.ts', 'src/web/matrix.css', 'src/web/plots.css'],
   outdir: 'dist/pages',
   bundle: true,
@@ -65,9 +74,11 @@ await build({
   platform: 'browser',
   target: ['chrome123', 'firefox120', 'safari17.5'],
   format: 'esm',
-  legalComments: 'inline',
+  metafile: true,
   logLevel: 'warning',
 });
+for (const [file, { inputs }] of Object.entries(pages.metafile.outputs))
+  writeFileSync(file, `${licencesOf(Object.keys(inputs))}${readFileSync(file, 'utf8')}`);
 // esbuild escapes what is not ASCII, but for comments.
 const bundle = readFileSync('dist/tartan.cjs', 'utf8');
 // oxlint-disable-next-line no-control-regex
