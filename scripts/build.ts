@@ -34,9 +34,11 @@ const withoutUnused: Plugin = {
 
 /** What the packages of these files ask to be kept with every copy, as a comment. */
 function licencesOf(files: readonly string[]): string {
-  const packages = new Set(files.flatMap((file) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? []));
+  const packages = new Set(files.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file) ?? []));
   const texts = [...packages].flatMap((path) =>
-    globSync(`${path}/LICEN[CS]E*`).map((file) => `${path.slice(13)}\n${readFileSync(file, 'utf8').trim()}`),
+    globSync(`${path}/LICEN[CS]E*`).map(
+      (file) => `${path.replace(/^.*node_modules\//, '')}\n${readFileSync(file, 'utf8').trim()}`,
+    ),
   );
   return texts.length === 0 ? '' : `/*!\n${texts.join('\n\n').replaceAll('*/', '* /')}\n*/\n`;
 }
