@@ -43,7 +43,7 @@ export type ClusterOptions = {
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** IPsec's nonce and the names of its secrets, as they are now. */
-  readonly ipsec?: (() => IpsecSelf) | undefined;
+  readonly ipsec?: (() => IpsecSelf | undefined) | undefined;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */

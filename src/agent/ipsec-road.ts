@@ -2,19 +2,24 @@
 import type { Host } from './host.ts';
 import type { IpsecKeys } from './ipsec-keys.ts';
 import type { XfrmKeys } from '#kernel/xfrm.ts';
+import { toFault } from '#model/fault.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
+
+type Listened = Pick<Host, 'wanted' | 'seen' | 'onPass' | 'onDissent'>;
 
 export class IpsecRoad implements XfrmKeys {
   readonly #open: (nudge: () => void) => IpsecKeys;
   #keys: IpsecKeys | undefined;
   #nudge: () => void = () => undefined;
+  /** Why there are no keys, as it was told. */
+  #problem: string | undefined;
 
   constructor(open: (nudge: () => void) => IpsecKeys) {
     this.#open = open;
   }
 
   /** Listens to the host, and has everything planned and told anew (`resync`) when names change. */
-  follow({ host, resync }: { readonly host: Host; readonly resync: () => void }): void {
+  follow({ host, resync }: { readonly host: Listened; readonly resync: () => void }): void {
     this.#nudge = resync;
     host.onPass = () => (this.#keys?.hasNews === true ? () => this.#notePass(host) : undefined);
     // Two peers' states at this node have one SPI.
@@ -23,9 +28,16 @@ export class IpsecRoad implements XfrmKeys {
     };
   }
 
-  /** As the file of secrets is now. Throws Fault `io` when there are none. */
-  self(): IpsecSelf {
-    this.#keys ??= this.#open(() => this.#nudge());
+  /** As the file of secrets is now; undefined without one. Throws Fault `io`, once for the same reason. */
+  self(): IpsecSelf | undefined {
+    try {
+      this.#keys ??= this.#open(() => this.#nudge());
+    } catch (error) {
+      const { message } = toFault(error);
+      if (message === this.#problem) return undefined;
+      this.#problem = message;
+      throw error;
+    }
     this.#keys.reload();
     return this.#keys.self;
   }
