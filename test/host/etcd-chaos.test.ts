@@ -249,7 +249,10 @@ test('a full etcd says so, loses nothing, and goes on when there is space', { sk
     alarms?: object[];
   };
   for (const alarm of alarms) await etcd.call('/v3/maintenance/alarm', { action: 'DEACTIVATE', ...alarm });
+  assert.equal(node.notices.length, 1, 'told once, though reading went on');
+  assert.match(node.notices[0] ?? '', /no space left/);
   await node.store.put('Node', 'big', { n: 1000 });
+  assert.deepEqual(node.notices.slice(1), ['etcd answers again']);
   await follower.until(() => numberOf(follower, 'big') === 1000, WAIT_MS);
 });
 

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock } from '#lib/clock.ts';
-import { Fault } from '#model/fault.ts';
+import { Fault, type FaultCode } from '#model/fault.ts';
 import type { EtcdSettings } from '#model/settings.ts';
 import type { StreamLine, WatchResponse } from './messages.ts';
 import { CODE, EtcdError, faultOf, isPassing, isTokenLost } from './refusal.ts';
@@ -16,7 +16,6 @@ export type ClientOptions = {
   readonly clock: Clock;
   /** Told when etcd stops answering, and when it answers again. */
   readonly notice: (text: string) => void;
-  readonly random?: () => number;
 };
 
 export type Stream = {
@@ -31,11 +30,11 @@ const RETRY = { firstMs: 50, maxMs: 2000 } as const;
 export class EtcdClient {
   readonly #options: ClientOptions;
   readonly #wire: Wire;
-  readonly #random: () => number;
   /** Counts up; agents spread over the endpoints. */
   #current: number;
   #token: Promise<string> | undefined;
-  #isAway = false;
+  /** What was told of and lasts. */
+  readonly #troubles = new Set<FaultCode>();
   readonly #closed = new AbortController();
   /** Streams of the endpoint; they end with it when it hangs. */
   #streams = new AbortController();
@@ -43,8 +42,7 @@ export class EtcdClient {
   constructor(options: ClientOptions) {
     this.#options = options;
     this.#wire = new Wire(options.settings);
-    this.#random = options.random ?? Math.random;
-    this.#current = Math.floor(this.#random() * options.settings.endpoints.length);
+    this.#current = Math.floor(Math.random() * options.settings.endpoints.length);
   }
   close(): void {
     this.#closed.abort();
@@ -59,13 +57,13 @@ export class EtcdClient {
       const endpoint = this.endpoint;
       try {
         const answer = await this.#callOne(endpoint, path, body);
-        this.#answers();
+        this.#answers(path);
         return answer as T;
       } catch (error) {
         failures.set(endpoint, error);
         const mayPass = this.#mayPass(endpoint, error);
         if (!mayPass || attempt >= attempts || this.#closed.signal.aborted) throw this.#fail(failures, error);
-        await this.#options.clock.sleep(backoffMs(RETRY, attempt - 1, this.#random()), this.#closed.signal);
+        await this.#options.clock.sleep(backoffMs(RETRY, attempt - 1, Math.random()), this.#closed.signal);
       }
     }
   }
@@ -80,7 +78,7 @@ export class EtcdClient {
       return { endpoint, responses: this.#responses({ endpoint, lines, arrived }) };
     } catch (error) {
       this.#mayPass(endpoint, error);
-      throw this.#fail(new Map([[endpoint, error]]), error);
+      throw faultOf(new Map([[endpoint, error]]), error);
     }
   }
   async *#responses(stream: StreamOf): AsyncGenerator<WatchResponse, void> {
@@ -91,7 +89,6 @@ export class EtcdClient {
         const { result, error } = parseLine(line);
         if (result === undefined)
           throw new EtcdError(error?.grpc_code ?? error?.code ?? CODE.unknown, error?.message ?? line);
-        this.#answers();
         yield result;
       }
       throw new EtcdError(CODE.unavailable, 'the stream has ended');
@@ -163,20 +160,24 @@ export class EtcdClient {
     this.#streams.abort();
     this.#streams = new AbortController();
   }
-  #answers(): void {
-    if (!this.#isAway) return;
-    this.#isAway = false;
-    this.#options.notice('etcd answers again');
+  #answers(path: string): void {
+    const isOver = WRITES.has(path) ? () => true : (code: FaultCode) => code !== 'store-full';
+    const over = [...this.#troubles].filter(isOver);
+    for (const code of over) this.#troubles.delete(code);
+    if (over.length > 0) this.#options.notice('etcd answers again');
   }
   #fail(failures: ReadonlyMap<string, unknown>, last: unknown): Error {
     const failure = faultOf(failures, last);
-    if (failure instanceof Fault && !this.#isAway && !this.#closed.signal.aborted) {
-      this.#isAway = true;
+    if (failure instanceof Fault && !this.#troubles.has(failure.code) && !this.#closed.signal.aborted) {
+      this.#troubles.add(failure.code);
       this.#options.notice([failure.message, failure.details].filter((text) => text !== '').join(': '));
     }
     return failure;
   }
 }
+
+/** An etcd without space answers all others. */
+const WRITES: ReadonlySet<string> = new Set(['/v3/kv/txn', '/v3/lease/grant']);
 
 type StreamOf = {
   readonly endpoint: string;

@@ -23,6 +23,7 @@ export const CODE = {
   failedPrecondition: 9,
   outOfRange: 11,
   unimplemented: 12,
+  internal: 13,
   unavailable: 14,
   dataLoss: 15,
   unauthenticated: 16,
@@ -36,6 +37,7 @@ const PASSING: ReadonlySet<number> = new Set([
   CODE.deadlineExceeded,
   CODE.unavailable,
   CODE.unimplemented,
+  CODE.internal,
   CODE.dataLoss,
 ]);
 

@@ -63,9 +63,9 @@ export class Wire {
   }
 
   /** `arrived` ends the timeout; the lines end, or throw, with the connection. */
-  async stream(post: Post): Promise<{ lines: AsyncIterable<string>; status: number; arrived: () => void }> {
+  async stream(post: Post): Promise<{ lines: AsyncIterable<string>; arrived: () => void }> {
     const { response, arrived } = await this.#post(post, false);
-    return { lines: linesOf(response), status: response.statusCode ?? 0, arrived };
+    return { lines: linesOf(response), arrived };
   }
 
   #post(post: Post, isCall: boolean): Promise<{ response: IncomingMessage; arrived: () => void }> {
@@ -112,11 +112,15 @@ export class Wire {
   get #tls(): Tls {
     return this.#pool.tls;
   }
-  /** Calls that are under way keep their connections. */
+  /** Calls that are under way keep their connections; files that are being exchanged are read the next time. */
   #refreshTls(): void {
     if (this.#https === undefined) return;
-    const [before, now] = [this.#https.tls, readTls(this.#settings)];
-    if (JSON.stringify(before) !== JSON.stringify(now)) this.#https = undefined;
+    try {
+      const now = readTls(this.#settings);
+      if (JSON.stringify(now) !== JSON.stringify(this.#https.tls)) this.#https = undefined;
+    } catch {
+      // What was read before still counts.
+    }
   }
 }
 
