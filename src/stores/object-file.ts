@@ -177,7 +177,7 @@ function isOurs(raw: unknown): boolean {
   );
 }
 
-function toObject({ value: raw, written: { line } }: ReadDocument): FileObject | FileProblem {
+function toObject({ value: raw, written: { line, text } }: ReadDocument): FileObject | FileProblem {
   const message = objectProblem(raw);
   if (message !== undefined)
     return { line, message, ...(isOfOtherVersion(raw) ? { otherVersion: true } : {}) };
@@ -187,7 +187,7 @@ function toObject({ value: raw, written: { line } }: ReadDocument): FileObject |
     kind,
     name,
     value: spec,
-    version: versionOf(JSON.stringify([spec, expiresAt, revision])),
+    version: versionOf(text),
     ...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(String(expiresAt)) }),
     revision: typeof revision === 'number' ? revision : 0,
     line,
