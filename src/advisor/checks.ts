@@ -7,6 +7,7 @@ import { type Finding, SEVERITIES, type Severity } from '#model/finding.ts';
 import { families } from '#net/per-family.ts';
 import { checkNeighbours } from './neighbours.ts';
 import { checkNetwork } from './network.ts';
+import { checkRouting } from './routing.ts';
 
 /** Sysctls whose values the checks want, whatever the settings. */
 export const ADVISOR_SYSCTLS: readonly string[] = [
@@ -34,6 +35,7 @@ export function advise(facts: HostFacts): Finding[] {
     ...checkKernel(facts),
     ...checkNetwork(facts),
     ...checkNeighbours(facts),
+    ...checkRouting(facts),
   ];
   return findings.sort((a, b) => SEVERITIES.indexOf(b.severity) - SEVERITIES.indexOf(a.severity));
 }

@@ -3,14 +3,10 @@
  * Start order matters: what a killed predecessor left is taken over from the ledger before anything is served, nothing
  * is removed before every source has said what it wants, and readiness comes after the first full pass.
  */
-import type { Server } from 'node:http';
-import type { Server as SocketServer } from 'node:net';
-import { serveApi, serveText } from './api-server.ts';
 import { type Addresses, openAddresses } from './addresses.ts';
 import { Attachments, type Ledger } from './attachments.ts';
 import { Cluster } from './cluster.ts';
 import { type Chores, startChores } from './chores.ts';
-import { drainSpool, serveCni } from './cni-server.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
 import { settleHeap } from './heap.ts';
@@ -22,13 +18,15 @@ import { holdersOf } from './policy/holders.ts';
 import type { Policies } from './policy/policies.ts';
 import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
+import type { Routing } from './routing/routing.ts';
+import { startRouting } from './routing/start.ts';
+import { serveAgent } from './serve.ts';
 import { type AgentParts, keysOf } from './parts.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
+import { restOf, settleOrphans } from './rest.ts';
 import { startSwitching, type Switching } from './switching.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
-import { API_SOCKET } from '#api/admin.ts';
-import { apiHandlers, textHandlers } from './answers.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
@@ -53,6 +51,7 @@ export class Agent {
   /** Undefined: policy is off. */
   readonly policies: Policies | undefined;
   readonly flows: Flows | undefined;
+  readonly routing: Routing;
   readonly startedAt = new Date().toISOString();
   readonly #hostLoop: Reconciler;
   readonly #placeLoop: Reconciler;
@@ -65,7 +64,7 @@ export class Agent {
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
-    const { settings, clock, signal, log, events, kernel, ledger } = parts;
+    const { settings, clock, signal, log, kernel, ledger } = parts;
     const reaper = new Reaper(kernel, log);
     this.sysctls = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
     this.host = new Host({
@@ -79,10 +78,37 @@ export class Agent {
       parts,
       claims: () => this.#claims,
       nodes: () => this.#nodes,
-      onNode: (name) => this.cluster.setBlocks(name),
+      onNode: (name) => this.#onBlocks(name),
       nudge: () => this.#placeLoop?.nudge(),
     });
-    this.cluster = new Cluster({
+    this.cluster = this.#openCluster();
+    this.#readiness = new Readiness(this);
+    const nudge = (): void => this.#placeLoop?.nudge();
+    const { host, cluster } = this;
+    const subnets = (): Addresses['place']['held'] => this.addresses.place.held;
+    this.switching = startSwitching(parts, { host, cluster, adverts: () => this.adverts(), subnets, nudge });
+    this.attachments = this.#openAttachments(reaper);
+    const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
+    this.attachments.recover();
+    void settleOrphans(this.addresses.pools, restOf(parts));
+    this.chores = startChores({ ...parts, host, inFlight: this.attachments.inFlight, loop });
+    const policing = startPolicies({ parts, areNodesKnown: () => this.#isStoreKnown() });
+    this.policies = policing?.policies;
+    this.flows = policing?.flows;
+    this.routing = this.#openRouting();
+    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
+    this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    this.addresses.blocks.begin();
+    this.#freeze(ledger.getMeta(PAUSED) !== undefined);
+    this.policies?.begin();
+    this.routing.begin();
+    this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
+    this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
+  }
+
+  #openCluster(): Cluster {
+    const { settings, events, kernel } = this.#parts;
+    return new Cluster({
       settings,
       host: this.host,
       events,
@@ -90,37 +116,10 @@ export class Agent {
       claims: () => this.#allClaims(),
       blocksOf: (node) => this.addresses.blocks.prefixesOf(node),
       legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
-      ...keysOf(parts),
+      ...keysOf(this.#parts),
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
     });
-    this.#readiness = new Readiness(this);
-    const nudge = (): void => this.#placeLoop?.nudge();
-    const adverts = (): NodeAdvert[] => this.adverts();
-    const { host, cluster } = this;
-    this.switching = startSwitching(parts, {
-      host,
-      cluster,
-      adverts,
-      subnets: () => this.addresses.place.held,
-      nudge,
-    });
-    this.attachments = this.#openAttachments(reaper);
-    const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
-    this.attachments.recover();
-    void this.#settleOrphans();
-    const { inFlight } = this.attachments;
-    this.chores = startChores({ settings, host: this.host, kernel, events, ledger, inFlight, loop });
-    const policing = startPolicies({ parts, areNodesKnown: () => this.#isStoreKnown() });
-    this.policies = policing?.policies;
-    this.flows = policing?.flows;
-    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
-    this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
-    this.addresses.blocks.begin();
-    this.#freeze(ledger.getMeta(PAUSED) !== undefined);
-    this.policies?.begin();
-    this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
-    this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
   }
 
   #openAttachments(reaper: Reaper): Attachments {
@@ -136,10 +135,19 @@ export class Agent {
       events,
       log,
       notReady: () => this.notReadyReasons(),
-      rest: () => this.#rest(),
+      rest: restOf(this.#parts),
       admit: () => this.policies?.admit(),
       dismiss: () => this.policies?.dismiss(),
       crash: armCrash(process.env['TARTAN_KILL_AT']),
+    });
+  }
+
+  #openRouting(): Routing {
+    return startRouting({
+      parts: this.#parts,
+      place: this,
+      areNodesKnown: () => this.#nodes.synced && this.#claims.synced,
+      isReady: () => this.#readiness.reached,
     });
   }
 
@@ -167,43 +175,22 @@ export class Agent {
 
   /** Serves until the signal aborts. The kernel is left as it is: traffic goes on without an agent. */
   async run(): Promise<void> {
-    const { settings, signal, log, metrics, kernel } = this.#parts;
-    const events = this.#followKernel(kernel);
-    const cni = {
-      path: `${settings.paths.run}/cni.sock`,
-      handle: this.attachments.handle,
-      versionOf: this.attachments.versionOf,
-      log,
-      metrics,
-    };
-    this.attachments.beforeFirstAdd = () => drainSpool(cni).then(() => undefined);
-    const servers: (Server | SocketServer)[] = [
-      await serveCni(cni),
-      await serveApi(`${settings.paths.run}/${API_SOCKET}`, apiHandlers(this), textHandlers(this), {
-        flows: this.flows?.lines,
-      }),
-    ];
-    if (settings.listen !== undefined) servers.push(await serveText(settings.listen, textHandlers(this)));
-    log.info({ profile: settings.profile, version: this.version }, 'the agent serves');
-    await drainSpool(cni);
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
-    for (const server of servers) server.close();
+    const events = this.#followKernel(this.kernel);
+    await serveAgent(this, this.#parts);
     await Promise.all([events, this.stopped]);
   }
 
   /** Resolves when the signal has aborted and nothing is under way any more. */
   get stopped(): Promise<unknown> {
     const loops = [this.#hostLoop, this.#placeLoop, this.chores];
-    return Promise.all([this.policies?.stopped, ...loops.map((loop) => loop.stopped)]);
+    return Promise.all([this.policies?.stopped, this.routing.stopped, ...loops.map((loop) => loop.stopped)]);
   }
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
     const paused = this.host.paused ? ['paused by tartan pause'] : [];
-    return [...this.#placeProblems(), ...(this.policies?.notReady() ?? []), ...paused];
+    const policies = this.policies?.notReady() ?? [];
+    return [...this.#placeProblems(), ...policies, ...this.routing.notReady(), ...paused];
   }
 
   /** Of all nodes as the store has them, this one among them. */
@@ -219,6 +206,7 @@ export class Agent {
 
   #freeze(paused: boolean): void {
     this.host.paused = paused;
+    this.routing.paused = paused;
     if (this.policies !== undefined) this.policies.paused = paused;
   }
 
@@ -227,6 +215,7 @@ export class Agent {
     this.ledger.setMeta(PAUSED, undefined);
     this.host.release();
     this.policies?.release();
+    this.routing.release();
     this.resync();
   }
 
@@ -252,23 +241,6 @@ export class Agent {
     return reasons.length > 0 ? reasons : this.#readiness.problems();
   }
 
-  /** An agent that stops ends no rest: its successor begins it again. */
-  async #restFor(ms: number): Promise<void> {
-    const { clock, signal } = this.#parts;
-    await clock.sleep(ms, signal);
-    if (signal.aborted) await new Promise<never>(() => undefined);
-  }
-
-  #rest(): Promise<void> | undefined {
-    const { quarantineSeconds } = this.settings.addresses;
-    return quarantineSeconds > 0 ? this.#restFor(quarantineSeconds * 1000) : undefined;
-  }
-
-  async #settleOrphans(): Promise<void> {
-    await this.#rest();
-    for (const ip of this.addresses.pools.orphans) this.addresses.pools.settleOne(ip);
-  }
-
   /** What we hold counts as claimed also before the store has told us of our own claim. */
   #allClaims(): SubnetClaim[] {
     const node = this.settings.node.name;
@@ -291,10 +263,18 @@ export class Agent {
 
   #onKernel(change: Change): void {
     if (change.type === 'policy') return this.policies?.suspect();
+    if (change.type === 'learned') return this.routing.suspect();
     if (change.type !== 'item') this.chores.nudge();
     if (change.type === 'resync') this.policies?.suspect();
+    // The kernel drops routes without a word when their link goes.
+    if (change.type !== 'item') this.routing.suspect();
     if (change.type === 'underlay') this.#placeLoop.nudge();
     else this.host.onChange(change);
+  }
+
+  #onBlocks(node: string): void {
+    this.cluster.setBlocks(node);
+    this.routing?.nudge();
   }
 
   #onClaim(): void {
@@ -311,6 +291,7 @@ export class Agent {
 
   #setAdvert(name: string, advert: NodeAdvert | undefined): void {
     this.cluster.setAdvert(name, advert);
+    this.routing.nudge();
     if (name !== this.settings.node.name) this.policies?.setNode(name, advert && advertAddresses(advert));
   }
 
@@ -323,6 +304,7 @@ export class Agent {
     this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
     await this.addresses.place.maintain();
     if (this.cluster.refresh(this.addresses.place.held, this.switching.ways())) this.attachments.claim();
+    this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached, this.switching.say());

@@ -19,6 +19,7 @@ export function apiHandlers(agent: Agent): ApiHandlers {
     status: async () => describeStatus(agent, await agent.tunnel?.status()),
     facts: () => gatherFacts(sceneOf(agent)),
     state: () => ({ wanted: Object.fromEntries(host.wanted), seen: Object.fromEntries(host.seen) }),
+    routes: () => agent.routing.describe(),
     pause: () => {
       agent.pause();
       return switches();
@@ -74,7 +75,7 @@ function refreshGauges(agent: Agent): void {
   }
 }
 
-/** Settings hold no secrets, and the log leaves them out: nothing has to be blacked out. */
+/** Settings hold no secrets, and neither do the log and BIRD's configuration as it is planned: nothing has to be blacked out. */
 async function support(agent: Agent): Promise<{ files: Record<string, string> }> {
   const { host } = agent;
   const pretty = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
@@ -88,21 +89,23 @@ async function support(agent: Agent): Promise<{ files: Record<string, string> }>
       'wanted.txt': lines(host.wanted.values()),
       'seen.txt': lines(host.seen.values()),
       'log.txt': agent.logTail.text(),
+      ...agent.routing.files(),
       'metrics.txt': await agent.metrics.registry.metrics(),
     },
   };
 }
 
 /** Everything of ours leaves the kernel but the links of living pods; sysctls go back to what they were. */
-function purge(agent: Agent): { removed: string[]; failed: string[] } {
+async function purge(agent: Agent): Promise<{ removed: string[]; failed: string[] }> {
   const { host } = agent;
+  const routing = await agent.routing.leave();
   const before = [...host.seen.values()];
   const failures = [...host.purge(), ...agent.sysctls.restore(agent.kernel)];
   const failed = new Set(failures.map((failure) => failure.step.key));
   const left = new Set(host.seen.values());
   const policy = agent.policies?.leave() ?? [];
   return {
-    removed: [...before.filter((item) => !left.has(item)).map(showItem), ...policy],
+    removed: [...before.filter((item) => !left.has(item)).map(showItem), ...policy, ...routing],
     failed: [...failed],
   };
 }

@@ -21,6 +21,7 @@ before(async () => {
   };
   const calls = {
     facts: unused,
+    routes: unused,
     state: unused,
     status: unused,
     resume: unused,

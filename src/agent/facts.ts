@@ -4,6 +4,8 @@ import { release } from 'node:os';
 import type { Agent } from './agent.ts';
 import { lookAtMachine } from './machine.ts';
 import { lookAtPrograms } from './programs.ts';
+import { lookAtRouting } from './routing/facts.ts';
+import { given } from '#lib/given.ts';
 import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
 import { describeRoad, roadOverhead, roadsOf } from '#backends/ways.ts';
@@ -61,6 +63,7 @@ export function gatherFacts(scene: Scene): HostFacts {
     udpSockets: readUdpSockets().filter(({ port }) => !ownPorts(scene).includes(port)),
     filterChains: scene.filterChains.map((chain) => withRefusal(chain, scene)),
     ...lookAtPrograms(settings, nearLinks(scene)),
+    ...given('routing', lookAtRouting(scene.settings)),
   };
 }
 

@@ -8,6 +8,7 @@ import { bootId } from './boot.ts';
 import { gatherFacts, type Scene } from './facts.ts';
 import { liveNamespaces } from './leaks.ts';
 import { readNodeFile } from './node-file.ts';
+import { leaveRouting } from './routing/leave.ts';
 import { removePolicyTables } from './policy/tables.ts';
 import { SysctlMemory } from './sysctl-memory.ts';
 import { endTunnel } from './tunnel-road.ts';
@@ -75,7 +76,7 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   const failures = kernel.apply(steps);
   const memory = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
   report.failed.push(...[...failures, ...memory.restore(kernel)].map(({ step }) => step.key));
-  report.removed.push(...removePolicyTables(kernel));
+  report.removed.push(...removePolicyTables(kernel), ...(await leaveRouting(settings, kernel)));
   await reapDeadLinks(kernel, seen, living);
   const left = kernel.observe(NOTHING);
   report.removed.push(...[...seen].filter(([key]) => !left.has(key)).map(([, item]) => showItem(item)));

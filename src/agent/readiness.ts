@@ -6,22 +6,35 @@
 import type { Cluster } from './cluster.ts';
 import type { Host } from './host.ts';
 import type { PeerStatus } from '#api/status.ts';
+import type { Prefix } from '#net/prefix.ts';
 
-/** A peer that the kernel refuses is waited for so long: one bad advert must not keep the whole cluster from pods. */
+/**
+ * A peer that the kernel refuses, or that BGP has not told of, is waited for so long: one bad advert, or a node that is
+ * off, must not keep the whole cluster from pods.
+ */
 const PATIENCE_MS = 60_000;
 
 type Planned = {
   readonly host: Pick<Host, 'failures' | 'openKeys'>;
   readonly cluster: Pick<Cluster, 'adverts' | 'peers'>;
+  /** What BIRD has written to the kernel. */
+  readonly routing: { readonly learned: { has(prefix: Prefix): boolean } };
 };
 
-export function peerState({ host, cluster }: Planned, name: string): PeerStatus['state'] {
+export function peerState(planned: Planned, name: string): PeerStatus['state'] {
+  const { host, cluster } = planned;
   const plan = cluster.peers.get(name);
   if (plan === undefined) return 'pending';
   if (plan.legs.length === 0) return 'unreachable';
   const open = host.openKeys(`peer/${name}`);
-  if (open.length === 0) return 'programmed';
+  if (open.length === 0) return isLearned(planned, name) ? 'programmed' : 'pending';
   return open.some((key) => host.failures.has(key)) ? 'failed' : 'pending';
+}
+
+/** Of legs that others write: whether they have. */
+function isLearned({ cluster, routing }: Planned, name: string): boolean {
+  const legs = cluster.peers.get(name)?.legs ?? [];
+  return legs.every(({ carrier, prefix }) => carrier !== 'bgp' || routing.learned.has(prefix));
 }
 
 export type PeerCount = Readonly<Record<PeerStatus['state'] | 'known', number>>;
@@ -37,7 +50,7 @@ export function countPeers(planned: Planned): PeerCount {
 
 export class Readiness {
   readonly #planned: Planned;
-  #refusedSinceMs: number | undefined;
+  #lateSinceMs: number | undefined;
   /** Stays true: what is lost later is repaired, and the node goes on. */
   reached = false;
 
@@ -45,13 +58,22 @@ export class Readiness {
     this.#planned = planned;
   }
 
+  /** Nothing of theirs is open here, and they have not been heard of. */
+  #silent(): number {
+    const { host, cluster } = this.#planned;
+    const names = [...cluster.adverts.keys()].filter((name) => !isLearned(this.#planned, name));
+    return names.filter((name) => host.openKeys(`peer/${name}`).length === 0).length;
+  }
+
   /** After a pass over everything that the store holds; answers whether the node became ready by it. */
   judge(nowMs: number): boolean {
     if (this.reached || this.#planned.host.openKeys('node').length > 0) return false;
     const { pending, failed } = countPeers(this.#planned);
-    this.#refusedSinceMs = failed === 0 ? undefined : (this.#refusedSinceMs ?? nowMs);
-    const waited = nowMs - (this.#refusedSinceMs ?? nowMs);
-    this.reached = pending === 0 && (failed === 0 || waited >= PATIENCE_MS);
+    const silent = this.#silent();
+    const late = failed + silent;
+    this.#lateSinceMs = late === 0 ? undefined : (this.#lateSinceMs ?? nowMs);
+    const waited = nowMs - (this.#lateSinceMs ?? nowMs);
+    this.reached = pending === silent && (late === 0 || waited >= PATIENCE_MS);
     return this.reached;
   }
 

@@ -7,6 +7,7 @@ import { z } from 'zod';
 import { FAULTS, Fault, type FaultCode } from '#model/fault.ts';
 import { POLICY_API } from './policy.ts';
 import { ROAD_API } from './road.ts';
+import { routesSchema } from './routes.ts';
 import { statusSchema } from './status.ts';
 
 /** Name of the socket below `paths.run`. */
@@ -49,6 +50,7 @@ export const API = {
   status: { method: 'GET', path: '/v1/status', answer: statusSchema },
   facts: { method: 'GET', path: '/v1/facts', answer: factsSchema },
   state: { method: 'GET', path: '/v1/state', answer: stateSchema },
+  routes: { method: 'GET', path: '/v1/routes', answer: routesSchema },
   pause: { method: 'POST', path: '/v1/pause', answer: switchSchema },
   /** Also releases the brake. */
   resume: { method: 'POST', path: '/v1/resume', answer: switchSchema },

@@ -64,6 +64,8 @@ export interface NetworkBackend {
   readonly seals?: (settings: Settings) => boolean;
   /** A plain road reaches a family by an address of that family only. */
   readonly needsOwnFamily?: boolean;
+  /** A routing daemon writes its routes: plain, routers between may know the way. */
+  readonly isLearned?: true;
   /** Bytes that it takes from the underlay's MTU; absent: what OVERHEAD says. */
   readonly overhead?: (self: Placed) => number;
   /** What other nodes must know of this one, besides its addresses. */
@@ -71,7 +73,11 @@ export interface NetworkBackend {
   /** Why the two nodes cannot use it, whatever the family. */
   readonly mismatch?: (self: Self, node: NodeAdvert) => string | undefined;
   /** What a leg must know or say of the peer besides its address, or why there can be none. */
-  readonly far?: (self: Self, node: NodeAdvert, family: Family) => Partial<Pick<Leg, 'mac' | 'why'>> | string;
+  readonly far?: (
+    self: Self,
+    node: NodeAdvert,
+    family: Family,
+  ) => Partial<Pick<Leg, 'mac' | 'why' | 'link'>> | string;
   /** Taken in from known peers only; none where packets travel plain. */
   readonly outer?: (settings: Settings) => readonly OuterPackets[];
   /** Only where the settings ask that nothing else passes. */

@@ -7,7 +7,7 @@ import { METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
 import type { Way } from '#model/road.ts';
 import type { RoadName } from '#model/settings.ts';
 import type { NodeAdvert, World } from '#model/world.ts';
-import { FAMILIES, type Family } from '#net/address.ts';
+import { type Address, FAMILIES, type Family } from '#net/address.ts';
 import { familyValues } from '#net/per-family.ts';
 import { overlaps, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { type NetworkBackend, overheadOf, type Self, takesBlocks, tunnelFamily } from './backend.ts';
@@ -141,16 +141,42 @@ type Taken = { readonly backend: NetworkBackend; readonly mode: Way['mode'] };
 
 function legOf(scene: Scene, { backend, mode }: Taken, prefix: Prefix): Leg | string {
   const isPlain = backend.title === undefined;
-  const direct = isPlain || mode === 'CrossSubnet' ? directLeg(scene, prefix) : '';
+  const direct = isPlain || mode === 'CrossSubnet' ? plainLeg(scene, backend, prefix) : '';
   return isPlain || typeof direct === 'object' ? direct : tunnelLeg(scene, backend, prefix);
 }
 
-/** Both nodes must see each other near, so that they come to the same answer. */
-function directLeg({ self, node, family }: Scene, prefix: Prefix): Leg | string {
+function plainLeg(scene: Scene, { isLearned, title }: NetworkBackend, prefix: Prefix): Leg | string {
+  if (isLearned !== true) return directLeg(scene, prefix);
+  const near = directLeg(scene, prefix);
+  if (title !== undefined && typeof near === 'string') return near;
+  const leg = typeof near === 'string' ? routedLeg(scene, prefix) : near;
+  return typeof leg === 'string' ? leg : { ...leg, carrier: 'bgp' };
+}
+
+/** By way of routers, which have to know. */
+function routedLeg(scene: Scene, prefix: Prefix): Leg | string {
+  const { self, node, family } = scene;
+  const remote = remoteOf(scene, family);
+  if (typeof remote === 'object') return remote.why;
+  const mtu = Math.min(self.underlay.mtu, node.mtu);
+  if (family === 6 && mtu < MIN_IPV6_MTU) return tooNarrow(mtu);
+  const why = `${remote} is behind a router`;
+  return { peer: node.name, prefix, carrier: 'direct', remote, metric: METRIC.learned, mtu, why };
+}
+
+/** The peer's address, or why it is none. */
+function remoteOf({ self, node }: Scene, family: Family): Address | { readonly why: string } {
   const remote = node.addresses[family];
-  if (remote === undefined) return `${node.name} announces no IPv${family} address`;
-  if (remote === self.underlay.local[family] || remote === self.underlay.announced[family])
-    return `${node.name} announces this node’s own address ${remote}`;
+  if (remote === undefined) return { why: `${node.name} announces no IPv${family} address` };
+  const isOwn = remote === self.underlay.local[family] || remote === self.underlay.announced[family];
+  return isOwn ? { why: `${node.name} announces this node’s own address ${remote}` } : remote;
+}
+
+/** Both nodes must see each other near, so that they come to the same answer. */
+function directLeg(scene: Scene, prefix: Prefix): Leg | string {
+  const { self, node, family } = scene;
+  const remote = remoteOf(scene, family);
+  if (typeof remote === 'object') return remote.why;
   const shared = connectedPrefix(self.underlay, remote);
   if (shared === undefined)
     return `${remote} is not on a prefix of ${self.underlay.link}: a router is between`;

@@ -2,6 +2,7 @@
 import type { RoadName } from '#model/settings.ts';
 import { alloc } from './alloc.ts';
 import type { NetworkBackend } from './backend.ts';
+import { bgp, bgpIpip } from './bgp.ts';
 import { hostGw } from './host-gw.ts';
 import { gre, ipip } from './ip-tunnel.ts';
 import { ipsec } from './ipsec.ts';
@@ -16,6 +17,8 @@ const BACKENDS: Readonly<Record<RoadName, NetworkBackend>> = {
   gre,
   wireguard,
   ipsec,
+  bgp,
+  'bgp-ipip': bgpIpip,
   udp,
   alloc,
 };

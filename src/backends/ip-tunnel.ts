@@ -58,10 +58,17 @@ function ipTunnel({ name, title, kinds, protocols }: Form): NetworkBackend {
   };
 }
 
+const IPIP_KINDS: Kinds = { 4: { 4: 'ipip', 6: 'sit' }, 6: { 4: 'ip6tnl', 6: 'ip6tnl' } };
+
+/** Of IP in IP to a peer, by family of the outer packet, then of the inner one. */
+export function ipipDevice(outer: Family, inner: Family, remote: Address): string {
+  return tunnelDevice(IPIP_KINDS[outer][inner], remote);
+}
+
 export const ipip = ipTunnel({
   name: 'ipip',
   title: 'IP in IP',
-  kinds: { 4: { 4: 'ipip', 6: 'sit' }, 6: { 4: 'ip6tnl', 6: 'ip6tnl' } },
+  kinds: IPIP_KINDS,
   protocols: ({ network }) => families(network.subnets).map((inner) => ENCAPSULATION[inner]),
 });
 export const gre = ipTunnel({

@@ -2,6 +2,7 @@
  * The whole plan of a node, in two parts: what it needs whoever the peers are, and what each peer adds. Both are plain
  * functions of their arguments, so a plan may be cached by the identity of `self` and the advert.
  */
+import { given } from '#lib/given.ts';
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Item } from '#model/host.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
@@ -95,9 +96,18 @@ export function advertOf(self: Self, ready: boolean): NodeAdvert {
     road: waysOf(self)[0]?.roads[0] ?? 'alloc',
     accepts: roadsOf(self),
     connected: self.underlay.connected,
+    ...tellNode(self),
     ...Object.assign({}, ...roadsOf(self).map((road) => backendFor(road).advertise?.(self))),
     mtu: self.underlay.mtu,
     ready,
+  };
+}
+
+function tellNode({ settings: { node, routing } }: Self): Partial<NodeAdvert> {
+  return {
+    ...(routing.enabled ? { routing: routing.node } : {}),
+    ...given('labels', node.labels),
+    ...given('annotations', node.annotations),
   };
 }
 

@@ -54,6 +54,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   agent: async (make, doors) => (await import('./agent.ts')).agentCommand(make, doors),
   status: async (make) => (await import('./status.ts')).statusCommand(make),
   doctor: async (make, doors) => (await import('./doctor.ts')).doctorCommand(make, doors),
+  routes: async (make) => (await import('./routes.ts')).routesCommand(make),
   get: async (make, doors) => (await import('./get.ts')).getCommand(make, doors),
   describe: async (make, doors) => (await import('./objects.ts')).describeCommand(make, doors),
   apply: async (make, doors) => (await import('./apply.ts')).applyCommand(make, doors),

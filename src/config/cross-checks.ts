@@ -97,10 +97,20 @@ const PLAIN: ReadonlySet<RoadType> = new Set(['host-gw', 'alloc']);
 /** The road as the code knows it: without encapsulation every tunnel is host-gw, and directRouting is a mode. */
 export function roadOf({ road }: RawSettings): { type: RoadType; mode: RoadMode } {
   const { type, mode } = road;
+  if (type === 'bgp' || type === 'bgp-ipip') return bgpRoadOf(type, mode);
   if (mode === 'Never' && !PLAIN.has(type)) return { type: 'host-gw', mode: 'Always' };
   const direct =
     mode === 'CrossSubnet' || (mode === undefined && type === 'vxlan' && road.vxlan.directRouting);
   return { type, mode: direct ? 'CrossSubnet' : 'Always' };
+}
+
+/** With encapsulation bgp is bgp-ipip, and without it that is bgp. */
+function bgpRoadOf(
+  type: 'bgp' | 'bgp-ipip',
+  mode: RawSettings['road']['mode'],
+): { type: RoadType; mode: RoadMode } {
+  const isPlain = mode === 'Never' || (mode === undefined && type === 'bgp');
+  return isPlain ? { type: 'bgp', mode: 'Always' } : { type: 'bgp-ipip', mode: mode ?? 'Always' };
 }
 
 function warnMode({ road }: RawSettings): Wrong[] {

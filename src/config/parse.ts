@@ -17,6 +17,7 @@ import {
   readDocument,
 } from './document.ts';
 import { API_VERSION, type RawSettings, settingsSchema } from './schema.ts';
+import { nodeOf, routingOf } from './routing.ts';
 import { keysAt } from './shape.ts';
 import { nearest } from './suggest.ts';
 
@@ -149,6 +150,8 @@ function shape(profile: string, raw: RawSettings): Settings {
         ...(outbound === undefined ? {} : { outbound }),
       },
     },
+    node: nodeOf(raw),
+    routing: routingOf(raw.routing, roadOf(raw).type.startsWith('bgp')),
     road: {
       ...roadOf(raw),
       vxlan: road.vxlan,

@@ -24,12 +24,12 @@ export const road = group(
     type: setting(
       z.enum(ROAD_TYPES),
       ROAD_TYPES.join(', '),
-      'How packets travel between nodes; `alloc` leaves it to others, `auto` takes for each two nodes the cheapest that both can.',
+      'How packets travel between nodes; `bgp` leaves the routes to BIRD, and `bgp-ipip` is `bgp` with `mode: Always`; `alloc` leaves it to others, `auto` takes for each two nodes the cheapest that both can.',
     ).default('vxlan'),
     mode: setting(
       z.enum(['Always', 'CrossSubnet', 'Never']).optional(),
       'Always, CrossSubnet, Never',
-      'When packets are encapsulated: always, only to peers that are not on a connected prefix, or never, which is the road host-gw. All nodes alike. Absent: what `road.vxlan.directRouting` says.',
+      'When packets are encapsulated: always, only to peers that are not on a connected prefix, or never, which is the road host-gw, or bgp. All nodes alike. Absent: what `road.vxlan.directRouting` says; with bgp never.',
     ),
     vxlan: group(
       {
@@ -42,7 +42,7 @@ export const road = group(
       },
       'When the road is vxlan.',
     ),
-    ipip: tunnelGroup('When the road is ipip.'),
+    ipip: tunnelGroup('When the road is ipip or bgp-ipip.'),
     gre: tunnelGroup('When the road is gre.'),
     wireguard: group(
       {

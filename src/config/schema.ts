@@ -8,6 +8,7 @@ import type { Family } from '#net/address.ts';
 import { addresses } from './address-schema.ts';
 import { flag, group } from './group.ts';
 import { road } from './road-schema.ts';
+import { routing } from './routing-schema.ts';
 import { store } from './store-schema.ts';
 import {
   absolutePath,
@@ -193,7 +194,19 @@ const absolute = (value: string, description: string) =>
 
 export const settingsSchema = z.strictObject({
   node: z
-    .strictObject({ name: setting(nodeName, 'name', 'Name of this node; the agent gives the host’s name.') })
+    .strictObject({
+      name: setting(nodeName, 'name', 'Name of this node; the agent gives the host’s name.'),
+      labels: setting(
+        z.record(z.string(), z.string()).optional(),
+        'labels',
+        'Of this node, for selectors of nodes; a Node object in the store counts more.',
+      ),
+      annotations: setting(
+        z.record(z.string(), z.string()).optional(),
+        'annotations',
+        'Of this node, as kube-router’s and Calico’s; a Node object in the store stands in their place.',
+      ),
+    })
     .meta({ description: 'This node.' }),
   network,
   addresses,
@@ -210,6 +223,7 @@ export const settingsSchema = z.strictObject({
     },
     'Forwarding.',
   ),
+  routing,
   policy,
   blackhole: flag(true, 'Packets to unused addresses of the node’s own subnet do not leave the node.'),
   brake: group(

@@ -11,7 +11,7 @@ export function setting<T extends z.ZodType>(schema: T, type: string, descriptio
 }
 
 /** Text that `parse` understands, as what it makes of it; `message` says what was wanted. */
-function parsed<T>(parse: (text: string) => T | undefined, message: string) {
+export function parsed<T>(parse: (text: string) => T | undefined, message: string) {
   return z.string().transform((text, context): T => {
     const value = parse(text);
     if (value !== undefined) return value;

@@ -106,5 +106,16 @@ export type HostFacts = {
   readonly networkd?: { readonly manageForeignRoutes: boolean; readonly managed: readonly string[] };
   readonly networkManager?: { readonly managed: readonly string[] };
   readonly legacyChains?: readonly LegacyChain[];
+  /** Absent: no routing protocol is spoken. */
+  readonly routing?: {
+    /** TCP port of BGP. */
+    readonly port: number;
+    /** The program bird is there. */
+    readonly installed: boolean;
+    /** A BIRD runs that is not the agent's. */
+    readonly otherDaemon: boolean;
+    /** Somebody else listens on the port. */
+    readonly portTaken: boolean;
+  };
   readonly kubeProxy?: { readonly mode: 'iptables' | 'nftables' | 'ipvs' };
 };

@@ -6,12 +6,14 @@ import type { Prefix } from '#net/prefix.ts';
 export type Leg = {
   readonly peer: string;
   readonly prefix: Prefix;
-  /** `direct`: plain route over the underlay link. */
-  readonly carrier: 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'direct';
+  /** `direct`: plain route over the underlay link. `bgp`: the route is the routing daemon's. */
+  readonly carrier: 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'bgp' | 'direct';
   /** The peer's underlay address: next hop of `direct`, outer destination of a tunnel. */
   readonly remote: Address;
   /** The peer's VTEP MAC; vxlan only. */
   readonly mac?: Mac;
+  /** The tunnel that the routing daemon's route leads into; absent: it is plain. */
+  readonly link?: string;
   readonly metric: number;
   /** Largest packet that the road carries, in bytes. */
   readonly mtu: number;

@@ -97,6 +97,8 @@ export const OVERHEAD = {
   ipsec: { 4: 62, 6: 82 },
   /** At most. */
   udp: TUNNEL_OVERHEAD['aes-256-gcm'],
+  bgp: { 4: 0, 6: 0 },
+  'bgp-ipip': { 4: 20, 6: 40 },
   'host-gw': { 4: 0, 6: 0 },
   alloc: { 4: 0, 6: 0 },
 } as const satisfies Record<RoadName, Record<Family, number>>;

@@ -2,9 +2,20 @@
 import type { Address } from '#net/address.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
+import type { RoutingConfig } from './routing.ts';
 import type { Failsafe } from './workload.ts';
 
-export type RoadName = 'vxlan' | 'host-gw' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'alloc';
+export type RoadName =
+  | 'vxlan'
+  | 'host-gw'
+  | 'ipip'
+  | 'gre'
+  | 'wireguard'
+  | 'ipsec'
+  | 'udp'
+  | 'bgp'
+  | 'bgp-ipip'
+  | 'alloc';
 export const ROAD_NAMES: readonly RoadName[] = [
   'vxlan',
   'host-gw',
@@ -13,6 +24,8 @@ export const ROAD_NAMES: readonly RoadName[] = [
   'wireguard',
   'ipsec',
   'udp',
+  'bgp',
+  'bgp-ipip',
   'alloc',
 ];
 
@@ -20,7 +33,7 @@ export const ROAD_NAMES: readonly RoadName[] = [
 export type RoadType = RoadName | 'auto';
 export const ROAD_TYPES: readonly RoadType[] = [...ROAD_NAMES, 'auto'];
 
-/** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw. */
+/** When packets between nodes are encapsulated; Calico's words. Its third, Never, is the road host-gw, or bgp. */
 export type RoadMode = 'Always' | 'CrossSubnet';
 
 export type HairpinMode = 'promiscuous-bridge' | 'hairpin-veth' | 'none';
@@ -155,7 +168,12 @@ export type StoreSettings =
 
 export type Settings = {
   readonly profile: string;
-  readonly node: { readonly name: string };
+  readonly node: {
+    readonly name: string;
+    /** Of the node, as Kubernetes has them; absent: none. */
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly annotations?: Readonly<Record<string, string>>;
+  };
   readonly network: {
     /** Name of the CNI network. */
     readonly name: string;
@@ -204,6 +222,7 @@ export type Settings = {
   readonly forward: { readonly accept: boolean };
   /** A blackhole route for the node's own subnet, so that packets to unused addresses do not leave the node. */
   readonly blackhole: boolean;
+  readonly routing: RoutingConfig;
   readonly policy: PolicySettings;
   /** A pass that removes more than this share (0–1) of what is there stops and waits for `tartan resume`. */
   readonly brake: { readonly share: number; readonly minimum: number };

@@ -5,6 +5,7 @@ import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { IpsecNode } from './ipsec.ts';
 import type { RoadSpec, SwitchProgress } from './road-switch.ts';
+import type { RoutingAdvert } from './routing.ts';
 import type { RoadName, TunnelCipher } from './settings.ts';
 
 /** What one node tells the others of itself. */
@@ -31,6 +32,11 @@ export type NodeAdvert = {
   /** What a WireGuard peer needs: the public key in base64, and the port that the node listens on. */
   readonly wireguard?: { readonly publicKey: string; readonly port: number };
   readonly ipsec?: IpsecNode;
+  /** Absent: it does not speak BGP. */
+  readonly routing?: RoutingAdvert;
+  /** As settings give them to the node. */
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
   /** Of the userspace tunnel. Public keys in base64, the newest first; absent in plain mode and with a password. */
   readonly udp?: {
     readonly port: number;

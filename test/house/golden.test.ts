@@ -27,6 +27,8 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
   kubenet: { profile: 'kubenet' },
   'kubenet-policy': { profile: 'kubenet', ...SIX, 'policy.enforce': true },
   canal: { profile: 'canal' },
+  'calico-dual-stack': { profile: 'calico', ...SIX },
+  'kube-router-dual-stack': { profile: 'kube-router', ...SIX },
   flannel: { profile: 'flannel' },
   'flannel-dual-stack-direct': { profile: 'flannel', ...SIX, 'road.vxlan.directRouting': true },
   'flannel-ipv6-only': { profile: 'flannel', ...SIX, 'network.ipv4': null },

@@ -46,7 +46,7 @@ function encryptingRoad(lacks: readonly string[]): RoadChoice {
         why: 'it encrypts, and needs no WireGuard in the kernel',
       }
     : {
-        road: { type: 'wireguard', wireguard: { strict: true } },
+        road: { type: 'wireguard', mode: 'Always', wireguard: { strict: true } },
         why: 'it encrypts, and nothing passes in plain',
       };
 }

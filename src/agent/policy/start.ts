@@ -11,6 +11,7 @@ import type { Underlay } from '#model/underlay.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { prefixAddress } from '#net/prefix.ts';
+import { isOfRoutingAlone } from '#routing/frontends/index.ts';
 import type { Stored, StoreKind } from '#stores/store.ts';
 
 export type StartOptions = {
@@ -23,7 +24,7 @@ export type Started = { readonly policies: Policies; readonly flows: Flows };
 
 /** Undefined: policy is off. */
 export function startPolicies({ parts, areNodesKnown }: StartOptions): Started | undefined {
-  const { keep, kernel, store, clock, signal, log } = parts;
+  const { keep, kernel, store, clock, signal, log, settings } = parts;
   if (keep === undefined) {
     if (removePolicyTables(kernel).length > 0)
       parts.events.add('info', 'policy is off: the table of policies is removed');
@@ -44,7 +45,10 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
   const flows = startFlows({ parts, policies });
   const manifests = follow(
     'Manifest',
-    (name, value) => policies.setManifest(name, value as Manifest | undefined),
+    (name, value) => {
+      const isElsewhere = settings.routing.enabled && isOfRoutingAlone(name);
+      if (!isElsewhere) policies.setManifest(name, value as Manifest | undefined);
+    },
     ({ objects }) => policies.forgetOthers(objects),
   );
   const workloads = follow('Workloads', (name, value) =>

@@ -1,11 +1,32 @@
 /** A node and its peers for tests of plans: both families, `peerOf` on this node's subnet or behind a router. */
 import type { IpsecSelf } from '#model/ipsec.ts';
+import type { RoutingConfig } from '#model/routing.ts';
 import type { RoadName, Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { address, addressFrom } from '#net/address.ts';
 import { nthSubnet, prefix } from '#net/prefix.ts';
 import type { Self } from '../backend.ts';
 import { vtepMac } from '../vxlan.ts';
+
+const ROUTING: RoutingConfig = {
+  enabled: false,
+  speaker: {
+    as: 64_512,
+    port: 179,
+    mesh: 'all',
+    restartS: 120,
+    routerId: 'address',
+    bindToNode: false,
+    logLevel: 'warning',
+    ignoredInterfaces: [],
+    services: { ranges: { cluster: [], external: [], 'load-balancer': [] }, single: [] },
+    aggregates: [],
+    tags: [],
+  },
+  peers: [],
+  node: {},
+  secrets: '/etc/tartan/secrets',
+};
 
 export function settings(road: RoadName, directRouting = false): Settings {
   const range4 = { range: prefix('10.244.0.0/16'), length: 24 };
@@ -40,6 +61,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
       udp: { port: 8285, cipher: 'aes-256-gcm' },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
+    routing: ROUTING,
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
     masquerade: { enabled: true, exclude: [], randomFully: true },
     policy: { enforce: false, audit: false, logDeniedPerSecond: 0, established: 'cut', failsafe: {} },

@@ -1,0 +1,74 @@
+/** Routing protocols of this node, joined with the rest of the agent. */
+import type { Addresses } from '../addresses.ts';
+import type { Cluster } from '../cluster.ts';
+import { startFeed } from '../feed.ts';
+import type { Host } from '../host.ts';
+import type { AgentParts } from '../parts.ts';
+import { type Place, Routing } from './routing.ts';
+import type { Manifest } from '#model/manifest.ts';
+import { familyValues } from '#net/per-family.ts';
+import type { Stored } from '#stores/store.ts';
+
+export type StartOptions = {
+  readonly parts: AgentParts;
+  readonly place: {
+    readonly host: Host;
+    readonly cluster: Cluster;
+    readonly addresses: Pick<Addresses, 'blocks'>;
+  };
+  /** All nodes' adverts and claims have been read. */
+  readonly areNodesKnown: () => boolean;
+  readonly isReady: () => boolean;
+};
+
+export function startRouting(options: StartOptions): Routing {
+  const { parts, areNodesKnown, isReady } = options;
+  const { host, cluster, addresses } = options.place;
+  const { settings, store, clock, log, signal, events } = parts;
+  const place = (): Place | undefined => {
+    const { self, adverts } = cluster;
+    if (self === undefined || !areNodesKnown() || !manifests.synced) return undefined;
+    const lost = new Set(
+      cluster.conflicts.filter(({ node }) => node === self.name).map(({ subnet }) => subnet),
+    );
+    const own = new Set([...familyValues(self.subnets), ...addresses.blocks.prefixesOf(self.name)]);
+    return {
+      self,
+      adverts,
+      prefixes: [...own].filter((prefix) => !lost.has(prefix)),
+      legs: [...cluster.peers.values()].flatMap(({ legs }) => legs),
+    };
+  };
+  const routing = new Routing({
+    ...parts,
+    place,
+    isReady,
+    isUp: (link) => {
+      const seen = host.seen.get(`link ${link}`);
+      return seen?.kind === 'link' && seen.down !== true;
+    },
+    claim: (items) => host.set('routing', items),
+    others: () => [...host.seen.values()].filter((item) => item.kind === 'route'),
+    // Readiness is judged with the next pass over the host.
+    onChange: () => cluster.unsettle(),
+  });
+  const onManifest = (name: string, object: Stored | undefined): void =>
+    routing.setManifest(name, object?.value as Manifest | undefined);
+  const manifests = startFeed({
+    store,
+    kind: 'Manifest',
+    clock,
+    log,
+    signal,
+    onChange: onManifest,
+    onSynced: () => {
+      for (const [name, object] of manifests.objects) onManifest(name, object);
+      routing.nudge();
+    },
+    // Policies tell of the same objects.
+    onMalformed: (text) => {
+      if (!settings.policy.enforce) events.add('error', `not read: ${text}`);
+    },
+  });
+  return routing;
+}
