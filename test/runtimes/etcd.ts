@@ -127,6 +127,10 @@ function makeMember(directory: string, name: string, endpoint: string, words: re
       const output = openSync(logFile, 'a');
       child = spawn(PROGRAM, words, { stdio: ['ignore', output, output] });
       const started = child;
+      // A test that runs out of time leaves nothing running.
+      const end = (): void => void started.kill('SIGKILL');
+      process.once('exit', end);
+      started.once('exit', () => process.off('exit', end));
       const deadline = Date.now() + 30_000;
       for (let isUp = false; !isUp;) {
         if (started.exitCode !== null || Date.now() > deadline)
