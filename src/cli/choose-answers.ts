@@ -38,7 +38,16 @@ export async function answer(options: Options, facts: Facts, doors: Pick<Doors, 
   const answers = parseAnswers({ ...seen.answers, ...given }, known);
   const how = Object.fromEntries(Object.entries(seen.how).filter(([topic]) => !Object.hasOwn(given, topic)));
   if (!asks) return { answers, seen: how };
-  return { answers: parseAnswers(await ask(answers, how, known), known), seen: how };
+  const all = parseAnswers(await ask(answers, how, known), known);
+  console.error(`Without questions: tartan choose ${flagsFor(all, how).join(' ')}\n`);
+  return { answers: all, seen: how };
+}
+
+/** What was asked, as flags; what was seen is seen again. */
+function flagsFor(answers: Answers, seen: Seen['how']): string[] {
+  const asked = QUESTIONS.filter(({ topic }) => answers[topic] !== undefined && seen[topic] === undefined);
+  const flags = asked.map(({ topic }) => `--${flagOf(topic)} ${[answers[topic]].flat().join(',')}`);
+  return [...flags, ...(Object.keys(seen).length === 0 ? [] : ['--host'])];
 }
 
 /** Asked on a terminal, the host is looked at unless it is not to be; else only when it is. */

@@ -12,7 +12,7 @@ import { nextOf } from '#advisor/choose/next.ts';
 import { type Report, reportOf } from '#advisor/choose/report.ts';
 import { capacityOf, type CapacityQuery, withInstance } from '#advisor/capacity/capacity.ts';
 import { asOf, type Facts } from '#advisor/facts/facts.ts';
-import { Fault } from '#model/fault.ts';
+import { Fault, type Problem, toFault } from '#model/fault.ts';
 import { answer, type Answered, flagOf } from './choose-answers.ts';
 import { auditDocument, auditFiles, capacityDocument } from './choose-audit.ts';
 import { measure, readMeasured } from './choose-measure.ts';
@@ -99,7 +99,7 @@ async function run(options: Options, doors: ChooseDoors): Promise<ExitCode> {
     write(options, found, auditDocument(facts, found));
     return EXIT.ok;
   }
-  const given = await answer(options, facts, doors);
+  const given = await answerAll(options, facts, doors);
   if (options['capacity'] !== true) return advise(options, withLimits(facts, given.answers), given);
   const lines = capacityOf(queryOf(options, given.answers));
   write(options, lines, capacityDocument(facts, lines));
@@ -130,36 +130,51 @@ function write(options: Options, value: unknown, blocks: readonly Block[], html?
   else console.log((format === 'html' ? html : undefined) ?? WRITERS[format](blocks));
 }
 
-/** Unless said otherwise, a /16 in subnets of /24. Throws Fault with every number that is none. */
+/** What --capacity counts with, and what it may be. */
+const CAPACITY_NUMBERS = {
+  range: { otherwise: 16, most: 32 },
+  subnet: { otherwise: 24, most: 32 },
+  daemonsets: { otherwise: 0, most: Infinity },
+  price: { otherwise: undefined, most: Infinity },
+} as const;
+type CapacityNumber = keyof typeof CAPACITY_NUMBERS;
+
+function capacityNumber(options: Options, name: CapacityNumber): number | undefined {
+  const text = textOption(options, name);
+  return text === undefined ? CAPACITY_NUMBERS[name].otherwise : Number(text);
+}
+
+function capacityProblems(options: Options): Problem[] {
+  return (Object.keys(CAPACITY_NUMBERS) as CapacityNumber[]).flatMap((name) => {
+    const [value = 0, { most }] = [capacityNumber(options, name), CAPACITY_NUMBERS[name]];
+    const message = most === Infinity ? 'must be a number from 0' : `must be a number from 0 to ${most}`;
+    return value >= 0 && value <= most ? [] : [{ path: `--${name}`, message }];
+  });
+}
+
+/** Throws Fault with all that is wrong with answers and numbers. */
+async function answerAll(options: Options, facts: Facts, doors: ChooseDoors): Promise<Answered> {
+  const wrong = capacityProblems(options);
+  const given = await answer(options, facts, doors).catch((error: unknown) => {
+    const { code, message, problems } = toFault(error);
+    throw new Fault(code, message, { problems: [...problems, ...wrong], cause: error });
+  });
+  if (wrong.length === 0) return given;
+  throw new Fault('request-invalid', 'the capacity cannot be counted', { problems: wrong });
+}
+
 function queryOf(options: Options, answers: Answers): CapacityQuery {
-  const names = ['range', 'subnet', 'daemonsets', 'price'] as const;
-  const numbers = new Map(
-    names.flatMap((name) => {
-      const text = textOption(options, name);
-      return text === undefined ? [] : [[name, Number(text)] as const];
-    }),
-  );
-  const problems = [...numbers].flatMap(([name, value]) =>
-    isUsable(name, value)
-      ? []
-      : [{ path: `--${name}`, message: 'must be a number, and one of IPv4 for lengths' }],
-  );
-  if (problems.length > 0) throw new Fault('request-invalid', 'the capacity cannot be counted', { problems });
   const { instance, nodes, podsPerNode, platform } = answers;
   return {
-    rangeLength: numbers.get('range') ?? 16,
-    subnetLength: numbers.get('subnet') ?? 24,
-    daemonSets: numbers.get('daemonsets') ?? 0,
-    price: numbers.get('price'),
+    rangeLength: capacityNumber(options, 'range') ?? 0,
+    subnetLength: capacityNumber(options, 'subnet') ?? 0,
+    daemonSets: capacityNumber(options, 'daemonsets') ?? 0,
+    price: capacityNumber(options, 'price'),
     nodes,
     podsPerNode,
     platform,
     instance: instance === undefined ? undefined : readInstances().get(instance),
   };
-}
-
-function isUsable(name: string, value: number): boolean {
-  return Number.isFinite(value) && value >= 0 && (value <= 32 || name === 'daemonsets' || name === 'price');
 }
 
 function settingsText({ tartan }: Report): string | undefined {

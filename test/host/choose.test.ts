@@ -64,6 +64,10 @@ test('on a terminal: at most a dozen questions, a bad answer is asked for again,
   assert.ok(questions.length > 5 && questions.length - 1 <= 12, `${questions.length} questions`);
   assert.match(questions[1] ?? '', /bare-metal/, 'what would be an answer is told');
   assert.match(text, /1\. AWS VPC CNI/);
+  const again = /Without questions: tartan (choose .*)/.exec(text)?.[1] ?? '';
+  assert.match(again, /--platform aws --instance m5\.large --pods-per-node 20 --prefer no-encapsulation$/);
+  const { stdout } = await execute(['dist/tartan', ...again.trim().split(' ')]);
+  assert.match(stdout, /1\. AWS VPC CNI/);
 });
 
 test('end of input leaves the rest open; Ctrl-C chooses nothing', async () => {
@@ -183,4 +187,12 @@ test('what cannot be measured is refused, all of it at once', async () => {
   );
   assert.equal(code, 2);
   for (const flag of ['--rounds', '--run-ms', '--policy-counts']) assert.ok(stderr.includes(flag), stderr);
+});
+
+test('answers and numbers that cannot be used are named together', async () => {
+  const words = '--nodes -1 --instance m5.tiny --needs speed --capacity --range x --subnet 99'.split(' ');
+  const { code, stderr } = await choose(...words);
+  assert.equal(code, 2);
+  for (const path of ['nodes', 'instance', 'needs.0', '--range', '--subnet'])
+    assert.match(stderr, new RegExp(`^ {2}${path.replace('.', '\\.')}: `, 'm'));
 });
