@@ -2,7 +2,7 @@
  * The userspace tunnel: a TUN device for all peers, whose packets a process of its own carries over UDP, in clear as
  * flannel's backend of this name, or sealed. What comes in is taken from a node's own subnets only.
  */
-import { TUNNEL_OVERHEAD, MAIN_TABLE, UDP_TUNNEL } from '#model/numbers.ts';
+import { MAIN_TABLE, TRIAL_LINK, TUNNEL_OVERHEAD, UDP_TUNNEL } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { deviceMtu, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
 import { planInside } from './inside.ts';
@@ -18,6 +18,7 @@ export const udp: NetworkBackend = {
   name: 'udp',
   title: 'the userspace tunnel',
   carrier: 'udp',
+  // Not taken by `auto` unless it is named: its process would run on every node, for nothing where the kernel has better.
   seals: ({ road }) => road.udp.cipher !== 'plain',
   overhead: (self) => TUNNEL_OVERHEAD[self.settings.road.udp.cipher][tunnelFamily(self)],
   advertise(self) {
@@ -26,6 +27,7 @@ export const udp: NetworkBackend = {
   },
   mismatch,
   outer: ({ road }) => [ofPort(road.udp.port)],
+  trial: () => [{ kind: 'link', type: 'tun', name: TRIAL_LINK }],
   planNode(self) {
     if (termsOf(self) === undefined) return [];
     const { port, cipher } = self.settings.road.udp;
