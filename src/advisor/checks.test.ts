@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { HostFacts } from '#model/facts.ts';
+import type { RoadName } from '#model/settings.ts';
 import { address } from '#net/address.ts';
 import { prefix } from '#net/prefix.ts';
 import { advise } from './checks.ts';
@@ -122,6 +123,23 @@ for (const [check, severity, change] of CASES) {
     assert.ok(severity === 'info' || findings.every((finding) => finding.hint !== undefined));
   });
 }
+test('what a road needs of the kernel is told where the road is taken, and how to get it', () => {
+  const told = (name: RoadName, kernel: Partial<HostFacts['kernel']>) =>
+    advise({
+      ...GOOD,
+      settings: { ...GOOD.settings, roads: [{ name, protocols: [] }] },
+      kernel: { ...GOOD.kernel, ...kernel },
+    })
+      .filter(({ severity }) => severity === 'error')
+      .map(({ check, hint = '' }) => `${check}: ${hint}`);
+  const lacking = { available: false };
+  for (const name of ['ipip', 'gre', 'wireguard'] as const)
+    assert.match(told(name, { [name]: lacking }).join(), new RegExp(`^kernel-${name}: modprobe `));
+  assert.deepEqual(told('host-gw', { ipip: lacking, gre: lacking, fou: lacking, vxlan: lacking }), []);
+  assert.match(told('layer2', { vxlan: lacking }).join(), /^kernel-vxlan: modprobe vxlan/);
+  assert.match(told('fou', { fou: lacking, ipip: yes }).join(), /modprobe -a fou fou6 .*modules-load/);
+  assert.match(told('fou', { fou: yes, ipip: lacking }).join(), /^kernel-ipip: /);
+});
 test('where packets between pods are routed, br_netfilter does not matter', () => {
   const severity = (isolated: boolean): string | undefined =>
     advise({

@@ -4,6 +4,7 @@
  */
 import type { Ability, HostFacts, KernelFacts } from '#model/facts.ts';
 import { type Finding, SEVERITIES, type Severity } from '#model/finding.ts';
+import type { RoadName } from '#model/settings.ts';
 import { families } from '#net/per-family.ts';
 import { checkNeighbours } from './neighbours.ts';
 import { checkNetwork } from './network.ts';
@@ -49,6 +50,8 @@ function checkRoot({ root }: HostFacts): Finding {
 type Need = {
   readonly ability: Exclude<keyof KernelFacts, 'release'>;
   readonly what: string;
+  /** Of `TUNNELS`: the road that needs it; absent: the one that is called as it is. */
+  readonly road?: RoadName;
   readonly module: string;
   readonly needed: (facts: HostFacts) => boolean;
 };
@@ -62,7 +65,12 @@ const NEEDS: readonly Need[] = [
   { ability: 'veth', what: 'virtual Ethernet pairs', module: 'veth', needed: always },
   { ability: 'nftables', what: 'nftables', module: 'nf_tables', needed: always },
   { ability: 'conntrack', what: 'connection tracking', module: 'nf_conntrack', needed: always },
-  { ability: 'vxlan', what: 'VXLAN devices', module: 'vxlan', needed: (f) => hasRoad(f, 'vxlan') },
+  {
+    ability: 'vxlan',
+    what: 'VXLAN devices',
+    module: 'vxlan',
+    needed: (f) => hasRoad(f, 'vxlan') || hasRoad(f, 'layer2'),
+  },
   { ability: 'bridge', what: 'bridges', module: 'bridge', needed: (f) => f.settings.wiring === 'bridge' },
   { ability: 'shaping', what: 'traffic shaping', module: 'sch_tbf', needed: () => false },
   {
@@ -77,13 +85,27 @@ const NEEDS: readonly Need[] = [
 const TUNNELS: readonly Need[] = [
   { ability: 'ipip', what: 'IP in IP tunnels', module: 'ipip, sit and ip6_tunnel', needed: always },
   { ability: 'gre', what: 'GRE tunnels', module: 'ip_gre and ip6_gre', needed: always },
+  {
+    ability: 'ipip',
+    road: 'fou',
+    what: 'IP in IP tunnels',
+    module: 'ipip, sit and ip6_tunnel',
+    needed: always,
+  },
+  {
+    ability: 'fou',
+    what: 'IP in IP within UDP',
+    module:
+      '-a fou fou6 (which the kernel never loads by itself: name them in /etc/modules-load.d/tartan.conf too)',
+    needed: always,
+  },
   { ability: 'wireguard', what: 'WireGuard devices', module: 'wireguard', needed: always },
   { ability: 'ipsec', what: 'IPsec devices', module: 'xfrm_interface, esp4 and esp6', needed: always },
   { ability: 'tun', what: 'TUN devices', module: 'tun', needed: always },
 ];
 
 function checkKernel(facts: HostFacts): Finding[] {
-  const tunnels = TUNNELS.filter(({ ability }) => hasRoad(facts, ability));
+  const tunnels = TUNNELS.filter(({ ability, road = ability }) => hasRoad(facts, road));
   return [...NEEDS, ...tunnels].map((need) =>
     abilityFinding(need, facts.kernel[need.ability], need.needed(facts)),
   );

@@ -89,7 +89,9 @@ function checkBridgeNetfilter({ settings, sysctls, kubeProxy }: HostFacts): Find
   return {
     check,
     severity: 'warn',
-    title: 'services fail between pods of one node',
+    title: settings.roads.some(({ name }) => name === 'layer2')
+      ? 'services fail between pods: they answer each other past every host'
+      : 'services fail between pods of one node',
     detail,
     hint: 'modprobe br_netfilter and set net.bridge.bridge-nf-call-iptables (and -ip6tables) to 1',
   };

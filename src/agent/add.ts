@@ -41,6 +41,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
   rollback.defer(() => undoAdd(bench, attachment, call));
   bench.crash('add:planned');
   bench.admit();
+  bench.cluster.notePods();
   apply(bench, attachment, netns);
   const result = resultOf(bench, request, { attachment, given });
   bench.ledger.put({ ...attachment, phase: 'ready', result });

@@ -22,6 +22,7 @@ import type { Routing } from './routing/routing.ts';
 import { startRouting } from './routing/start.ts';
 import { serveAgent } from './serve.ts';
 import { type AgentParts, keysOf } from './parts.ts';
+import { podsHere } from './pods-here.ts';
 import { countPeers, Readiness } from './readiness.ts';
 import { Reaper } from './reaper.ts';
 import { restOf, settleOrphans } from './rest.ts';
@@ -115,7 +116,7 @@ export class Agent {
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
       blocksOf: (node) => this.addresses.blocks.prefixesOf(node),
-      legacyPods: () => this.attachments.hasOtherThan(settings.wiring.type),
+      ...podsHere(this.ledger, settings, () => this.#placeLoop?.nudge()),
       ...keysOf(this.#parts),
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),

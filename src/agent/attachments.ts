@@ -14,6 +14,7 @@ import type { Host } from './host.ts';
 import { addLoopback, checkLoopback, removeLoopback } from './loopback.ts';
 import type { Events, Logger } from './log.ts';
 import { chainedKey, planAttachment } from './plan.ts';
+import { hasOtherThan } from './pods-here.ts';
 import type { Reaper } from './reaper.ts';
 import { addAttachment } from './add.ts';
 import { removeAttachment, undoAttachment } from './remove.ts';
@@ -88,12 +89,6 @@ export class Attachments {
 
   constructor(bench: Omit<Bench, 'bootId' | 'leaving'>) {
     this.#bench = { ...bench, leaving: new Map(), bootId: bootId() };
-  }
-
-  /** Whether pods are here that were made under the other wiring. */
-  hasOtherThan(type: Settings['wiring']['type']): boolean {
-    const other = type === 'bridge' ? 'routed' : 'bridge';
-    return this.#bench.ledger.list().some(({ wiring }) => wiring === other);
   }
 
   /** Ids of attachments that a request is working on. */
@@ -222,7 +217,7 @@ export class Attachments {
   /** Claims what every pod needs of the host; again when pods of the other wiring came or went. */
   claim(): void {
     const { ledger, host, settings } = this.#bench;
-    const legacyPods = this.hasOtherThan(settings.wiring.type);
+    const legacyPods = hasOtherThan(settings.wiring.type, ledger);
     for (const attachment of ledger.list())
       if (attachment.phase === 'ready')
         host.set(sourceOf(attachment), planAttachment(attachment, settings, legacyPods).host);

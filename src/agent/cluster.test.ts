@@ -72,6 +72,8 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
     underlay: () => kernel.underlay(),
     claims: () => claims,
     legacyPods: () => false,
+    stations: () => [],
+    publishSoon: () => {},
     nudge: () => {},
     publish: async () => {},
   });

@@ -8,7 +8,7 @@ import type { Events } from './log.ts';
 import type { Self } from '#backends/backend.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planBlackholes, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
-import { requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
+import { hasSegment, requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
@@ -16,7 +16,7 @@ import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
-import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
+import type { NodeAdvert, Station, SubnetClaim } from '#model/world.ts';
 import { families, familyValues, type PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
@@ -44,6 +44,10 @@ export type ClusterOptions = {
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** IPsec's nonce and the names of its secrets, as they are now. */
   readonly ipsec?: (() => IpsecSelf | undefined) | undefined;
+  /** Who is here on the segment of all nodes. */
+  readonly stations: () => readonly Station[];
+  /** Asks that the advert is published again. */
+  readonly publishSoon: () => void;
   /** Asks for a `settle` soon. */
   readonly nudge: () => void;
   /** Publishes this node's advert when it differs from the last one. */
@@ -258,7 +262,17 @@ export class Cluster {
   async advertise(ready: boolean, more: Partial<NodeAdvert> = {}): Promise<void> {
     const { self } = this;
     if (self === undefined) return;
-    await this.#options.publish({ ...advertOf(self, ready), ...more });
+    await this.#options.publish({ ...this.#withStations(advertOf(self, ready)), ...more });
+  }
+
+  /** Pods came or went: on a segment the other nodes are told. */
+  notePods(): void {
+    if (this.self !== undefined && hasSegment(this.self)) this.#options.publishSoon();
+  }
+
+  #withStations(advert: NodeAdvert): NodeAdvert {
+    if (advert.layer2 === undefined) return advert;
+    return { ...advert, layer2: { ...advert.layer2, stations: this.#options.stations() } };
   }
 
   get #name(): string {

@@ -10,7 +10,7 @@ import { ADVISOR_SYSCTLS, sysctlsOf } from '#advisor/checks.ts';
 import { CONFLIST_FILE } from '#api/admin.ts';
 import { describeRoad, roadOverhead, roadsOf } from '#backends/ways.ts';
 import type { Ability, ForeignChain, HostFacts, KernelFacts, UdpSocket } from '#model/facts.ts';
-import type { HostState, ItemKey, LinkItem } from '#model/host.ts';
+import type { HostState, ItemKey, ItemKind, LinkItem } from '#model/host.ts';
 import type { Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice, UnderlayLink } from '#model/underlay.ts';
@@ -100,7 +100,9 @@ function settingsFacts({ settings, ways, choice, podMtu }: Scene): HostFacts['se
 
 /** Ports of tunnel devices that are there: others' sockets on a port are told of before it is ours. */
 function ownPorts({ items }: Scene): number[] {
-  return [...items.values()].flatMap((item) => (item.kind === 'link' && 'port' in item ? [item.port] : []));
+  return [...items.values()].flatMap((item) =>
+    (item.kind === 'link' || item.kind === 'fou-port') && 'port' in item ? [item.port] : [],
+  );
 }
 
 const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
@@ -116,11 +118,13 @@ const DEVICES: Partial<Record<LinkItem['type'], keyof KernelFacts>> = {
   tun: 'tun',
 };
 
+const OTHERS: Partial<Record<ItemKind, keyof KernelFacts>> = { 'nft-table': 'nftables', 'fou-port': 'fou' };
+
 /** What the node already proves by having it, or shows it lacks by the kernel's refusal. */
 function kernelAbilities({ items, failures }: Scene): Record<string, Ability> {
   const abilities: Record<string, Ability> = {};
   for (const [key, item] of items) {
-    const name = item.kind === 'link' ? DEVICES[item.type] : nftOf(item.kind);
+    const name = item.kind === 'link' ? DEVICES[item.type] : OTHERS[item.kind];
     if (name === undefined || abilities[name]?.available === false) continue;
     const failure = failures.get(key);
     abilities[name] =
@@ -129,10 +133,6 @@ function kernelAbilities({ items, failures }: Scene): Record<string, Ability> {
   abilities['ipv6'] = { available: existsSync('/proc/sys/net/ipv6') };
   abilities['conntrack'] = { available: existsSync('/proc/sys/net/netfilter/nf_conntrack_max') };
   return abilities;
-}
-
-function nftOf(kind: string): string | undefined {
-  return kind === 'nft-table' ? 'nftables' : undefined;
 }
 
 function readSysctls(keys: readonly string[]): Record<string, string> {

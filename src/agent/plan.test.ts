@@ -18,7 +18,7 @@ const given = { addresses: [IP], gateways: [address('10.244.3.1')] };
 function benchOf(extra: string): Bench {
   const text = `apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n${extra}`;
   const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
-  const cluster = { podMtu: () => 1450, self: undefined };
+  const cluster = { podMtu: () => 1450, self: undefined, notePods: () => {} };
   return { settings, cluster, bootId: 'boot' } as unknown as Bench;
 }
 

@@ -1,5 +1,6 @@
 /** From a request to an attachment, and from an attachment to what both namespaces must hold. */
 import type { Bench } from './attachments.ts';
+import { hasSegment } from '#backends/ways.ts';
 import { type AddRequest, configHash } from '#cni/request.ts';
 import type { Attachment, AttachmentKey, PodRoute } from '#model/attachment.ts';
 import type { CniResult, CniRoute } from '#model/cni-result.ts';
@@ -9,14 +10,18 @@ import { MIN_IPV6_MTU } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Address, addressFamily } from '#net/address.ts';
 import { type Mac, parseMac } from '#net/mac.ts';
+import { mapFamilies } from '#net/per-family.ts';
 import {
   type InterfaceAddress,
   interfaceAddress,
+  type Prefix,
   prefixAddress,
   prefixFamily,
   prefixLength,
+  prefixOf,
 } from '#net/prefix.ts';
 import { hostLinkName, podMac } from '#wiring/names.ts';
+import { withRange } from '#wiring/segment.ts';
 import { type PodPlan, planPod, shapeAddresses, type WiringContext } from '#wiring/pod.ts';
 
 /** Addresses as they were allocated: with their subnet's length. */
@@ -36,9 +41,11 @@ export function chainedKey(key: AttachmentKey): AttachmentKey {
 }
 
 /** `legacyPods`: pods of the other wiring are here. */
-export function contextOf({ wiring, policy }: Settings, legacyPods = false): WiringContext {
+export function contextOf(settings: Settings, legacyPods = false): WiringContext {
+  const { wiring, policy } = settings;
   const present = wiring.type === 'bridge' || legacyPods;
-  return { bridge: { ...wiring.bridge, isolated: policy.enforce, present } };
+  const segment = hasSegment({ settings, legacyPods });
+  return { bridge: { ...wiring.bridge, isolated: policy.enforce, segment, present } };
 }
 
 export function newAttachment(
@@ -143,8 +150,20 @@ function mtuOf(bench: Bench, request: AddRequest, given: Given): number {
 
 function shape(bench: Bench, wiring: string, given: Given): Pick<Attachment, 'addresses' | 'gateways'> {
   if (wiring === 'chained' || (wiring === 'bridge' && given.delegated !== undefined)) return given;
-  if (wiring === 'bridge') return given;
+  if (wiring === 'bridge') return hasSegment(bench) ? onSegment(bench.settings, given) : given;
   return shapeAddresses('routed', given.addresses.map(prefixAddress), bench.cluster.self?.subnets ?? {});
+}
+
+function onSegment(
+  { network }: Settings,
+  { addresses, gateways }: Given,
+): Pick<Attachment, 'addresses' | 'gateways'> {
+  const ranges = mapFamilies(network.subnets, ({ range }) => range);
+  return { addresses: addresses.map((ip) => withRange(ip, ranges)), gateways };
+}
+
+function ipPrefix(ip: InterfaceAddress): Prefix {
+  return prefixOf(prefixAddress(ip), prefixLength(ip));
 }
 
 function routesOf(request: AddRequest): readonly PodRoute[] {
@@ -164,7 +183,8 @@ function podRoute({ dst, gw, ...rest }: CniRoute): PodRoute {
 
 /**
  * Bridge wiring: the bridge is the gateway of every subnet that its pods are in, also where the subnet is not the node's
- * own (ipRanges, another IPAM plugin). Where it is, node and pod claim the same item.
+ * own (ipRanges, another IPAM plugin). Where it is, node and pod claim the same item; of a segment's pods the node's own
+ * claim is enough.
  */
 export function planAttachment(attachment: Attachment, settings: Settings, legacyPods = false): PodPlan {
   const plan = planPod(attachment, contextOf(settings, legacyPods));
@@ -173,7 +193,7 @@ export function planAttachment(attachment: Attachment, settings: Settings, legac
   const gateways = attachment.gateways.flatMap((gateway): Item[] => {
     const family = addressFamily(gateway);
     const ip = attachment.addresses.find((one) => prefixFamily(one) === family);
-    if (ip === undefined) return [];
+    if (ip === undefined || ipPrefix(ip) === settings.network.subnets[family]?.range) return [];
     const address = interfaceAddress(gateway, prefixLength(ip));
     return [{ kind: 'address', link, address, ...(family === 6 ? { nodad: true } : {}) }];
   });

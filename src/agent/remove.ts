@@ -89,6 +89,7 @@ async function forget(bench: Bench, attachment: Attachment, before: Promise<void
   bench.crash('del:reaped');
   bench.ledger.remove(attachment);
   bench.dismiss();
+  bench.cluster.notePods();
   bench.crash('del:forgotten');
 }
 

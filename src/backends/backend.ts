@@ -5,6 +5,7 @@
  * A node sends to a peer by one road and may take packets in by several, for as long as the cluster changes from one to
  * another. What sending alone needs is planLeg; all else stands for every road that the two nodes may use.
  */
+import { fnv1a64 } from '#lib/hash.ts';
 import type { Item } from '#model/host.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
 import type { Leg } from '#model/leg.ts';
@@ -14,6 +15,7 @@ import type { RoadName, Settings } from '#model/settings.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Family } from '#net/address.ts';
+import { localMac, type Mac } from '#net/mac.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
@@ -62,6 +64,8 @@ export interface NetworkBackend {
   readonly automatic?: true;
   /** Nobody on the way can read or change what travels; absent: anybody can. */
   readonly seals?: (settings: Settings) => boolean;
+  /** Pods of all nodes are on one Ethernet: this link is the way to it from this node's bridge. */
+  readonly segmentPort?: (settings: Settings) => string;
   /** A plain road reaches a family by an address of that family only. */
   readonly needsOwnFamily?: boolean;
   /** A routing daemon writes its routes: plain, routers between may know the way. */
@@ -109,8 +113,13 @@ export function deviceMtu(backend: NetworkBackend, self: Placed): number {
   return self.underlay.mtu - overheadOf(backend, self);
 }
 
+/** The bridge's MAC is pinned: a bridge otherwise takes the lowest of its ports', which changes with every pod. */
+export function bridgeMac(node: string): Mac {
+  return localMac(fnv1a64(`bridge ${node}`));
+}
+
 /** Pods of the node are ports of a bridge, some or all of them. */
-export function hasBridge({ settings, legacyPods }: Self): boolean {
+export function hasBridge({ settings, legacyPods }: Pick<Self, 'settings' | 'legacyPods'>): boolean {
   return settings.wiring.type === 'bridge' || legacyPods === true;
 }
 

@@ -19,7 +19,7 @@ type Kind = TunnelLink['type'];
 type Kinds = Readonly<Record<Family, Readonly<Record<Family, Kind>>>>;
 
 /** Of one peer and kind; the kind is in the name, because a kernel object cannot change it. */
-export function tunnelDevice(kind: Kind, remote: Address): string {
+export function tunnelDevice(kind: Kind | `gue ${Kind}`, remote: Address): string {
   return `${TUNNEL_PREFIX}${fnv1a64(`${kind} ${remote}`).toString(16).padStart(16, '0').slice(0, 9)}`;
 }
 
@@ -27,16 +27,22 @@ export function tunnelDevice(kind: Kind, remote: Address): string {
 const NOBODY = { 4: address('192.0.2.1'), 6: address('2001:db8::1') } as const;
 
 type Form = {
-  readonly name: 'ipip' | 'gre';
+  readonly name: 'ipip' | 'gre' | 'fou';
   readonly title: string;
   readonly kinds: Kinds;
   /** IP protocols of its outer packets. */
   readonly protocols: (settings: Settings) => readonly number[];
+  /** UDP port that its packets are wrapped for; absent: they are not. */
+  readonly guePort?: (settings: Settings) => number;
 };
 
-function ipTunnel({ name, title, kinds, protocols }: Form): NetworkBackend {
+export function ipTunnel({ name, title, kinds, protocols, guePort }: Form): NetworkBackend {
   const deviceOf = (self: Self, leg: Leg): TunnelLink =>
-    makeDevice(self, leg, { name, kind: kinds[tunnelFamily(self)][prefixFamily(leg.prefix)] });
+    makeDevice(self, leg, {
+      name,
+      kind: kinds[tunnelFamily(self)][prefixFamily(leg.prefix)],
+      ...(guePort === undefined ? {} : { guePort: guePort(self.settings) }),
+    });
   return {
     name,
     title,
@@ -65,12 +71,12 @@ export function ipipDevice(outer: Family, inner: Family, remote: Address): strin
   return tunnelDevice(IPIP_KINDS[outer][inner], remote);
 }
 
-export const ipip = ipTunnel({
-  name: 'ipip',
-  title: 'IP in IP',
+export const IPIP = {
   kinds: IPIP_KINDS,
   protocols: ({ network }) => families(network.subnets).map((inner) => ENCAPSULATION[inner]),
-});
+} as const satisfies Pick<Form, 'kinds' | 'protocols'>;
+
+export const ipip = ipTunnel({ name: 'ipip', title: 'IP in IP', ...IPIP });
 export const gre = ipTunnel({
   name: 'gre',
   title: 'GRE',
@@ -78,12 +84,20 @@ export const gre = ipTunnel({
   protocols: () => [ENCAPSULATION.gre],
 });
 
-function makeDevice(self: Self, leg: Leg, of: { name: 'ipip' | 'gre'; kind: Kind }): TunnelLink {
-  const name = tunnelDevice(of.kind, leg.remote);
-  return { ...outerOf(self, of.name), type: of.kind, name, remote: leg.remote, mtu: leg.mtu };
+type Shape = { readonly name: Form['name']; readonly kind: Kind; readonly guePort?: number };
+
+/**
+ * The kernel tells tunnels by their addresses and link: devices whose packets are wrapped are bound to the underlay's link,
+ * so that they may stand beside those that are not.
+ */
+function makeDevice(self: Self, leg: Leg, of: Shape): TunnelLink {
+  const { kind, guePort } = of;
+  const name = tunnelDevice(guePort === undefined ? kind : `gue ${kind}`, leg.remote);
+  const device = { ...outerOf(self, of.name), type: kind, name, remote: leg.remote, mtu: leg.mtu };
+  return guePort === undefined ? device : { ...device, parent: self.underlay.link, guePort };
 }
 
-function outerOf(self: Self, road: 'ipip' | 'gre'): Pick<TunnelLink, 'kind' | 'local' | 'ttl' | 'tos'> {
+function outerOf(self: Self, road: Form['name']): Pick<TunnelLink, 'kind' | 'local' | 'ttl' | 'tos'> {
   const { ttl, tos } = self.settings.road[road];
   return {
     kind: 'link',

@@ -3,14 +3,12 @@
  * functions of their arguments, so a plan may be cached by the identity of `self` and the advert.
  */
 import { given } from '#lib/given.ts';
-import { fnv1a64 } from '#lib/hash.ts';
 import type { Item } from '#model/host.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
 import type { Problem } from '#model/fault.ts';
 import { MAIN_TABLE, METRIC, MIN_IPV6_MTU, PORT_RULE } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Address, Family } from '#net/address.ts';
-import { localMac, type Mac } from '#net/mac.ts';
 import { families, perFamily } from '#net/per-family.ts';
 import {
   interfaceAddress,
@@ -20,7 +18,7 @@ import {
   prefixAddress,
   prefixLength,
 } from '#net/prefix.ts';
-import { hasBridge, type Self, takesBlocks, tunnelFamily } from './backend.ts';
+import { bridgeMac, hasBridge, type Self, takesBlocks, tunnelFamily } from './backend.ts';
 import { chooseForPeer, type Lane } from './choose.ts';
 import { directRoute } from './host-gw.ts';
 import { backendFor } from './index.ts';
@@ -164,11 +162,6 @@ export function planBlackholes(prefixes: readonly Prefix[]): Item[] {
     table: MAIN_TABLE,
     metric: METRIC.blackhole,
   }));
-}
-
-/** The bridge's MAC is pinned: a bridge otherwise takes the lowest of its ports', which changes with every pod. */
-export function bridgeMac(node: string): Mac {
-  return localMac(fnv1a64(`bridge ${node}`));
 }
 
 function planBridge(self: Self): Item[] {

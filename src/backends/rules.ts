@@ -10,12 +10,12 @@ import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { hasBridge, type Self, takesBlocks } from './backend.ts';
-import { outerPackets, unsealedPackets } from './ways.ts';
+import { outerPackets, segmentPorts, unsealedPackets } from './ways.ts';
 
 /** How a family is written in nft. */
 const WORDS = {
-  4: { ip: 'ip', multicast: '224.0.0.0/4' },
-  6: { ip: 'ip6', multicast: 'ff00::/8' },
+  4: { ip: 'ip', everybody: '{ 224.0.0.0/4, 255.255.255.255 }' },
+  6: { ip: 'ip6', everybody: 'ff00::/8' },
 } as const;
 
 const PODS = `iifname "${POD_LINK_PREFIX}*"`;
@@ -182,7 +182,7 @@ function postrouting(self: Self): string[] {
  * source; what pods send elsewhere, and what the node sends to other nodes' pods, is masqueraded.
  */
 function masquerade(self: Self, { family, range, subnet }: Scope, action: string): string[] {
-  const { ip, multicast } = WORDS[family];
+  const { ip, everybody } = WORDS[family];
   if (subnet === undefined) return masqueradeOutside(self, { family, range }, action);
   const kept = self.settings.masquerade.exclude.filter((prefix) => prefixFamily(prefix) === family);
   return [
@@ -191,26 +191,26 @@ function masquerade(self: Self, { family, range, subnet }: Scope, action: string
     `${ip} saddr != ${range} ${ip} daddr ${subnet} return`,
     ...kept.map((prefix) => `${ip} saddr ${range} ${ip} daddr ${prefix} return`),
     `${ip} saddr ${range} fib daddr type local return`,
-    `${ip} saddr ${range} ${ip} daddr != ${multicast} ${action}`,
+    `${ip} saddr ${range} ${ip} daddr != ${everybody} ${action}`,
     `${ip} saddr != ${range} ${ip} daddr ${range} ${action}`,
   ];
 }
 
 /** Calico's way: what pods send to other than pods and nodes' own ends of tunnels is masqueraded, and nothing else is. */
 function masqueradeOutside(self: Self, { family, range }: Scope, action: string): string[] {
-  const { ip, multicast } = WORDS[family];
+  const { ip, everybody } = WORDS[family];
   const kept = self.settings.masquerade.exclude.filter((prefix) => prefixFamily(prefix) === family);
   return [
     ...[range, ...kept].map((prefix) => `${ip} saddr ${range} ${ip} daddr ${prefix} return`),
     `${ip} saddr ${range} fib daddr type local return`,
-    `${ip} saddr ${range} ${ip} daddr != ${multicast} ${action}`,
+    `${ip} saddr ${range} ${ip} daddr != ${everybody} ${action}`,
   ];
 }
 
 /** Body of `table bridge tartan`, for pods that are ports of a bridge whose MAC address is `mac`. */
 export function bridgeRules(self: Self, mac: Mac): string {
   const { wiring, policy } = self.settings;
-  const guard = wiring.dropSpoofed ? [`${PODS} jump portsource`] : [];
+  const guard = [...fromSegment(self), ...(wiring.dropSpoofed ? [`${PODS} jump portsource`] : [])];
   return [
     ...sets('bridge'),
     chain('advert', neighborAdvert()),
@@ -222,6 +222,21 @@ export function bridgeRules(self: Self, mac: Mac): string {
           baseChain('output', 'filter hook output priority filter', deduplication(self, mac)),
         ]),
   ].join('\n');
+}
+
+/** By the segment comes nothing that claims to be of this node. */
+function fromSegment(self: Self): string[] {
+  const ports = segmentPorts(self).map((link) => `iifname "${link}"`);
+  return ports.flatMap((port) =>
+    scopes(self).flatMap(({ family, subnet = [] }) =>
+      [subnet]
+        .flat()
+        .flatMap((own) => [
+          `${port} ${WORDS[family].ip} saddr ${own} counter drop`,
+          ...(family === 4 ? [`${port} arp saddr ip ${own} counter drop`] : []),
+        ]),
+    ),
+  );
 }
 
 /**

@@ -43,7 +43,11 @@ export const vxlan: NetworkBackend = {
   // Another VNI than any in use: a kernel has each once.
   trial: (self) => [{ ...deviceOf(self), name: TRIAL_LINK, vni: 0xff_ffff }],
   planNode(self) {
-    return [deviceOf(self), ...families(self.subnets).flatMap((family) => planFamily(self, family))];
+    return [
+      deviceOf(self),
+      ...heedPathMtu(self),
+      ...families(self.subnets).flatMap((family) => planFamily(self, family)),
+    ];
   },
   prepareLeg(self, leg) {
     const [link, mac] = [vxlanDevice(self.settings.road.vxlan.vni), leg.mac as Mac];
@@ -91,6 +95,15 @@ function deviceOf(self: Self): VxlanLink {
     mac: vtepMac(self.name, vni),
     ...(txChecksumOffload ? {} : { txChecksumOffload: false }),
   };
+}
+
+/**
+ * Over IPv6 nobody splits a packet on its way. That a router passes less is noted at the route to the pod, which forwarding
+ * of IPv4 does not look at unless it is told to (Documentation/networking/ip-sysctl.rst, ip_forward_use_pmtu).
+ */
+function heedPathMtu(self: Self): Item[] {
+  if (tunnelFamily(self) === 4 || self.subnets[4] === undefined) return [];
+  return [{ kind: 'sysctl', key: 'net/ipv4/ip_forward_use_pmtu', value: '1' }];
 }
 
 /** The tunnel address is the subnet's network address: peers know it from the subnet, and no pod gets it. */

@@ -7,7 +7,14 @@ import { ROAD_NAMES, type RoadName, type Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Family } from '#net/address.ts';
 import { families } from '#net/per-family.ts';
-import { type OuterPackets, overheadOf, type Placed, type Self, type Unsealed } from './backend.ts';
+import {
+  hasBridge,
+  type OuterPackets,
+  overheadOf,
+  type Placed,
+  type Self,
+  type Unsealed,
+} from './backend.ts';
 import { backendFor } from './index.ts';
 
 type Taken = Pick<Self, 'settings' | 'ways'>;
@@ -83,6 +90,17 @@ export function roadOverhead(self: Taken & Placed): number {
 /** Does any packet of a pod travel encapsulated? */
 export function encapsulates(self: Taken): boolean {
   return roadsOf(self).some((road) => backendFor(road).title !== undefined);
+}
+
+/** Ports of the node's bridge that lead to other nodes' bridges. */
+export function segmentPorts(self: Taken & Pick<Self, 'legacyPods'>): string[] {
+  if (!hasBridge(self)) return [];
+  return roadsOf(self).flatMap((road) => backendFor(road).segmentPort?.(self.settings) ?? []);
+}
+
+/** The node's bridge is a part of a segment that spans all nodes. */
+export function hasSegment(self: Taken & Pick<Self, 'legacyPods'>): boolean {
+  return segmentPorts(self).length > 0;
 }
 
 /**

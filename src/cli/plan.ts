@@ -110,6 +110,15 @@ const sceneSchema = z.strictObject({
       connected: z.array(prefix).optional(),
       vxlan: z.strictObject({ vni: z.int(), port: z.int(), mac: perFamily(mac) }).optional(),
       wireguard: z.strictObject({ publicKey: z.string(), port: z.int() }).optional(),
+      inside: perFamily(address).optional(),
+      fou: z.strictObject({ port: z.int() }).optional(),
+      layer2: z
+        .strictObject({
+          vni: z.int(),
+          port: z.int(),
+          stations: z.array(z.strictObject({ mac, addresses: z.array(address) })).optional(),
+        })
+        .optional(),
       ipsec: z.strictObject({ ...ipsecPair, port: z.int(), udp: z.boolean() }).optional(),
       udp: z
         .strictObject({

@@ -83,7 +83,7 @@ test('everything that is wrong is told at its line', () => {
       'f:4 roud: unknown setting; did you mean road?',
       'f:6 road.vxlan.prt: unknown setting; did you mean port?',
       'f:6 road.vxlan.vni: must be a whole number from 1 to 16777215',
-      'f:7 road.type: must be one of vxlan, host-gw, ipip, gre, wireguard, ipsec, udp, bgp, bgp-ipip, alloc, auto, not "x"',
+      'f:7 road.type: must be one of vxlan, host-gw, ipip, gre, fou, layer2, wireguard, ipsec, udp, bgp, bgp-ipip, alloc, auto, not "x"',
       'f:9 underlay.interfaceRegexes.0: Invalid regular expression: /(/: Unterminated group',
     ],
   );

@@ -42,6 +42,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkExcluded(raw),
     ...checkMode(raw),
     ...checkStrict(raw),
+    ...checkSegment(raw),
     ...checkSealed(raw),
     ...checkPassword(raw),
     ...checkMtu(raw),
@@ -138,6 +139,27 @@ function checkSealed({ road }: RawSettings): Wrong[] {
   const isPlain = road.type === 'ipsec' && road.ipsec.strict && road.mode === 'CrossSubnet';
   const message = 'would drop what the mode CrossSubnet sends plain';
   return isPlain ? [{ path: ['road', 'ipsec', 'strict'], message }] : [];
+}
+
+/** The segment is made of bridges, and its frames pass no host that could judge or route them. */
+function checkSegment(raw: RawSettings): Wrong[] {
+  const { road, wiring, policy } = raw;
+  if (roadOf(raw).type !== 'layer2') return [];
+  const wrongs: (Wrong | false)[] = [
+    wiring.type !== 'bridge' && {
+      path: ['wiring', 'type'],
+      message: 'must be bridge with the road layer2, whose segment the bridges are',
+    },
+    policy.enforce && {
+      path: ['policy', 'enforce'],
+      message: 'is not possible with the road layer2: frames go from pod to pod past every host; take vxlan',
+    },
+    road.mode === 'CrossSubnet' && {
+      path: ['road', 'mode'],
+      message: 'CrossSubnet is not possible with the road layer2: all nodes are on its one segment',
+    },
+  ];
+  return wrongs.filter((wrong) => wrong !== false);
 }
 
 function checkMode({ road }: RawSettings): Wrong[] {

@@ -157,6 +157,8 @@ function shape(profile: string, raw: RawSettings): Settings {
       vxlan: road.vxlan,
       ipip: tunnelOf(road.ipip),
       gre: tunnelOf(road.gre),
+      fou: { port: road.fou.port, ...tunnelOf(road.fou) },
+      layer2: road.layer2,
       wireguard: road.wireguard,
       auto: road.auto,
       ipsec: road.ipsec,

@@ -1,23 +1,20 @@
 /** The settings of the roads between nodes: what all share, and a group for each that has more to say. */
 import { z } from 'zod';
-import { UDP_TUNNEL, VXLAN, WIREGUARD, XFRM } from '#model/numbers.ts';
+import { FOU, LAYER2, UDP_TUNNEL, VXLAN, WIREGUARD, XFRM } from '#model/numbers.ts';
 import { ROAD_NAMES, ROAD_TYPES, TUNNEL_CIPHERS } from '#model/settings.ts';
 import { flag, group } from './group.ts';
 import { absolutePath, setting, whole } from './values.ts';
 
-function tunnelGroup(description: string) {
-  return group(
-    {
-      ttl: setting(whole(1, 255), '1–255', 'Time to live of the outer packets.').default(64),
-      tos: setting(
-        whole(0, 255).optional(),
-        '0–255',
-        'Type of service (traffic class) of the outer packets; absent: the inner packet’s.',
-      ),
-    },
-    description,
-  );
-}
+const udpPort = (value: number, description: string) =>
+  setting(whole(1, 65_535), '1–65535', description).default(value);
+const outerHeader = {
+  ttl: setting(whole(1, 255), '1–255', 'Time to live of the outer packets.').default(64),
+  tos: setting(
+    whole(0, 255).optional(),
+    '0–255',
+    'Type of service (traffic class) of the outer packets; absent: the inner packet’s.',
+  ),
+};
 
 export const road = group(
   {
@@ -42,8 +39,19 @@ export const road = group(
       },
       'When the road is vxlan.',
     ),
-    ipip: tunnelGroup('When the road is ipip or bgp-ipip.'),
-    gre: tunnelGroup('When the road is gre.'),
+    layer2: group(
+      {
+        vni: setting(whole(1, 16_777_215), '1–16777215', 'VXLAN network identifier.').default(LAYER2.vni),
+        port: udpPort(LAYER2.port, 'UDP port.'),
+      },
+      'When the road is layer2: the bridges of all nodes are one Ethernet.',
+    ),
+    ipip: group(outerHeader, 'When the road is ipip or bgp-ipip.'),
+    gre: group(outerHeader, 'When the road is gre.'),
+    fou: group(
+      { port: udpPort(FOU.port, 'UDP port, of all nodes alike.'), ...outerHeader },
+      'When the road is fou: ipip within UDP.',
+    ),
     wireguard: group(
       {
         port: setting(whole(1, 65_535), '1–65535', 'UDP port that this node listens on.').default(

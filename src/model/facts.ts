@@ -17,6 +17,8 @@ export type KernelFacts = {
   /** Of all kinds of devices that the road has on this node. */
   readonly ipip?: Ability;
   readonly gre?: Ability;
+  /** IP in IP within UDP. */
+  readonly fou?: Ability;
   readonly wireguard?: Ability;
   readonly ipsec?: Ability;
   readonly tun?: Ability;

@@ -7,7 +7,17 @@ export type Leg = {
   readonly peer: string;
   readonly prefix: Prefix;
   /** `direct`: plain route over the underlay link. `bgp`: the route is the routing daemon's. */
-  readonly carrier: 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'ipsec' | 'udp' | 'bgp' | 'direct';
+  readonly carrier:
+    | 'vxlan'
+    | 'ipip'
+    | 'gre'
+    | 'fou'
+    | 'layer2'
+    | 'wireguard'
+    | 'ipsec'
+    | 'udp'
+    | 'bgp'
+    | 'direct';
   /** The peer's underlay address: next hop of `direct`, outer destination of a tunnel. */
   readonly remote: Address;
   /** The peer's VTEP MAC; vxlan only. */

@@ -72,6 +72,10 @@ export const XFRM = {
 /** flannel's port of its backend udp. */
 export const UDP_TUNNEL = { port: 8285, link: 'tartan.udp' } as const;
 export const VXLAN = { vni: 1, port: 8472 } as const;
+/** Another VNI than the road vxlan has: both may stand at once. */
+export const LAYER2 = { vni: 2, port: 8472 } as const;
+/** kube-router's. */
+export const FOU = { port: 5555 } as const;
 
 /** IANA protocol numbers: IPv4 in IP, IPv6 in IP, GRE, IPsec's ESP. */
 export const ENCAPSULATION = { 4: 4, 6: 41, gre: 47, esp: 50 } as const;
@@ -91,6 +95,9 @@ export const OVERHEAD = {
   ipip: { 4: 20, 6: 40 },
   /** The outer header and GRE's 4 bytes (RFC 2784: no key, no checksum). */
   gre: { 4: 24, 6: 44 },
+  /** Those of ipip, 8 UDP and 4 of GUE (draft-ietf-intarea-gue section 3). */
+  fou: { 4: 32, 6: 52 },
+  layer2: { 4: 50, 6: 70 },
   /** Outer header, 8 UDP, 16 of the message and 16 of its tag (the WireGuard paper, section 5.4.6). */
   wireguard: { 4: 60, 6: 80 },
   /** At least: outer header, 8 UDP, 8 and 2 of ESP, 8 of its IV, 16 of its tag. Padding takes up to 3 more. */

@@ -10,6 +10,8 @@ export type RoadName =
   | 'host-gw'
   | 'ipip'
   | 'gre'
+  | 'fou'
+  | 'layer2'
   | 'wireguard'
   | 'ipsec'
   | 'udp'
@@ -21,6 +23,8 @@ export const ROAD_NAMES: readonly RoadName[] = [
   'host-gw',
   'ipip',
   'gre',
+  'fou',
+  'layer2',
   'wireguard',
   'ipsec',
   'udp',
@@ -66,6 +70,15 @@ export type TunnelSettings = {
   /** Type of service or traffic class, 0–255; absent: the inner packet's. */
   readonly tos?: number;
 };
+
+/** IP in IP within UDP (GUE). */
+export type FouSettings = TunnelSettings & {
+  /** UDP port, of all nodes alike. */
+  readonly port: number;
+};
+
+/** One Ethernet over all nodes, by VXLAN. */
+export type Layer2Settings = { readonly vni: number; readonly port: number };
 
 export type WireguardSettings = {
   /** UDP port that this node listens on. */
@@ -199,6 +212,8 @@ export type Settings = {
     readonly vxlan: VxlanSettings;
     readonly ipip: TunnelSettings;
     readonly gre: TunnelSettings;
+    readonly fou: FouSettings;
+    readonly layer2: Layer2Settings;
     readonly wireguard: WireguardSettings;
     readonly auto: AutoRoadSettings;
     readonly ipsec: IpsecSettings;

@@ -8,6 +8,9 @@ import type { RoadSpec, SwitchProgress } from './road-switch.ts';
 import type { RoutingAdvert } from './routing.ts';
 import type { RoadName, TunnelCipher } from './settings.ts';
 
+/** Who is reached on a node, where the nodes' bridges are one segment. */
+export type Station = { readonly mac: Mac; readonly addresses: readonly Address[] };
+
 /** What one node tells the others of itself. */
 export type NodeAdvert = {
   readonly name: string;
@@ -47,6 +50,10 @@ export type NodeAdvert = {
   readonly configured?: RoadSpec;
   /** How far it is in the change of the cluster's road that its agent knows of last. */
   readonly progress?: SwitchProgress;
+  /** UDP port at which it takes in IP in IP. */
+  readonly fou?: { readonly port: number };
+  /** What a peer of the same segment needs, and who is on it here. */
+  readonly layer2?: { readonly vni: number; readonly port: number; readonly stations?: readonly Station[] };
   /** MTU of the node's underlay link in bytes. */
   readonly mtu: number;
   /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */

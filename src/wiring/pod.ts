@@ -5,6 +5,7 @@
  *             (no bridge; both sides hold permanent neighbours, so nothing is ever asked on the wire)
  *   bridge    pod  eth0 A/24 ─ default via the bridge ──┐     host  ttX ─ port of cbr0
  *   isolated  the same for the pod; the bridge answers for the other pods, and what comes in by it goes to ttX itself
+ *   segment   the same with the cluster's range on the link: pods of all nodes are on one Ethernet
  *   chained   another plugin made the link: only host ports and bandwidth are ours
  *
  * Everything follows from the attachment, as the ledger keeps it, and a few settings: the plan of a living pod can be
@@ -40,6 +41,8 @@ export type WiringContext = {
     readonly hairpin: HairpinMode;
     /** Pods of the bridge reach each other by way of the host only, so that it can judge. */
     readonly isolated: boolean;
+    /** The bridges of all nodes are one segment: nobody else has to be asked where a pod of this node is. */
+    readonly segment?: boolean;
     /** There is a bridge, also when no new pods come to it: it answers for routed pods, which share its subnet. */
     readonly present: boolean;
   };
@@ -169,7 +172,7 @@ function hostSysctls(attachment: Attachment): Item[] {
 
 function bridgeHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringContext): Item[] {
   const { hostName: name, hostMac, mtu } = pair;
-  const { name: master, isolated } = bridge;
+  const { name: master, isolated, segment } = bridge;
   const hairpin = attachment.hairpin ?? bridge.hairpin === 'hairpin-veth';
   return [
     { kind: 'link', type: 'veth', name, mac: hostMac, mtu, master, hairpin, isolated },
@@ -178,6 +181,20 @@ function bridgeHost(attachment: Attachment, pair: PairPlan, { bridge }: WiringCo
       return { kind: 'nft-element', set, key: [name, pair.podMac, prefixAddress(ip)] };
     }),
     ...(isolated ? attachment.addresses.flatMap((ip) => besideBridge(pair, prefixAddress(ip), master)) : []),
+    ...(segment === true ? onSegment(attachment, pair, master) : []),
+  ];
+}
+
+/** Questions for the pod are answered by the bridge, and frames to it never go around the nodes in search of it. */
+function onSegment({ addresses }: Attachment, { hostName, podMac: mac }: PairPlan, bridge: string): Item[] {
+  return [
+    { kind: 'station', link: hostName, mac },
+    ...addresses.map((ip): Item => ({
+      kind: 'neighbor',
+      link: bridge,
+      address: prefixAddress(ip),
+      mac,
+    })),
   ];
 }
 

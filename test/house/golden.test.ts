@@ -48,6 +48,9 @@ const CASES: Record<string, Readonly<Record<string, unknown>>> = {
   },
   ipsec: { profile: 'canal', ...SIX, 'road.type': 'ipsec' },
   'udp-sealed': { profile: 'flannel', ...SIX, 'road.type': 'udp', 'road.udp.cipher': 'aes-256-gcm' },
+  'fou-dual-stack': { profile: 'canal', ...SIX, 'road.type': 'fou', 'policy.enforce': false },
+  kopeio: { profile: 'kopeio' },
+  'kopeio-layer2': { profile: 'kopeio', ...SIX, 'road.type': 'layer2' },
   'gre-never': { profile: 'kubenet', 'road.type': 'gre', 'road.mode': 'Never' },
   'routed-host-gw': { profile: 'kubenet', 'wiring.type': 'routed', 'masquerade.enabled': false },
 };

@@ -142,6 +142,13 @@ export const FEATURES = {
     without: '`status`: the devices are refused; other roads work',
     probe: `${link('gre', 'local 127.0.0.1 remote 127.0.0.2')} && ip link add qv1 type ip6gre local ::1 remote ::2`,
   },
+  fou: {
+    what: 'IP in IP within UDP (foo-over-UDP)',
+    modules: ['fou', 'fou6', 'ipip', 'sit', 'ip6_tunnel'],
+    use: 'road `fou`; load `fou` and `fou6` yourself, the kernel does not',
+    without: '`doctor`: error, `status`: the port is refused; other roads work',
+    probe: `ip fou add port 5555 gue && ${link('ipip', 'local 127.0.0.1 remote 127.0.0.2 encap gue encap-sport auto encap-dport 5555')} && ip link add qv1 type ip6tnl local ::1 remote ::2 encap gue encap-sport auto encap-dport 5555`,
+  },
   geneve: {
     what: 'Geneve devices',
     modules: ['geneve'],

@@ -54,6 +54,8 @@ export function settings(road: RoadName, directRouting = false): Settings {
       type: road,
       mode: directRouting ? 'CrossSubnet' : 'Always',
       ipip: { ttl: 64 },
+      fou: { port: 5555, ttl: 64 },
+      layer2: { vni: 2, port: 8472 },
       gre: { ttl: 64, tos: 8 },
       wireguard: { port: 51_820, strict: false },
       auto: { encrypt: false },
@@ -122,6 +124,8 @@ export function peerOf(road: RoadName, index = 2, near = true): NodeAdvert {
     ...(road === 'udp'
       ? { udp: { port: 8285, cipher: 'aes-256-gcm', publicKeys: [keyOfNode(name)] } as const }
       : {}),
+    ...(road === 'fou' ? { fou: { port: 5555 } } : {}),
+    ...(road === 'layer2' ? { layer2: { vni: 2, port: 8472 } } : {}),
     mtu: 1500,
     ready: true,
   };
