@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { BlockHolder, learnBlock, type Scene, type Seen } from '#agent/blocks-holder.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
 import { systemClock } from '#lib/clock.ts';
+import { Fault } from '#model/fault.ts';
 import { EVERYTHING } from '#model/policy.ts';
 import type { StoreSettings } from '#model/settings.ts';
 import { prefix } from '#net/prefix.ts';
@@ -57,7 +58,7 @@ async function claim({ store: settings, names, blocksEach }: ClaimantOrder): Pro
   const claimAll = async (holder: BlockHolder): Promise<void> => {
     for (let done = 0; done < blocksEach; done += 1) {
       const begun = performance.now();
-      await holder.exclusively(() => holder.obtain(SCENE));
+      while (!(await isClaimed(holder)));
       claimMs.push(performance.now() - begun);
     }
   };
@@ -65,6 +66,17 @@ async function claim({ store: settings, names, blocksEach }: ClaimantOrder): Pro
   stop.abort();
   store.close();
   return { claimMs };
+}
+
+/** False: the directory's lock was somebody else's for ten seconds on end, which an agent tells the runtime, and that tries again. */
+async function isClaimed(holder: BlockHolder): Promise<boolean> {
+  try {
+    await holder.exclusively(() => holder.obtain(SCENE));
+    return true;
+  } catch (error) {
+    if (error instanceof Fault && error.code === 'io') return false;
+    throw error;
+  }
 }
 
 const [, script, order] = process.argv;

@@ -24,7 +24,11 @@ const CLAIMS = Number(process.env['BLOCK_CLAIMS'] ?? 10_000);
 const CLAIMANTS = 50;
 const PROCESSES = 10;
 
-type Claimant = { readonly isReady: Promise<void>; go(): void; readonly report: Promise<ClaimantReport> };
+type Claimant = {
+  readonly isReady: Promise<void>;
+  readonly go: () => void;
+  readonly report: Promise<ClaimantReport>;
+};
 
 function start(order: ClaimantOrder): Claimant {
   const script = join(import.meta.dirname, 'blocks-claimant.ts');
@@ -39,7 +43,7 @@ function start(order: ClaimantOrder): Claimant {
   };
   const isReady = next().then(() => undefined);
   const report = isReady.then(next).then((line) => JSON.parse(line) as ClaimantReport);
-  return { isReady, go: () => child.stdin.end('go\n'), report };
+  return { isReady, go: () => void child.stdin.end('go\n'), report };
 }
 
 /** Seconds from the moment when all begin until the last has ended. */
@@ -51,7 +55,7 @@ async function claimOn(store: StoreSettings): Promise<{ seconds: number; claimMs
   );
   await Promise.all(claimants.map(({ isReady }) => isReady));
   const begun = performance.now();
-  for (const { go } of claimants) go();
+  for (const one of claimants) one.go();
   const reports = await Promise.all(claimants.map(({ report }) => report));
   const seconds = (performance.now() - begun) / 1000;
   await assertApart(store, blocksEach);

@@ -77,6 +77,8 @@ export class BlockHolder {
   readonly #options: HolderOptions;
   readonly #serial = new Serial();
   #term = 0;
+  /** Blocks of which the last write was answered with neither yes nor no. */
+  readonly #uncertain = new Set<Prefix>();
   /** When the store last said what this node holds; monotonic. */
   askedAtMs = -Infinity;
 
@@ -129,21 +131,27 @@ export class BlockHolder {
     return held.join() !== this.shelf.heldOf(prefix).sort(compareAddresses).join();
   }
 
-  /** Reads from the store what the node holds of these blocks. */
+  /** Reads from the store what the node holds of these blocks, and of those of which that is uncertain. */
   verify(prefixes: Iterable<Prefix>): Promise<void> {
     return this.exclusively(async () => {
-      for (const prefix of new Set(prefixes)) await this.#read(prefix);
+      for (const prefix of new Set([...prefixes, ...this.#uncertain])) await this.#read(prefix);
       this.askedAtMs = this.#options.clock.monotonicMs();
     });
   }
 
-  async #read(prefix: Prefix): Promise<Seen | undefined> {
+  async #read(prefix: Prefix): Promise<void> {
     const name = claimName(prefix);
     const stored = await this.#options.store.get('Block', name);
     const read = stored === undefined ? undefined : readBlock(name, stored);
     if (typeof read === 'string') throw new Fault('store-malformed', `Block ${name}: ${read}`);
+    // What was sent before must not be done after this is believed: whatever it expected is no more.
+    if (read !== undefined && this.#uncertain.has(prefix)) return void (await this.#settle(prefix, read));
     this.#know(prefix, read);
-    return read;
+  }
+  async #settle(prefix: Prefix, { version: expect, ...block }: Seen): Promise<void> {
+    const { version } = await this.#options.store.put('Block', claimName(prefix), block, { expect });
+    this.#uncertain.delete(prefix);
+    this.#know(prefix, { ...block, version });
   }
 
   /** What the store says by our own read or write. */
@@ -193,14 +201,17 @@ export class BlockHolder {
         const { version } = await store.put('Block', name, strip(block), { expect });
         this.#know(prefix, { ...strip(block), version });
       }
+      this.#uncertain.delete(prefix);
       this.askedAtMs = clock.monotonicMs();
       return true;
     } catch (error) {
-      // Whether it was written is not known of any other error.
-      const isConflict = error instanceof Fault && error.code === 'store-conflict';
-      await this.#read(prefix).catch(() => undefined);
-      if (isConflict) return false;
-      throw error;
+      if (!(error instanceof Fault && error.code === 'store-conflict')) {
+        // It may have been done, or may be done yet.
+        this.#uncertain.add(prefix);
+        throw error;
+      }
+      await this.#read(prefix);
+      return false;
     }
   }
 
