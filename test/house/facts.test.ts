@@ -79,6 +79,8 @@ for (const candidate of own) {
       if (value === 'no' || value === 'unknown') continue;
       const [file = '', words = ''] = claim?.shownBy?.split(/: (.*)/s) ?? [];
       assert.ok(existsSync(file), `${feature}: no file ${JSON.stringify(file)}`);
+      if (FEATURES[feature].type === 'ability' && feature !== 'maintained')
+        assert.match(file, /\.test\.ts$|^test\//, `${feature}: what it can do, a test shows`);
       assert.ok(
         words !== '' && readFileSync(file, 'utf8').includes(words),
         `${feature}: no “${words}” in ${file}`,

@@ -1,4 +1,4 @@
-/** The facts as the page has them: plain data, in the order of a reader. */
+/** The facts as the page has them: plain data, in the order of a reader: others first. */
 import type { MatrixCell, ProviderMatrix } from '#model/provider-matrix.ts';
 import { type Candidate, cellOf, type Facts } from '../facts/facts.ts';
 import { type Feature, FEATURES, FEATURE_NAMES, GROUPS } from '../facts/features.ts';
@@ -18,7 +18,7 @@ export function providerMatrix({ candidates, sources }: Facts): ProviderMatrix {
     own: candidate.profile !== undefined,
     cells: Object.fromEntries(FEATURE_NAMES.map((feature) => [feature, matrixCell(candidate, feature)])),
   }));
-  return { groups, providers: providers.sort((a, b) => Number(b.own) - Number(a.own)), sources };
+  return { groups, providers: providers.sort((a, b) => Number(a.own) - Number(b.own)), sources };
 }
 
 function matrixCell(candidate: Candidate, feature: Feature): MatrixCell {
