@@ -85,10 +85,12 @@ function otherPreferences(facts: Facts, answers: Answers, choice: Choice): Chang
   }));
 }
 
-/** One claim away: candidates whom a single fact keeps out. */
+/** One claim away: candidates whom a single fact keeps out. Of Tartan’s profiles one is enough. */
 function flippedFacts(facts: Facts, answers: Answers, choice: Choice): Change[] {
+  const hasOwn = choice.ranked.some(({ candidate }) => candidate.profile !== undefined);
   return choice.excluded.flatMap(({ candidate, unmet }) => {
     const [only] = unmet;
+    if (hasOwn && candidate.profile !== undefined) return [];
     if (unmet.length !== 1 || only?.cell.claim === undefined || only.requirement.test !== 'able') return [];
     const flipped: Claim = { ...only.cell.claim, value: 'yes' };
     const then = chooseBy(withClaim(facts, candidate.id, only.cell.feature, flipped), answers);
