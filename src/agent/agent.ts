@@ -84,15 +84,13 @@ export class Agent {
     });
     this.cluster = this.#openCluster();
     this.#readiness = new Readiness(this);
-    const nudge = (): void => this.#placeLoop?.nudge();
-    const { host, cluster } = this;
-    const subnets = (): Addresses['place']['held'] => this.addresses.place.held;
-    this.switching = startSwitching(parts, { host, cluster, adverts: () => this.adverts(), subnets, nudge });
+    this.switching = startSwitching(this, parts, () => this.#placeLoop?.nudge());
     this.attachments = this.#openAttachments(reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
     this.attachments.recover();
     void settleOrphans(this.addresses.pools, restOf(parts));
-    this.chores = startChores({ ...parts, host, inFlight: this.attachments.inFlight, loop });
+    const { host, cluster } = this;
+    this.chores = startChores({ ...parts, host, cluster, inFlight: this.attachments.inFlight, loop });
     const policing = startPolicies({ parts, areNodesKnown: () => this.#isStoreKnown() });
     this.policies = policing?.policies;
     this.flows = policing?.flows;
@@ -304,7 +302,11 @@ export class Agent {
     }
     this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
     await this.addresses.place.maintain();
-    if (this.cluster.refresh(this.addresses.place.held, this.switching.ways())) this.attachments.claim();
+    this.policies?.setWays(this.switching.ways());
+    if (this.cluster.refresh(this.addresses.place.held, this.switching.ways())) {
+      this.attachments.claim();
+      this.chores.nudge();
+    }
     this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();

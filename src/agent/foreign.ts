@@ -1,4 +1,5 @@
 /** Keeps accepts for pods and the tunnel in other programs' chains that would drop them, as long as those drop. */
+import type { Cluster } from './cluster.ts';
 import type { Host } from './host.ts';
 import type { Events } from './log.ts';
 import { dropsTheRest, planForeignAccepts } from '#backends/foreign.ts';
@@ -12,6 +13,7 @@ export type ForeignOptions = {
   readonly host: Host;
   readonly kernel: Pick<Kernel, 'filterChains'>;
   readonly events: Events;
+  readonly cluster: Pick<Cluster, 'self'>;
 };
 
 export class Foreign {
@@ -33,10 +35,11 @@ export class Foreign {
   }
 
   refresh(): void {
-    const { settings, host } = this.#options;
+    const { settings, host, cluster } = this.#options;
     const chains = this.chains();
     if (chains === undefined) return;
-    const items = planForeignAccepts({ settings }, chains);
+    const { ways } = cluster.self ?? {};
+    const items = planForeignAccepts({ settings, ...(ways === undefined ? {} : { ways }) }, chains);
     host.set('foreign', items.length === 0 ? undefined : items);
     const names = chains
       .filter(dropsTheRest)

@@ -114,7 +114,13 @@ test('accepts in others’ chains come with a drop and go with it; unknown is no
     if (broken) throw new Error('no libnftables');
     return kernel.filterChains();
   };
-  const foreign = new Foreign({ settings, host, kernel: { filterChains }, events });
+  const foreign = new Foreign({
+    settings,
+    host,
+    cluster: { self: undefined },
+    kernel: { filterChains },
+    events,
+  });
   const chains = (): string[] =>
     [...(host.itemsOf('foreign')?.values() ?? [])].flatMap((item) =>
       item.kind === 'foreign-rule' ? [item.chain] : [],

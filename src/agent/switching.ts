@@ -3,7 +3,8 @@
  * takes the cluster to the next phase once all say so. There is no coordinator: any agent may be killed at any moment, and
  * goes on from what the store says.
  */
-import { Abilities, type AbilitiesOptions } from './abilities.ts';
+import { Abilities } from './abilities.ts';
+import type { Agent } from './agent.ts';
 import type { Cluster } from './cluster.ts';
 import { armCrash, type Place } from './crash.ts';
 import { startFeed } from './feed.ts';
@@ -42,17 +43,14 @@ export type SwitchingOptions = {
   readonly crash: (place: Place) => void;
 };
 
-type StartOptions = Pick<SwitchingOptions, 'host' | 'cluster' | 'nudge'> & {
-  readonly adverts: SwitchingOptions['nodes'];
-  readonly subnets: AbilitiesOptions['subnets'];
-};
-
-/** With the store's object followed. */
-export function startSwitching(parts: AgentParts, options: StartOptions): Switching {
-  const { adverts, subnets, ...more } = options;
-  const { list } = new Abilities({ ...parts, subnets, wireguardKey: parts.wireguardKey });
+/** With the store's object followed. `nudge`: the node's place has to be looked at again. */
+export function startSwitching(agent: Agent, parts: AgentParts, nudge: () => void): Switching {
+  const { host, cluster, addresses } = agent;
+  const { wireguardKey } = parts;
+  const { list } = new Abilities({ ...parts, subnets: () => addresses.place.held, wireguardKey });
   const crash = armCrash(process.env['TARTAN_KILL_AT']);
-  const switching = new Switching({ ...parts, ...more, nodes: adverts, able: list, crash });
+  const nodes = (): NodeAdvert[] => agent.adverts();
+  const switching = new Switching({ ...parts, host, cluster, nodes, able: list, nudge, crash });
   const feed = startFeed({
     ...parts,
     kind: 'Switch',

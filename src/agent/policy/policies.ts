@@ -20,6 +20,7 @@ import type { PolicyStatus } from '#api/status.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
+import type { Way } from '#model/road.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
@@ -160,6 +161,11 @@ export class Policies {
     this.#place = place;
     if (isNew) this.#inputs.setNode(this.#options.settings.node.name, addresses);
     if (this.#tellers.setHolders(holders) || isNew) this.#onInput();
+  }
+
+  /** Roads by which other nodes may send: their ports stay open whatever policies say. */
+  setWays(ways: readonly Way[]): void {
+    if (this.#inputs.setFailsafe(failsafeOf(this.#options.settings, ways))) this.#onInput();
   }
 
   /** Another node. */

@@ -54,6 +54,8 @@ export type PolicyInputs = {
   setOwn(pods: readonly Workload[]): void;
   /** From the nodes' adverts; labels come from v1 Node manifests. */
   setNode(name: string, addresses: readonly Address[] | undefined): void;
+  /** Ports of hosts that no policy closes; answers whether they are others. */
+  setFailsafe(failsafe: PolicyWorld['failsafe']): boolean;
   /** The same object while nothing has changed; its parts that have not changed are the objects that they were. */
   view(): PolicyView;
   /**
@@ -158,6 +160,12 @@ class Inputs implements PolicyInputs {
     if (addresses === undefined) this.#adverts.delete(name);
     else this.#adverts.set(name, addresses);
     this.#world.nodes.putAddresses(name, addresses);
+  }
+
+  setFailsafe(failsafe: PolicyWorld['failsafe']): boolean {
+    if (JSON.stringify(failsafe) === JSON.stringify(this.#world.failsafe)) return false;
+    this.#world.failsafe = failsafe;
+    return true;
   }
 
   view(): PolicyView {

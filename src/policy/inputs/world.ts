@@ -24,7 +24,8 @@ export type WorldOptions = {
 };
 
 export class World {
-  readonly #failsafe: PolicyWorld['failsafe'];
+  /** Another object only where it is another one: what was compiled of it is kept by identity. */
+  failsafe: PolicyWorld['failsafe'];
   readonly #endpoints = new SortedValues<Endpoint>(compareEndpoints);
   readonly #namespaces = new MappedValues<Labels>();
   readonly #accounts = new MappedValues<Labels>();
@@ -38,7 +39,7 @@ export class World {
   #world: PolicyWorld | undefined;
 
   constructor({ node, linkOf, failsafe }: WorldOptions) {
-    this.#failsafe = failsafe ?? DEFAULT_FAILSAFE;
+    this.failsafe = failsafe ?? DEFAULT_FAILSAFE;
     this.hosts = new Hosts({ node, linkOf }, (key, endpoint) => this.#endpoints.put(key, endpoint));
     this.pods = new Pods(node, (key, pod) => this.#endpoints.put(key, pod));
     this.#services = new Services(
@@ -74,7 +75,7 @@ export class World {
       nodes: this.#nodeValues.map(),
       services: this.#backends.map(),
       names: NO_NAMES,
-      failsafe: this.#failsafe,
+      failsafe: this.failsafe,
     };
     const keys = Object.keys(now) as readonly (keyof PolicyWorld)[];
     if (before === undefined || keys.some((key) => before[key] !== now[key])) this.#world = now;
