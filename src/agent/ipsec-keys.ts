@@ -128,8 +128,12 @@ export class IpsecKeys implements XfrmKeys {
 
   /** What cannot be remembered is not done. */
   #note(entry: Entry): boolean {
+    return this.#write(() => this.#journal.append(entry));
+  }
+
+  #write(work: () => void): boolean {
     try {
-      this.#journal.append(entry);
+      work();
       return true;
     } catch (error) {
       this.#options.warn(toFault(error).message);
@@ -172,13 +176,15 @@ export class IpsecKeys implements XfrmKeys {
     this.#compact();
   }
 
+  /** Where it fails, the old journal still has all that was given by the nonce that it names. */
   #compact(): void {
-    this.#journal.compact([
+    const entries: Entry[] = [
       { boot: this.#options.bootId, nonce: this.#nonce },
       ...[...this.#given].map((given) => ({ given })),
       ...[...this.#again].map(([again, times]) => ({ again, times })),
       { announced: this.#announced },
-    ]);
+    ];
+    this.#write(() => this.#journal.compact(entries));
   }
 }
 

@@ -4,10 +4,11 @@
  */
 import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { constants } from 'node:os';
 import type { EspPortItem } from '#model/host.ts';
 import { addressFamily, parseAddress } from '#net/address.ts';
 import { socketAddress } from './netlink/wireguard.ts';
-import { bind, close, setIntOption, socket } from './sys.ts';
+import { bind, close, setIntOption, socket, SysError } from './sys.ts';
 
 const AF_INET = 2;
 const AF_INET6 = 10;
@@ -65,6 +66,7 @@ export function keepPort(item: EspPortItem): void {
       env: { PATH },
     });
     keeper.on('error', () => {});
+    if (keeper.pid === undefined) throw new SysError('starting sleep', constants.errno.ENOENT);
     keeper.unref();
   } finally {
     close(fd);

@@ -126,7 +126,8 @@ export class Xfrm implements Disposable {
     try {
       this.#request((writer) => putState(writer, item, key));
     } catch (error) {
-      this.#keys.giveBack(item.key, error instanceof NetlinkError ? error.code : 'EIO');
+      // Without the kernel's word the state may be there.
+      if (error instanceof NetlinkError) this.#keys.giveBack(item.key, error.code);
       throw error;
     } finally {
       key.fill(0);
