@@ -51,8 +51,8 @@ class Objects implements ObjectStore {
   async apply(objects: readonly StoreObject[], isTrial = false): Promise<Outcome[]> {
     const entries = await this.#entries();
     const changes = objects.map((object) => ({ object, present: entries.get(object.name) }));
-    refuse([...problemsOf(objects), ...changes.flatMap((change) => this.#refusals(change))]);
     const due = changes.filter(isDifferent);
+    refuse([...problemsOf(objects), ...due.flatMap((change) => this.#refusals(change))]);
     if (!isTrial) await this.#put(due);
     return changes.map((change) => ({ name: change.object.name, outcome: outcomeOf(change) }));
   }

@@ -108,6 +108,15 @@ test('three nodes with their store in etcd', { skip }, async (t) => {
     await lab.start('node1');
     await assertOpenReach(lab);
   });
+
+  await t.test('a node that is taken out of the cluster leaves etcd', async () => {
+    for (const pod of ['node2-p1', 'late']) await lab.removePod(pod);
+    await lab.kill('node2');
+    const { code, stderr } = await lab.tartan('node2', 'uninstall', '--purge');
+    assert.equal(code, 0, stderr);
+    for (const kind of ['nodes.tartan.dev', 'subnetclaims', 'workloads'])
+      assert.ok(!JSON.stringify(await objects(lab, 'node1', kind)).includes('"node2"'), kind);
+  });
 });
 
 /** All but the pod that a policy has closed. */

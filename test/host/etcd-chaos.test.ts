@@ -87,7 +87,7 @@ test(
     proxy.cut();
     const tallies = new Map(['a', 'b', 'c', 'd'].map((name) => [name, { done: 0, unsure: 0 }]));
     const tallyOf = (name: string): Tally => tallies.get(name) as Tally;
-    const until = performance.now() + 6000;
+    const until = performance.now() + 4000;
     const work = async (store: Store, names: readonly string[]): Promise<void> => {
       for (let round = 0; performance.now() < until; round += 1) {
         const name = names[round % names.length] as string;
