@@ -227,8 +227,7 @@ export class Agent {
   }
 
   #isStoreKnown(): boolean {
-    const { blocks } = this.addresses;
-    return this.#nodes.synced && this.#claims.synced && this.switching.synced && blocks.synced;
+    return [this.#nodes, this.#claims, this.switching, this.addresses.blocks].every(({ synced }) => synced);
   }
 
   #placeProblems(): string[] {
