@@ -145,8 +145,8 @@ export class BlockHolder {
     const read = stored === undefined ? undefined : readBlock(name, stored);
     if (typeof read === 'string') throw new Fault('store-malformed', `Block ${name}: ${read}`);
     // What was sent before must not be done after this is believed: whatever it expected is no more.
-    if (read !== undefined && this.#uncertain.has(prefix)) return void (await this.#settle(prefix, read));
-    this.#know(prefix, read);
+    if (read !== undefined && this.#uncertain.has(prefix)) await this.#settle(prefix, read);
+    else this.#know(prefix, read);
   }
   async #settle(prefix: Prefix, { version: expect, ...block }: Seen): Promise<void> {
     const { version } = await this.#options.store.put('Block', claimName(prefix), block, { expect });

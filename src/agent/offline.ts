@@ -14,11 +14,13 @@ import { SysctlMemory } from './sysctl-memory.ts';
 import { endTunnel } from './tunnel-road.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
+import { blockProblem, dropNode, nodesOf } from '#ipam/blocks/block.ts';
 import { requiredFamilies } from '#backends/ways.ts';
 import { type Kernel } from '#kernel/kernel.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
 import type { Attachment } from '#model/attachment.ts';
+import type { Block } from '#model/block.ts';
 import { diff } from '#model/diff.ts';
 import type { HostFacts } from '#model/facts.ts';
 import { Fault, toFault } from '#model/fault.ts';
@@ -29,6 +31,7 @@ import { showItem } from '#model/show.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import { openLedger } from '#stores/ledger.ts';
 import { openStore } from '#stores/open.ts';
+import type { Store } from '#stores/store.ts';
 
 const NOTHING = { sysctls: [], foreignLinks: [] };
 
@@ -128,8 +131,29 @@ async function leaveStore(
     const told = [...(await store.list('Node')), ...(await store.list('Workloads'))];
     const ours = [...told.filter(({ name }) => name === node.name), ...own];
     for (const { kind, name } of ours) if (kind !== 'Manifest') await store.remove(kind, name);
-    return ours.map(({ kind, name }) => `${kind} ${name} of the store`);
+    const left = living.length > 0 ? [] : await leaveBlocks(store, node.name);
+    return [...ours.map(({ kind, name }) => `${kind} ${name} of the store`), ...left];
   } finally {
     store.close();
   }
+}
+
+/** What the node holds of blocks. Of one that changes meanwhile, the other nodes reclaim it when the node has been gone for long. */
+async function leaveBlocks(store: Omit<Store, 'watch'>, node: string): Promise<string[]> {
+  const told: string[] = [];
+  for (const { name, value, version: expect } of await store.list('Block')) {
+    const block = value as Block;
+    if (blockProblem(name, block) !== undefined || !nodesOf(block).includes(node)) continue;
+    const rest = dropNode(block, node);
+    const change =
+      rest === undefined
+        ? store.remove('Block', name, { expect })
+        : store.put('Block', name, rest, { expect });
+    const isDone = await change.then(
+      () => true,
+      () => false,
+    );
+    if (isDone) told.push(`block ${block.prefix} of the store`);
+  }
+  return told;
 }
