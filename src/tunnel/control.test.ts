@@ -67,6 +67,18 @@ test('a side that forgot everything is heard again within a second', () => {
   assert.equal(two.accepted - beforeTwo, 20);
 });
 
+test('a side that forgot everything asks at once who still sends to it, also when the first try is the other’s', () => {
+  const { cluster, one, two } = pair();
+  cluster.run(5000, exchange(one, two));
+  const again = new ClusterNode(cluster, 'two', 2, { before: two });
+  again.control.setPeers([one.peer(1)]);
+  cluster.run(120, exchange(one));
+  assert.ok(
+    again.accepted > 0,
+    'its name is the later: alone it would leave the first try to the other for a while',
+  );
+});
+
 test('a peer that moves is followed at its next packet, and one that was cut off comes back', () => {
   const { cluster, one, two } = pair();
   cluster.run(2000, exchange(one, two));

@@ -226,6 +226,7 @@ export class Control {
   take(mail: FromWorker): void {
     if (mail.kind === 'handshake') return this.#takeHandshake(mail.message, mail.from);
     if (mail.kind === 'too-big') return this.#paths.hint(this.links, mail.to, mail.mtu);
+    if (mail.kind === 'lost') return this.#hurryAt(mail.from);
     if (mail.kind === 'ended' || mail.kind === 'ready') return;
     const link = this.#slots[mail.slot];
     if (link !== undefined) this.#takeOf(link, mail);
@@ -244,6 +245,11 @@ export class Control {
   #hurry(link: Link): void {
     link.sessions.hurry();
     this.#tickLink(link, this.#options.now());
+  }
+  /** Who is there has a session that this node forgot: a new one is due before its turn. */
+  #hurryAt(from: Uint8Array): void {
+    for (const link of this.links)
+      if (link.sessions.current === undefined && same(link.endpoint, from)) this.#hurry(link);
   }
   #confirm(link: Link, index: number): void {
     const { now, log } = this.#options;

@@ -50,6 +50,8 @@ export type InboundEvents = {
   readonly heard: (session: InSession) => void;
   /** A datagram of a session that is not known; it is looked up once more afterwards. */
   readonly unknown: () => void;
+  /** It is not known then either. */
+  readonly lost: () => void;
 };
 
 export type InboundOptions = {
@@ -134,7 +136,10 @@ export class Inbound {
     const { counters, events } = this.#options;
     const { view } = this.#memory;
     const session = this.#sessionOf(view.getUint32(at + 4, true));
-    if (session?.opener === undefined) return counters.add(0, 'unknownSession');
+    if (session?.opener === undefined) {
+      events.lost();
+      return counters.add(0, 'unknownSession');
+    }
     const counter = readCounter(view, at);
     const body = size - HEADER_BYTES - TAG_BYTES;
     if (body <= 0) return counters.add(session.row, 'malformed');

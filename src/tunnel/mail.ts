@@ -61,6 +61,8 @@ export type FromWorker =
   | { readonly kind: 'handshake'; readonly message: Uint8Array; readonly from: Uint8Array }
   | { readonly kind: 'control'; readonly slot: number; readonly body: Uint8Array; readonly size: number }
   | { readonly kind: 'confirmed'; readonly slot: number; readonly index: number }
+  /** A datagram of a session that is not known came from there. */
+  | { readonly kind: 'lost'; readonly from: Uint8Array }
   | { readonly kind: 'heard'; readonly slot: number; readonly from: Uint8Array }
   /** A router says that datagrams to there may have this many bytes, IP header included. */
   | { readonly kind: 'too-big'; readonly to: Uint8Array; readonly mtu: number }

@@ -7,6 +7,7 @@ import { type FromWorker, Mailbox, type ToReceiver, type WorkerStart } from './m
 import { Memory } from './memory.ts';
 import { IncomingMessage } from './message.ts';
 import { packetCiphers } from './packet-cipher.ts';
+import { rateLimit } from './rate-limit.ts';
 import { ReplayWindow } from './replay.ts';
 import { Routes } from './routes.ts';
 import { EAGAIN, EINTR, MSG_ERRQUEUE, recvmsg, writev } from './sys.ts';
@@ -15,6 +16,7 @@ import { FirstLetter, Waiting } from './waiting.ts';
 const LARGEST = 1 << 16;
 /** A super-packet comes in two pieces at least, and may begin at the end of a third: it is joined all the same. */
 const AREAS = 3;
+const TELLINGS_PER_SECOND = 10;
 /** Datagrams (joined or not) between two looks at the mail. */
 const BUDGET = 256;
 
@@ -55,6 +57,7 @@ export class Receiver {
       write: (iovecs: number, count: number) => writev(tun, memory.addressOf(iovecs), count),
     };
     const counters = new Counters(start.counters);
+    const mayTell = rateLimit(TELLINGS_PER_SECOND);
     const events = {
       handshake: (message: Buffer) => this.#tell({ kind: 'handshake', message, from: this.#sender() }),
       control: ({ peer }: InSession, body: Buffer) =>
@@ -62,6 +65,7 @@ export class Receiver {
       confirmed: ({ peer, index }: InSession) => this.#tell({ kind: 'confirmed', slot: peer, index }),
       heard: ({ peer }: InSession) => this.#hear(peer),
       unknown: () => this.#readMail(),
+      lost: () => mayTell() && this.#tell({ kind: 'lost', from: this.#sender() }),
     };
     this.#inbound = new Inbound(
       { memory, sink, counters, events, joinsUdp: start.udpOffload },

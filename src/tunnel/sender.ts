@@ -7,6 +7,7 @@ import { IOVEC_BYTES, Memory } from './memory.ts';
 import { OutgoingMessage } from './message.ts';
 import { Outbound, OUTBOUND_BYTES } from './outbound.ts';
 import { packetCiphers } from './packet-cipher.ts';
+import { rateLimit } from './rate-limit.ts';
 import { Routes } from './routes.ts';
 import { type OutPeer, Shipment, SHIPMENT_BYTES, SHIPMENT_PARTS } from './shipment.ts';
 import { EAGAIN, EINTR, ENOBUFS, read, sendmsg, writev } from './sys.ts';
@@ -19,19 +20,6 @@ const TELLINGS_PER_SECOND = 10;
 const BUDGET = 256;
 /** How long a full socket buffer is waited for: longer, and the queue of the device is where packets are lost. */
 const ROOM_MS = 10;
-
-/** A token bucket in whole tokens: so many a second, and no more at once. */
-export function rateLimit(perSecond: number, now: () => number = () => performance.now()): () => boolean {
-  let [tokens, filledAt] = [perSecond, now()];
-  return () => {
-    const at = now();
-    tokens = Math.min(perSecond, tokens + ((at - filledAt) / 1000) * perSecond);
-    filledAt = at;
-    if (tokens < 1) return false;
-    tokens -= 1;
-    return true;
-  };
-}
 
 export class Sender {
   readonly #start: WorkerStart;

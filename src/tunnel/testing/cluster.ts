@@ -198,6 +198,7 @@ export class ClusterNode {
     const { body } = datagram;
     if (session?.key !== datagram.key) {
       this.refused += body === 'packet' ? 1 : 0;
+      if (session === undefined) this.control.take({ kind: 'lost', from });
       return;
     }
     const { slot } = session;

@@ -114,6 +114,7 @@ export class ReceivingSide {
           confirmed: nothing,
           heard: nothing,
           unknown: nothing,
+          lost: nothing,
           ...events,
         },
       },
