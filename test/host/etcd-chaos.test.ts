@@ -185,6 +185,16 @@ test('members come and go, hang, and lose each other: somebody always answers', 
   await write();
   hung?.signal('SIGCONT');
   await write();
+  // A member that has lost the others answers, but hears of nothing: it must not be believed to be silent.
+  const [first, second, third] = etcd.members;
+  using alone = open({ ...etcd.settings, endpoints: [third?.endpoint ?? ''], requestTimeoutSeconds: 1 });
+  const deaf = alone.follow();
+  await deaf.until(() => deaf.types.endsWith('synced'), WAIT_MS);
+  await Promise.all([first?.stop(), second?.stop()]);
+  await deaf.until(() => deaf.types.endsWith('gap'), WAIT_MS);
+  await Promise.all([first?.start(), second?.start()]);
+  await write();
+  await deaf.until(() => numberOf(deaf, 'a') === n, WAIT_MS);
   assert.ok(!follower.types.includes('removed'), follower.types);
 });
 
