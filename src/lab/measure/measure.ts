@@ -40,8 +40,12 @@ export async function measureRoads(options: MeasureOptions, tell: Tell): Promise
     throw new Fault('no-root', 'measuring makes network namespaces and needs root');
   await using undo = new AsyncDisposableStack();
   const all = chooseRoads(options.roads, makeSecrets(undo));
-  const runs = options.policyCounts.length * MODES.length * options.rounds;
-  const progress = counted(all.length * runs, tell);
+  const runsOf = ({ hasPolicies }: MeasurableRoad): number =>
+    options.policyCounts.filter((count) => count === 0 || hasPolicies).length * MODES.length * options.rounds;
+  const progress = counted(
+    all.map(runsOf).reduce((sum, runs) => sum + runs, 0),
+    tell,
+  );
   const name = `measure-${process.pid}`;
   undo.defer(() => removeLab(`${name}-bare`));
   const bare = await makeBare(`${name}-bare`);
@@ -53,7 +57,7 @@ export async function measureRoads(options: MeasureOptions, tell: Tell): Promise
       (error: unknown) => {
         if (!['lab-state', 'delegate'].includes(toFault(error).code)) throw error;
         missing.push({ title: road.title, reason: reasonOf(error) });
-        progress.skip(runs);
+        progress.skip(runsOf(road));
         return [];
       },
     );
@@ -94,7 +98,7 @@ function reasonOf(error: unknown): string {
     ...problem.message.matchAll(/"key":"link .*"msg":"([^"]+)"/g),
   ]);
   const refused = logged.at(-1)?.[1];
-  return (refused ?? message).replaceAll(/\s+/g, ' ');
+  return (refused ?? message).replaceAll(/\s+/g, ' ').replace(/^(\w+: )\1/, '$1');
 }
 
 async function makeBare(name: string): Promise<Ends> {
@@ -117,7 +121,7 @@ async function measureRoad(road: MeasurableRoad, bench: Bench): Promise<Measured
     nodes: 2,
     subnets: 1,
     profile: 'canal',
-    settings: { road: road.settings, policy: { enforce: true } },
+    settings: { policy: { enforce: true }, ...road.settings },
     readyMs: READY_MS,
   });
   await lab.addPod('node1', 'sender', { labels: LABELS.sender });
@@ -132,8 +136,10 @@ async function measureRoad(road: MeasurableRoad, bench: Bench): Promise<Measured
   });
   const measured: MeasuredRoad[] = [];
   for (const policies of bench.policyCounts) {
+    if (policies > 0 && !road.hasPolicies) continue;
     lab.apply('measure', policies === 0 ? '' : measuringPolicies(policies));
-    await waitUntil(`${policies} policies in force`, async () => isInForce(await statusOf(lab), policies));
+    if (road.hasPolicies)
+      await waitUntil(`${policies} policies in force`, async () => isInForce(await statusOf(lab), policies));
     await waitUntil('a packet to come through the policies', async () => (await ping(lab)).code === 0);
     measured.push(await measureWith(road, policies, lab, bench));
   }

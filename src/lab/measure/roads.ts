@@ -7,9 +7,12 @@ export type MeasurableRoad = {
   readonly road: RoadName;
   readonly title: string;
   readonly encrypted: boolean;
-  /** The group `road` of a settings file, as an operator would write it, and as it is measured: between every two nodes. */
+  /** The group `road` of a settings file, as an operator would write it. */
   readonly told: Readonly<Record<string, unknown>>;
+  /** Groups of settings with which it is measured: between every two nodes. */
   readonly settings: Readonly<Record<string, unknown>>;
+  /** Policies can be in force on it. */
+  readonly hasPolicies: boolean;
 };
 
 /**
@@ -29,24 +32,35 @@ export function chooseRoads(names: readonly string[] | undefined, secretsFile: s
 }
 
 function variantsOf(road: RoadName, secretsFile: string): MeasurableRoad[] {
-  const { title = 'plain routes', strict } = backendFor(road);
-  const always = road === 'host-gw' ? {} : { mode: 'Always' };
-  if (road !== 'udp') {
-    const told = { type: road };
-    const secrets = road === 'ipsec' ? { ipsec: { secretsFile } } : {};
+  const { title = 'plain routes', strict, isLearned } = backendFor(road);
+  const plain = {
+    road,
+    title: isLearned === true ? `${title}, by BGP` : title,
     // Only of what encrypts can it be asked that nothing else passes.
-    const encrypted = strict !== undefined;
-    return [{ road, title, encrypted, told, settings: { ...told, ...always, ...secrets } }];
-  }
-  return TUNNEL_CIPHERS.map((cipher) => {
-    const told = { type: road, udp: { cipher } };
-    const encrypted = cipher !== 'plain';
-    return {
-      road,
-      title: encrypted ? `${title}, ${cipher}` : title,
-      encrypted,
-      told,
-      settings: { ...told, ...always },
-    };
-  });
+    encrypted: strict !== undefined,
+    told: { type: road },
+    settings: { road: { type: road, ...(MODELESS.has(road) ? {} : { mode: 'Always' }) } },
+    hasPolicies: true,
+  };
+  if (road === 'ipsec')
+    return [{ ...plain, settings: { road: { ...plain.settings.road, ipsec: { secretsFile } } } }];
+  if (road === 'layer2')
+    return [{ ...plain, ...UNPOLICED, settings: { ...plain.settings, ...UNPOLICED.settings } }];
+  if (road !== 'udp') return [plain];
+  return TUNNEL_CIPHERS.map((cipher) => ({
+    ...plain,
+    title: cipher === 'plain' ? title : `${title}, ${cipher}`,
+    encrypted: cipher !== 'plain',
+    told: { type: road, udp: { cipher } },
+    settings: { road: { ...plain.settings.road, udp: { cipher } } },
+  }));
 }
+
+/** Of which there is nothing to encapsulate, or always. */
+const MODELESS: ReadonlySet<RoadName> = new Set<RoadName>(['host-gw', 'bgp', 'layer2']);
+
+/** Frames go from pod to pod past every host. */
+const UNPOLICED = {
+  settings: { wiring: { type: 'bridge' }, policy: { enforce: false } },
+  hasPolicies: false,
+} as const;
