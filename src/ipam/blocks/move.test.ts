@@ -76,6 +76,13 @@ test('strict affinity: nobody borrows; a cap on blocks: it borrows sooner', () =
   assert.ok(move.type === 'take' && move.block.node === 'c' && move.numbers.length === 1);
 });
 
+test('the cap on blocks is for each family', () => {
+  const question = scene({ rules: { strictAffinity: false, maxBlocksPerNode: 1 } });
+  assert.equal(play(question, nextMove(question)), 'claim');
+  const six = { ...question, pools: [poolOf('fd00::/120', 125)] };
+  assert.deepEqual([play(six, nextMove(six)), play(six, nextMove(six))], ['claim', 'take']);
+});
+
 test('a block of nobody is adopted before a new one is made', () => {
   const question = scene();
   const block: Block = {

@@ -14,6 +14,7 @@ import {
   overlaps,
   type Prefix,
   prefixAddress,
+  prefixFamily,
   prefixLength,
   prefixOf,
   prefixSize,
@@ -24,7 +25,7 @@ import type { BlockIndex } from './block-index.ts';
 export type Rules = {
   /** Addresses of a block go to its own node only. */
   readonly strictAffinity: boolean;
-  /** So many blocks at most are one node's. */
+  /** So many blocks of a family at most are one node's. */
   readonly maxBlocksPerNode: number;
 };
 
@@ -62,7 +63,8 @@ export type Move<B extends Block = Block> =
 /** Anything that suits. */
 export function nextMove<B extends Block>(question: Question<B>): Move<B> {
   const { index, node, pools, rules } = question;
-  const all = index.ofNode(node).filter((block) => block.node === node);
+  const isOf = familiesOf(pools);
+  const all = index.ofNode(node).filter((block) => block.node === node && isOf(block.prefix));
   const own = pools.flatMap(({ prefix }) => all.filter((block) => contains(prefix, block.prefix)));
   const taken = firstMove(own, (block) => takeSome(question, block, false));
   if (taken !== undefined) return taken;
@@ -71,6 +73,11 @@ export function nextMove<B extends Block>(question: Question<B>): Move<B> {
   if (gained !== undefined) return gained;
   const borrowed = rules.strictAffinity ? undefined : borrowOne(question);
   return borrowed ?? { type: 'none', why: whyNone(question, own, isCapped) };
+}
+
+function familiesOf(pools: readonly BlockPool[]): (prefix: Prefix) => boolean {
+  const families = new Set(pools.map(({ prefix }) => prefixFamily(prefix)));
+  return (prefix) => families.has(prefixFamily(prefix));
 }
 
 function firstMove<B extends Block>(
