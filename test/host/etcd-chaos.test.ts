@@ -8,14 +8,18 @@ import type { EtcdSettings } from '../../src/model/settings.ts';
 import { Follower } from '../../src/stores/contract.ts';
 import { type EtcdStore, openEtcdStore } from '../../src/stores/etcd/etcd.ts';
 import { formatState } from '../../src/stores/etcd/object-text.ts';
-import type { Store, StoreEvent } from '../../src/stores/store.ts';
+import type { Store, StoreEvent, StoreKind } from '../../src/stores/store.ts';
 import { startProxy } from '../runtimes/cutting-proxy.ts';
 import { startEchoingProxy } from '../runtimes/echoing-proxy.ts';
 import { type Etcd, noEtcd as skip, startEtcd } from '../runtimes/etcd.ts';
 
 const WAIT_MS = 30_000;
 
-type Opened = Disposable & { readonly store: EtcdStore; readonly notices: string[]; follow(): Follower };
+type Opened = Disposable & {
+  readonly store: EtcdStore;
+  readonly notices: string[];
+  follow(kind?: StoreKind): Follower;
+};
 
 function open(settings: EtcdSettings): Opened {
   const notices: string[] = [];
@@ -24,7 +28,7 @@ function open(settings: EtcdSettings): Opened {
   return {
     store,
     notices,
-    follow: () => new Follower(store, 'Node', stop.signal),
+    follow: (kind = 'Node') => new Follower(store, kind, stop.signal),
     [Symbol.dispose]: () => {
       stop.abort();
       store.close();
@@ -82,7 +86,8 @@ test(
     using one = open(cutSettings);
     using two = open(cutSettings);
     const follower = one.follow();
-    await follower.synced();
+    const claims = direct.follow('SubnetClaim');
+    await Promise.all([follower.synced(), claims.synced()]);
     proxy.cutAfter(() => 1 + Math.floor(Math.random() * 4000));
     proxy.cut();
     const tallies = new Map(['a', 'b', 'c', 'd'].map((name) => [name, { done: 0, unsure: 0 }]));
@@ -93,6 +98,10 @@ test(
         const name = names[round % names.length] as string;
         await increment(store, name, tallyOf(name), name !== 'b');
       }
+    };
+    const renew = async (): Promise<void> => {
+      for (let n = 0; performance.now() < until; n += 1)
+        await two.store.put('SubnetClaim', 'leased', { n }, { ttlSeconds: 600 }).catch(() => undefined);
     };
     const compact = async (): Promise<void> => {
       while (performance.now() < until) {
@@ -105,6 +114,7 @@ test(
       work(direct.store, ['b', 'c']),
       work(direct.store, ['c', 'd']),
       compact(),
+      renew(),
     ]);
     const written = new Set<string>();
     for (const [name, { done, unsure }] of tallies)
@@ -119,6 +129,7 @@ test(
       const n = numberOf(follower, name);
       assert.ok(n >= done && n <= done + unsure, `${name}: ${done} done, ${unsure} unsure, ${n} are there`);
     }
+    assert.ok(!claims.types.includes('removed'), 'a claim went with a lease that its holder gave up');
     assert.equal(tallyOf('d').unsure, 0);
     assert.ok(tallyOf('a').done > 20, `only ${tallyOf('a').done} writes came through`);
   },
@@ -152,6 +163,24 @@ test('what is told twice, or again much later, is told to nobody', { skip }, asy
     );
   assert.deepEqual(told(follower), told(plain));
   assert.ok(proxy.echoes() > 100 && tally.done > 50, `${proxy.echoes()} echoes, ${tally.done} writes`);
+});
+
+test('a renewal whose answer is lost may have been done: the claim stays', { skip }, async () => {
+  await using etcd = await startEtcd();
+  await using proxy = await startEchoingProxy(Number(new URL(etcd.settings.endpoints[0] ?? '').port));
+  using direct = open(etcd.settings);
+  using far = open({ ...etcd.settings, endpoints: [`http://127.0.0.1:${proxy.port}`] });
+  const claims = direct.follow('SubnetClaim');
+  const first = await far.store.put('SubnetClaim', 'mine', { n: 1 }, { ttlSeconds: 600 });
+  proxy.lose('/v3/kv/txn');
+  const renewed = far.store.put('SubnetClaim', 'mine', { n: 2 }, { expect: first.version, ttlSeconds: 600 });
+  await assert.rejects(renewed, { code: 'store-away' });
+  proxy.lose(undefined);
+  await far.store.put('SubnetClaim', 'other', {});
+  await claims.until(() => claims.objects.has('other'), WAIT_MS);
+  await sleep(200);
+  assert.deepEqual((await direct.store.get('SubnetClaim', 'mine'))?.value, { n: 2 });
+  assert.ok(!claims.types.includes('removed'), claims.types);
 });
 
 test('members come and go, hang, and lose each other: somebody always answers', { skip }, async () => {

@@ -6,13 +6,23 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-export type EchoingProxy = AsyncDisposable & { readonly port: number; readonly echoes: () => number };
+export type EchoingProxy = AsyncDisposable & {
+  readonly port: number;
+  readonly echoes: () => number;
+  /** Answers to this path are not passed on: what was asked is done, and nobody hears of it. */
+  lose(path: string | undefined): void;
+};
 
 export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
   let echoes = 0;
+  let lost: string | undefined;
   const server = createServer((asked, answer) => {
     const options = { host: '127.0.0.1', port: target, path: asked.url, method: asked.method, agent: false };
     const upstream = request({ ...options, headers: asked.headers }, (response) => {
+      if (asked.url === lost) {
+        answer.destroy();
+        return;
+      }
       answer.writeHead(response.statusCode ?? 502, { 'content-type': 'application/json' });
       const passed =
         asked.url === '/v3/watch' ? repeat(response, answer, () => (echoes += 1)) : late(response, answer);
@@ -28,6 +38,7 @@ export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
   return {
     port: typeof address === 'object' && address !== null ? address.port : 0,
     echoes: () => echoes,
+    lose: (path) => (lost = path),
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       server.close();

@@ -112,7 +112,7 @@ class Etcd implements EtcdStore {
     try {
       return await this.#write({ kind, name, value }, expect, lease);
     } catch (error) {
-      if (lease !== undefined) this.#revoke(lease.id);
+      if (lease !== undefined && isUnwritten(error)) this.#revoke(lease.id);
       throw error;
     }
   }
@@ -191,6 +191,11 @@ class Etcd implements EtcdStore {
     const problems = [{ path: read.origin, message: read.message }];
     throw new Fault('store-malformed', `${kind} ${read.name} cannot be read`, { problems });
   }
+}
+
+/** For sure: when no answer has come, the object may hang on the lease, and would go with it. */
+function isUnwritten(error: unknown): boolean {
+  return error instanceof Fault && (error.code === 'store-conflict' || error.code === 'store-malformed');
 }
 
 function compareVersion(key: string, expect: PutOptions['expect']): object[] {

@@ -1,5 +1,6 @@
 import type { EtcdClient } from './client.ts';
 import { type KeyValue, rangeBelow, type RangeResponse } from './messages.ts';
+import { EtcdError } from './refusal.ts';
 
 /** All objects of one kind at one revision, in pieces that fit into a message. */
 export type Listing = { readonly kvs: readonly KeyValue[]; readonly revision: number };
@@ -14,8 +15,7 @@ export async function listKind(client: EtcdClient, below: string): Promise<Listi
     try {
       return await listOnce(client, below);
     } catch (error) {
-      const isCompacted =
-        'isCompacted' in (error as object) && (error as { isCompacted: boolean }).isCompacted;
+      const isCompacted = error instanceof EtcdError && error.isCompacted;
       if (!isCompacted || attempt === ATTEMPTS) throw error;
     }
   }

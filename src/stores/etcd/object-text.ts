@@ -1,5 +1,4 @@
-import { isDeepStrictEqual } from 'node:util';
-import { type Manifest, manifestOf } from '#model/manifest.ts';
+import { manifestOf } from '#model/manifest.ts';
 import { API_VERSION, manifestName, parseState } from '../object-file.ts';
 import type { StateKind, Stored, StoreKind, Version } from '../store.ts';
 import { decodeText, type KeyValue } from './messages.ts';
@@ -74,8 +73,4 @@ function parseJson(text: string): unknown {
   } catch {
     return undefined;
   }
-}
-
-export function sameManifest(stored: Stored | undefined, value: unknown): boolean {
-  return stored !== undefined && isDeepStrictEqual((stored.value as Manifest).value, value);
 }
