@@ -4,19 +4,29 @@
  * uses.
  */
 import assert from 'node:assert/strict';
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { BlockStatus, Status } from '../../src/api/status.ts';
 import type { Place } from '../../src/agent/crash.ts';
-import { blockProblem } from '../../src/ipam/blocks/block.ts';
+import { blockProblem, holderOf } from '../../src/ipam/blocks/block.ts';
 import { type Lab, type LabOptions, startLab } from '../../src/lab/lab.ts';
 import { allReach, renderMatrix } from '../../src/lab/matrix.ts';
 import { storePath } from '../../src/lab/topology.ts';
 import type { Block } from '../../src/model/block.ts';
+import { parseAddress } from '../../src/net/address.ts';
 import { waitFor, whyNoKernel } from './namespace.ts';
 import { startNode, whyNoTartan } from './node.ts';
-import { assertHolds, makePod, request, restartArmed, ruleset, succeed, waitDead } from './reliability.ts';
+import {
+  assertHolds,
+  makePod,
+  request,
+  restartArmed,
+  ruleset,
+  statusOf as statusOfNode,
+  succeed,
+  waitDead,
+} from './reliability.ts';
 
 const skip = whyNoKernel(['ip', 'nft', 'nsenter']) ?? whyNoTartan() ?? false;
 
@@ -238,3 +248,40 @@ test('killed where addresses change hands: nothing leaks and nothing is held twi
     pod.netns.remove();
   }
 });
+
+test(
+  'a node that had a subnet takes blocks from now on: its pods keep their addresses',
+  { skip },
+  async () => {
+    const network = { name: 'tartan', ipv4: { range: '10.68.0.0/16' } };
+    const before = { network, wiring: { type: 'routed' }, addresses: { quarantineSeconds: 0 } };
+    const node = await startNode('bl-move', before);
+    const [old, young] = [makePod(), makePod()];
+    try {
+      const result = await succeed(node, 'ADD', old);
+      const [ip = ''] = (await statusOfNode(node)).pods.flatMap((pod) => pod.addresses);
+      const settings = readFileSync(node.settingsFile, 'utf8');
+      writeFileSync(
+        node.settingsFile,
+        settings.replace('quarantineSeconds: 0', 'quarantineSeconds: 0\n  type: blocks'),
+      );
+      await node.restart();
+      await assertHolds(node, [old], 'routed');
+      const check = await request(node, 'CHECK', old, result);
+      assert.equal(check.code, 0, check.stdout);
+      const stored = storedBlocks(join(node.directory, 'store/state/Block'));
+      const address = parseAddress(ip.split('/')[0] ?? '');
+      assert.ok(
+        stored.some((block) => address !== undefined && holderOf(block, address) === 'bl-move'),
+        ip,
+      );
+      await succeed(node, 'ADD', young);
+      await assertHolds(node, [old, young], 'routed');
+      for (const pod of [old, young]) await succeed(node, 'DEL', pod);
+      await assertHolds(node, [], 'routed');
+    } finally {
+      await node.stop();
+      for (const pod of [old, young]) pod.netns.remove();
+    }
+  },
+);
