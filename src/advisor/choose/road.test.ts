@@ -22,7 +22,7 @@ const measured = (...roads: readonly MeasuredRoad[]): Measurements => ({
   roads,
   missing: [],
 });
-const type = (...words: Parameters<typeof roadFor>): unknown => roadFor(...words)?.road['type'];
+const type = (...words: Parameters<typeof roadFor>): unknown => roadFor(...words)?.road?.['type'];
 
 test('without measurements: by what is asked and what the kernel has', () => {
   assert.equal(roadFor('flannel', {}), undefined);
@@ -32,6 +32,13 @@ test('without measurements: by what is asked and what the kernel has', () => {
   assert.equal(type('flannel', { needs: ['encryption'], lacks: ['wireguard'] }), 'udp');
   assert.equal(type('flannel', { lacks: ['vxlan'] }), 'udp');
   assert.equal(type('flannel', { lacks: ['vxlan'], subnets: 'one' }), 'host-gw');
+});
+
+test('multicast asks for one Ethernet, unless something else is asked that this cannot have', () => {
+  assert.equal(type('flannel', { needs: ['multicast'] }), 'layer2');
+  const both = roadFor('flannel', { needs: ['multicast'], policies: ['kubernetes'] });
+  assert.equal(both?.road, undefined);
+  assert.match(both?.why ?? '', /no room for policies/);
 });
 
 test('measured: the fastest that does what is asked, and why', () => {

@@ -7,8 +7,8 @@ import { nameOf, ratioOf } from '../measure/summary.ts';
 import type { Answers } from './answers.ts';
 
 export type RoadChoice = {
-  /** The group `road` of a settings file. */
-  readonly road: Readonly<Record<string, unknown>>;
+  /** The group `road` of a settings file; absent: the profile’s own. */
+  readonly road?: Readonly<Record<string, unknown>>;
   readonly why: string;
 };
 
@@ -18,6 +18,7 @@ export function roadFor(
   measured?: Measurements,
 ): RoadChoice | undefined {
   const { needs = [], prefer = [], lacks = [] } = answers;
+  if (needs.includes('multicast')) return multicastRoad(answers);
   const encrypts = needs.includes('encryption');
   const prefersFast = prefer.some((word) => FAST.has(word));
   const fastest = encrypts || prefersFast ? fastestOf(measured, answers, encrypts) : undefined;
@@ -38,6 +39,18 @@ const NEAR: RoadChoice = {
   road: { mode: 'CrossSubnet' },
   why: 'packets between neighbours need no encapsulation',
 };
+
+function multicastRoad({ policies = [], needs = [] }: Answers): RoadChoice {
+  const others = [
+    ...(policies.some((word) => word !== 'none') ? ['policies'] : []),
+    ...(needs.includes('encryption') ? ['encryption'] : []),
+  ];
+  if (others.length === 0)
+    return { road: { type: 'layer2' }, why: 'nodes share one Ethernet, which carries multicast' };
+  return {
+    why: `multicast asks for the road layer2, which leaves no room for ${others.join(' or ')}: these settings have no multicast`,
+  };
+}
 
 function encryptingRoad(lacks: readonly string[]): RoadChoice {
   return lacks.includes('wireguard')
