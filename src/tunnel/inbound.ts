@@ -121,7 +121,7 @@ export class Inbound {
     else if (type === TYPE.plain && this.plainSession !== undefined) {
       const session = this.#plain;
       if (session === undefined) return counters.add(0, 'unknownPeer');
-      this.#takeBody(session, [readCounter(view, at), at + HEADER_BYTES, size - HEADER_BYTES]);
+      this.#takeBody(session, readCounter(view, at), at + HEADER_BYTES, size - HEADER_BYTES);
     } else if (type === TYPE.initiation || type === TYPE.response)
       events.handshake(Buffer.from(this.#memory.bytes.subarray(at, at + size)));
     else counters.add(0, 'malformed');
@@ -156,9 +156,9 @@ export class Inbound {
       this.#heard = session;
       events.heard(session);
     }
-    this.#takeBody(session, [counter, at + HEADER_BYTES, body]);
+    this.#takeBody(session, counter, at + HEADER_BYTES, body);
   }
-  #takeBody(session: InSession, [counter, at, size]: readonly [number, number, number]): void {
+  #takeBody(session: InSession, counter: number, at: number, size: number): void {
     const { counters, events } = this.#options;
     const kind = this.#memory.view.getUint8(at);
     const packet = at + PACKET_AT - HEADER_BYTES;
@@ -231,7 +231,7 @@ export class Inbound {
     const payload = size - headers;
     if (payload <= 0 || payload > segment || (payload < segment && !isLast))
       return this.#options.counters.add(session.row, 'malformed');
-    if (this.#run.takeSegment(session, [counter, at, size])) return;
+    if (this.#run.takeSegment(session, counter, at, size)) return;
     this.flush();
     if (!this.#isFrom(session, at, size)) return;
     if (isSound(this.#memory, at, headers)) this.#run.begin(session, [counter - index, at, size], false);

@@ -104,7 +104,7 @@ export class Run {
     );
   }
   /** Takes a segment, its inner packet at `at`, if it is the next one of the run. */
-  takeSegment(session: InSession, [counter, at, size]: readonly [number, number, number]): boolean {
+  takeSegment(session: InSession, counter: number, at: number, size: number): boolean {
     const state = this.#state;
     const { view } = this.#memory;
     const index = view.getUint8(at - 4);

@@ -58,6 +58,9 @@ type Segments = {
   readonly segment: number;
 };
 
+type Sealing = OutSession & { readonly sealer: Sealer };
+const isSealing = (session: OutSession): session is Sealing => session.sealer !== undefined;
+
 export class Shipment {
   readonly #memory: Memory;
   readonly #message: OutgoingMessage;
@@ -128,10 +131,10 @@ export class Shipment {
     const total = HEADER_BYTES + size + sealed;
     const session = this.#makeRoom(peer, total, 1);
     if (session === undefined) return;
-    if (session.sealer === undefined) {
+    if (!isSealing(session)) {
       this.#header(body - HEADER_BYTES, session);
       this.#part(0, body - HEADER_BYTES, total);
-    } else this.#seal(session, session.sealer, [0, body, size]);
+    } else this.#seal(session, 0, body, size);
     session.counter += 1;
     this.#added(peer, total, 1);
   }
@@ -151,8 +154,8 @@ export class Shipment {
       // The last one may be smaller, and then goes by itself.
       const count = Math.max(1, whole);
       const size = whole > 0 ? segment : first;
-      if (session.sealer === undefined) this.#putSegments(session, segments, [index, count, size]);
-      else this.#sealSegments(session, session.sealer, segments, [index, count, size]);
+      if (isSealing(session)) this.#sealSegments(session, segments, [index, count, size]);
+      else this.#putSegments(session, segments, [index, count, size]);
       this.#added(peer, around + size, plain ? 3 : 1, count);
       from += count * size;
       index += count;
@@ -192,8 +195,7 @@ export class Shipment {
     session.counter += count;
   }
   #sealSegments(
-    session: OutSession,
-    sealer: Sealer,
+    session: Sealing,
     { hint, headers, segment }: Segments,
     [index, count, size]: readonly [number, number, number],
   ): void {
@@ -203,15 +205,17 @@ export class Shipment {
       const at = hint + (index + each) * segment;
       if (index + each > 0) bytes.copyWithin(at, at - segment, at - segment + headers);
       view.setUint8(at + 4, index + each);
-      this.#seal(session, sealer, [each, at, headers + size]);
+      this.#seal(session, each, at, headers + size);
       session.counter += 1;
     }
   }
-  #seal(session: OutSession, sealer: Sealer, [part, from, size]: readonly [number, number, number]): void {
+  /** The datagram becomes this part of those that are added next. */
+  #seal(session: Sealing, part: number, from: number, size: number): void {
+    const { sealer, counter } = session;
     const at = this.#sealedEnd;
     const body = at + HEADER_BYTES;
     this.#header(at, session);
-    sealer.begin(session.counter);
+    sealer.begin(counter);
     sealer.add(body, from, size);
     sealer.end(body + size);
     this.#sealedEnd = body + size + TAG_BYTES;
