@@ -38,7 +38,8 @@ export const TWINS: readonly Twin[] = [
   },
   // One lab is what the two minutes allow; a device of GRE differs from one of IP in IP by its kind alone.
   { file: 'test/host/ip-tunnels.test.ts', needs: ['ipip', 'gre'], only: [/^a device/, /^the road ipip/] },
-  { file: 'test/host/road-wire.test.ts', needs: ['ipip', 'gre', 'fou'], only: [/^the road (ipip|gre|fou) /] },
+  // IP in IP and GRE have a lab, or devices, of their own above.
+  { file: 'test/host/road-wire.test.ts', needs: ['fou'], only: [/^the road fou /] },
   { file: 'test/host/bgp-kube-router.test.ts', needs: ['ipip'], only: [/IP in IP/] },
   { file: 'test/host/wireguard.test.ts', needs: ['wireguard'] },
   { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
