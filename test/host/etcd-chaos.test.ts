@@ -92,19 +92,21 @@ test(
     proxy.cut();
     const tallies = new Map(['a', 'b', 'c', 'd'].map((name) => [name, { done: 0, unsure: 0 }]));
     const tallyOf = (name: string): Tally => tallies.get(name) as Tally;
-    const until = performance.now() + 4000;
+    const deadline = performance.now() + WAIT_MS;
+    const isOver = (): boolean =>
+      (tallyOf('a').done > 40 && proxy.cuts() > 40) || performance.now() > deadline;
     const work = async (store: Store, names: readonly string[]): Promise<void> => {
-      for (let round = 0; performance.now() < until; round += 1) {
+      for (let round = 0; !isOver(); round += 1) {
         const name = names[round % names.length] as string;
         await increment(store, name, tallyOf(name), name !== 'b');
       }
     };
     const renew = async (): Promise<void> => {
-      for (let n = 0; performance.now() < until; n += 1)
+      for (let n = 0; !isOver(); n += 1)
         await two.store.put('SubnetClaim', 'leased', { n }, { ttlSeconds: 600 }).catch(() => undefined);
     };
     const compact = async (): Promise<void> => {
-      while (performance.now() < until) {
+      while (!isOver()) {
         await sleep(150);
         await etcd.compact().catch(() => undefined);
       }
