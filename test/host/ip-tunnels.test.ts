@@ -4,16 +4,21 @@
  */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { closeSync } from 'node:fs';
+import { closeSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { parse } from 'yaml';
 import { openKernel } from '#kernel/linux.ts';
 import { openNetns, ready } from '#kernel/netns.ts';
 import { diff } from '#model/diff.ts';
 import { hostState, type Item, keyOf, type TunnelLink } from '#model/host.ts';
 import { address } from '#net/address.ts';
 import { type Lab, startLab } from '../../src/lab/lab.ts';
-import { allReach, renderMatrix } from '../../src/lab/matrix.ts';
+import { type RawSettings, tartan } from '../../src/lab/node.ts';
+import { run } from '../../src/lab/process.ts';
 import { whyLacking } from '../vm/features.ts';
+import { assertAllReach, eventually, must } from './labs.ts';
 import { PATIENCE } from './namespace.ts';
 import { whyNoTartan } from './node.ts';
 
@@ -65,31 +70,11 @@ for (const type of Object.keys(KINDS) as TunnelLink['type'][]) {
   );
 }
 
-async function assertAllReach(lab: Lab): Promise<void> {
-  let reaches = await lab.matrix();
-  for (let round = 0; round < 4 && !allReach(reaches); round += 1) reaches = await lab.matrix();
-  assert.ok(allReach(reaches), `\n${renderMatrix(reaches)}`);
-}
-
-const must = async (lab: Lab, where: string, command: string): Promise<string> => {
-  const { code, stdout, stderr } = await lab.exec(where, command.split(' '));
-  assert.equal(code, 0, `${command}: ${stderr}`);
-  return stdout;
-};
-
 /** The node's tunnels by name: the index tells a device that was made anew. */
 async function tunnels(lab: Lab, node: string): Promise<Map<string, number>> {
   const links = JSON.parse(await must(lab, node, 'ip -j link')) as { ifname: string; ifindex: number }[];
   const ours = links.filter(({ ifname }) => /^tartan[0-9a-f]{9}$/.test(ifname));
   return new Map(ours.map(({ ifname, ifindex }) => [ifname, ifindex]));
-}
-
-async function eventually(what: string, holds: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 30_000 * PATIENCE;
-  while (!(await holds())) {
-    assert.ok(Date.now() < end, `not within time: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
 }
 
 /** Packets that were dropped because no known peer sent them. */
@@ -102,22 +87,49 @@ async function strangers(lab: Lab, node: string): Promise<number> {
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-type Case = { road: 'ipip' | 'gre'; settings: object; mtu: number; devices: number };
-const DUAL = { network: { ipv6: { range: 'fd00:244::/48' } } };
+type Case = {
+  road: 'ipip' | 'gre';
+  profile: string;
+  settings: () => Promise<RawSettings>;
+  mtu: number;
+  devices: number;
+};
+const NET_CONF = {
+  Network: '10.244.0.0/16',
+  EnableIPv6: true,
+  IPv6Network: 'fd00:244::/48',
+  Backend: { Type: 'ipip', DirectRouting: true },
+};
+
+/** What `tartan from-flannel` makes of it. */
+async function fromFlannel(): Promise<RawSettings> {
+  const directory = mkdtempSync(join(tmpdir(), 'pl-flannel-'));
+  try {
+    writeFileSync(join(directory, 'net-conf.json'), JSON.stringify(NET_CONF));
+    const words = [...tartan(), 'from-flannel', join(directory, 'net-conf.json')];
+    const { code, stdout, stderr } = await run(words);
+    assert.equal(code, 0, stderr);
+    return parse(stdout) as RawSettings;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+const KOPEIO = { network: { ipv6: { range: 'fd00:244::/48' } }, road: { type: 'gre' } };
 const CASES: readonly Case[] = [
-  { road: 'ipip', settings: { ...DUAL, road: { type: 'ipip', mode: 'CrossSubnet' } }, mtu: 1480, devices: 2 },
-  { road: 'gre', settings: { ...DUAL, road: { type: 'gre' } }, mtu: 1476, devices: 2 },
+  { road: 'ipip', profile: 'flannel', settings: fromFlannel, mtu: 1480, devices: 2 },
+  { road: 'gre', profile: 'kopeio', settings: async () => KOPEIO, mtu: 1476, devices: 2 },
 ];
 
-for (const { road, settings, mtu, devices } of CASES) {
+for (const { road, profile, settings, mtu, devices } of CASES) {
   const skip = skipOf(road) || (whyNoTartan() ?? false);
-  test(`the road ${road}: real agents, two subnets and a router`, { skip }, async (t) => {
+  test(`the road ${road}: ${profile} with real agents, two subnets and a router`, { skip }, async (t) => {
     await using lab = await startLab({
       name: `pl-${road}-${process.pid}`,
       nodes: 3,
       subnets: 2,
-      profile: 'canal',
-      settings: { policy: { enforce: false }, ...settings },
+      profile,
+      settings: await settings(),
       readyMs: 60_000 * PATIENCE,
     });
     for (const { name } of lab.nodes) await lab.addPod(name, `pod-${name}`);
