@@ -5,6 +5,7 @@ import { makeEvidence } from './evidence.ts';
 import { makeGrid } from './grid.ts';
 import {
   columnsOf,
+  type Excluded,
   excludedBy,
   readSelection,
   type Selection,
@@ -70,6 +71,14 @@ function titleOf(name: string): string {
 const listed = (providers: readonly MatrixProvider[]): string =>
   providers.map(({ title }) => title).join(', ') || 'none';
 
+/** Those who lack the same stand together. */
+function outLines(out: readonly Excluded[]): string[] {
+  const alike = Map.groupBy(out, ({ by }) => by.map(titleOf).join('; '));
+  return [...alike].map(
+    ([what, group]) => `Out, for want of ${what}: ${listed(group.map(({ provider }) => provider))}.`,
+  );
+}
+
 function showVerdict(): void {
   const out = excludedBy(selection, matrix);
   const left = matrix.providers.filter((provider) => !out.some((one) => one.provider === provider));
@@ -92,9 +101,7 @@ function showVerdict(): void {
       : [
           element('p', {}, ...chosen),
           element('p', {}, `Left: ${listed(left)}.`),
-          ...out.map(({ provider, by }) =>
-            element('p', { class: 'out' }, `${provider.title} is out: ${by.map(titleOf).join('; ')}.`),
-          ),
+          ...outLines(out).map((line) => element('p', { class: 'out' }, line)),
         ];
   verdict.replaceChildren(...sentences);
 }
