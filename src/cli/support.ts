@@ -30,6 +30,9 @@ const LOOKS: Readonly<Record<string, readonly string[]>> = {
   'host/rules.txt': ['ip', 'rule'],
   'host/neighbors.txt': ['ip', 'neighbor'],
   'host/fdb.txt': ['bridge', 'fdb'],
+  'host/xfrm-policies.txt': ['ip', 'xfrm', 'policy'],
+  // An ip too old to hide keys refuses the word.
+  'host/xfrm-states.txt': ['ip', '-s', 'xfrm', 'state', 'list', 'nokeys'],
   'host/journal.txt': ['journalctl', '--unit=tartan', '--lines=2000', '--no-pager'],
   'ruleset.txt': ['nft', 'list', 'ruleset'],
 };

@@ -183,6 +183,9 @@ test('every backend of flannel is a road, or refused with the reason', () => {
     ['wireguard', 51_821, 1420],
   );
   assert.deepEqual(wireguard.warnings, ['Backend.mode', 'Backend.psk']);
+  const sealed = read({ Type: 'ipsec', PSK: 's'.repeat(96), UDPEncap: true, ESPProposal: 'aes128gcm16' });
+  assert.deepEqual([sealed.road.type, sealed.road.ipsec.udp], ['ipsec', 'always']);
+  assert.deepEqual(sealed.warnings, ['Backend.psk', 'Backend.espproposal']);
   const modes = [{}, { DirectRouting: false }, { DirectRouting: true }].map((more) => {
     const { road, warnings } = read({ Type: 'ipip', ...more });
     return [road.type, road.mode, ...warnings];

@@ -56,6 +56,20 @@ const BACKENDS: Readonly<Record<string, Backend>> = {
       psk: 'has no effect: nodes are known by their keys alone, so the encryption is not as strong as a secret PSK may have made it',
     },
   },
+  ipsec: {
+    road: 'ipsec',
+    keys: new Map([['udpencap', 'road.ipsec.udp'], MTU]),
+    notes: {
+      psk: 'is not taken over: secrets are in a file of their own (road.ipsec.secretsFile)',
+      espproposal: 'has no effect: it is AES-256-GCM',
+    },
+  },
+};
+
+/** What is false or true there and a word here. */
+const WORDS: Readonly<Record<string, readonly [string, string]>> = {
+  'road.mode': ['Always', 'CrossSubnet'],
+  'road.ipsec.udp': ['auto', 'always'],
 };
 
 const CLOUD = 'routes in a cloud’s table are the cloud controller’s to write: take `alloc`';
@@ -94,8 +108,8 @@ function takeBackend(given: unknown, fragment: Fragment, warnings: Problem[]): v
   for (const [key, message] of Object.entries(notes))
     if (isGiven(conf.get(key))) warnings.push({ path: `Backend.${key}`, message });
   fragment['road.type'] = road;
-  if (typeof fragment['road.mode'] === 'boolean')
-    fragment['road.mode'] = fragment['road.mode'] ? 'CrossSubnet' : 'Always';
+  for (const [path, [no, yes]] of Object.entries(WORDS))
+    if (typeof fragment[path] === 'boolean') fragment[path] = fragment[path] ? yes : no;
 }
 
 function backendOf(type: unknown, warnings: Problem[]): Backend {
