@@ -78,7 +78,7 @@ export async function makeWire(label: string, options: WireOptions): Promise<Wir
   for (const side of SIDES) {
     const [netns, pod] = [place(`n${side}`), place(`p${side}`)];
     await makeForwarding(netns);
-    cable(router, netns, { side, ...options });
+    await cable(router, netns, { side, ...options });
     const kernel = undo.use(home.within(descriptorOf(netns, undo)));
     nodes[side] = makeNode({ kernel, netns, pod, home, self: selfOf(side, options) });
   }
@@ -99,21 +99,26 @@ function descriptorOf(netns: Namespace, undo: DisposableStack): number {
   return descriptor;
 }
 
-function cable(
-  router: Namespace,
-  node: Namespace,
-  { side, outer, mtu = {} }: WireOptions & { side: Side },
-): void {
+type End = WireOptions & { readonly side: Side };
+
+/** Few processes: under QEMU each takes a second. */
+async function cable(router: Namespace, node: Namespace, { side, outer, mtu = {} }: End): Promise<void> {
   const bytes = mtu[side] ?? 1500;
   const lan = LANS[side][outer];
   const length = lan.slice(lan.indexOf('/'));
   const nodad = outer === 6 ? ' nodad' : '';
-  router.ip(`link add to-${side} mtu ${bytes} type veth peer name eth0 netns ${node.name} mtu ${bytes}`);
-  router.ip(`address add ${nthAddress(lan, 1n)}${length} dev to-${side}${nodad}`);
-  router.ip(`link set to-${side} up`);
-  node.ip(`address add ${nthAddress(lan, 2n)}${length} dev eth0${nodad}`);
-  node.ip('link set eth0 up');
-  node.ip(`-${outer} route add default via ${nthAddress(lan, 1n)}`);
+  const batch = (place: Namespace, lines: readonly string[]): Promise<string> =>
+    place.must(['ip', `-${outer}`, '-batch', '-'], { input: `${lines.join('\n')}\n` });
+  await batch(router, [
+    `link add to-${side} mtu ${bytes} type veth peer name eth0 netns ${node.name} mtu ${bytes}`,
+    `address add ${nthAddress(lan, 1n)}${length} dev to-${side}${nodad}`,
+    `link set to-${side} up`,
+  ]);
+  await batch(node, [
+    `address add ${nthAddress(lan, 2n)}${length} dev eth0${nodad}`,
+    'link set eth0 up',
+    `route add default via ${nthAddress(lan, 1n)}`,
+  ]);
 }
 
 function settingsOf(side: Side, overrides: WireOptions['settings']): Settings {
