@@ -157,8 +157,11 @@ export class BlockAllocator implements AddressAllocator {
     if (shelf.isResting(wanted))
       throw new Fault('address-taken', `${wanted} was released and its link is not gone yet`);
     if (shelf.takeThis(owner, wanted)) return wanted;
-    await holder.exclusively(() => holder.obtain(place, wanted));
-    if (shelf.takeThis(owner, wanted)) return wanted;
+    const isTaken = await holder.exclusively(async () => {
+      await holder.obtain(place, wanted);
+      return shelf.takeThis(owner, wanted);
+    });
+    if (isTaken) return wanted;
     throw new Fault('address-taken', `${wanted} was taken by another pod at the same time`);
   }
 

@@ -2,7 +2,7 @@
  * A node's place by blocks: for each family a home, whose first address is the node's own end of tunnels; addresses held ahead of
  * pods, and no more of them than are of use. A home never moves while it is the node's.
  */
-import type { BlockHolder } from './blocks-holder.ts';
+import type { BlockHolder, Scene } from './blocks-holder.ts';
 import type { BlocksScene } from './blocks-scene.ts';
 import type { Events } from './log.ts';
 import { readNodeFile, writeNodeFile } from './node-file.ts';
@@ -10,9 +10,10 @@ import { holderOf } from '#ipam/blocks/block.ts';
 import { chunkOf } from '#ipam/blocks/move.ts';
 import type { Clock } from '#lib/clock.ts';
 import { toFault } from '#model/fault.ts';
+import type { BlockPool } from '#model/block.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Address, addressFamily, type Family } from '#net/address.ts';
-import { families, type PerFamily } from '#net/per-family.ts';
+import { families, type PerFamily, perFamily } from '#net/per-family.ts';
 import { contains, hostPrefix, type Prefix, prefixAddress, prefixFamily } from '#net/prefix.ts';
 
 export type BlockPlaceOptions = {
@@ -34,6 +35,8 @@ export class BlockPlace {
   /** Since when a block of our own has been empty; monotonic ms. */
   readonly #emptySince = new Map<Prefix, number>();
   #renewedAtMs = 0;
+  /** Why the last pass did not come to its end. */
+  #trouble = '';
   readonly #problems = new Map<Family, string>();
   held: PerFamily<Prefix> = {};
   /** Blocks need none. */
@@ -50,31 +53,47 @@ export class BlockPlace {
     return [...this.#problems.values()];
   }
 
-  /** One pass. Answers whether a home changed. Throws when the store cannot be read or written. */
+  /** One pass. Answers whether a home changed. Throws while the store cannot be read for the first time; later what is held stays. */
   async maintain(): Promise<boolean> {
-    const { holder, settings } = this.#options;
-    if (!this.#begun) await this.#begin();
-    else
-      await holder.verify([
-        ...holder.shelf.blocks(),
-        ...holder.index.ofNode(holder.node).map((b) => b.prefix),
-      ]);
+    const { settings, events } = this.#options;
     const before = JSON.stringify(this.held);
-    for (const family of families(settings.network.subnets)) await this.#settleHome(family);
+    if (!this.#begun) await this.#begin();
+    try {
+      await this.#keepUp();
+      this.#trouble = '';
+    } catch (error) {
+      const { message } = toFault(error);
+      if (message !== this.#trouble) events.add('warning', `blocks are left as they are: ${message}`);
+      this.#trouble = message;
+    }
     const changed = JSON.stringify(this.held) !== before;
     if (changed) writeNodeFile(settings.paths.state, this.held);
+    return changed;
+  }
+
+  async #keepUp(): Promise<void> {
+    const { holder, settings } = this.#options;
+    const named = holder.index.ofNode(holder.node).map(({ prefix }) => prefix);
+    await holder.verify([...holder.shelf.blocks(), ...named]);
+    for (const family of families(settings.network.subnets)) await this.#settleHome(family);
     await this.#renewUntold();
     await this.#refill();
     await this.#giveBack();
-    return changed;
   }
 
   async #begin(): Promise<void> {
     const { holder, settings } = this.#options;
     await holder.begin();
-    this.held = readNodeFile(settings.paths.state);
+    this.held = this.#ownOf(readNodeFile(settings.paths.state));
     await this.#claimUsed();
     this.#begun = true;
+  }
+
+  #ownOf(homes: PerFamily<Prefix>): PerFamily<Prefix> {
+    return perFamily((family) => {
+      const home = homes[family];
+      return home !== undefined && this.#isOurs(home) ? home : undefined;
+    });
   }
 
   /** What pods of this node use is held, whoever forgot it: a store that was lost, or settings that had subnets before. */
@@ -159,20 +178,34 @@ export class BlockPlace {
     await holder.renew();
   }
 
-  /** Of pools that this node has a block of, and of its own blocks only: more comes when a pod needs it. */
+  /** Whether a pass would take or give back something. Asked after every pod. */
+  isDue(): boolean {
+    return this.#begun && (this.#lowPools().length > 0 || this.#excess().length > 0);
+  }
+
+  /** Of its own blocks only: more comes when a pod needs it. */
   async #refill(): Promise<void> {
-    const { holder, scene, settings } = this.#options;
-    for (const family of families(settings.network.subnets)) {
-      const place = scene.any(family);
+    const { holder } = this.#options;
+    for (const { place, pool } of this.#lowPools()) {
       const rules = { ...place.rules, strictAffinity: true, maxBlocksPerNode: 0 };
-      for (const pool of place.pools) {
-        const own = this.#ownBlocks().filter((prefix) => contains(pool.prefix, prefix));
+      await holder.exclusively(() => holder.obtain({ ...place, rules, pools: [pool] })).catch(unlessFull);
+    }
+  }
+
+  /** Pools of which the node has a block with more to take, and hardly an address at hand. */
+  #lowPools(): { readonly place: Scene; readonly pool: BlockPool }[] {
+    const { holder, scene, settings } = this.#options;
+    const blocks = this.#ownBlocks();
+    return families(settings.network.subnets).flatMap((family) => {
+      const place = scene.any(family);
+      const isLow = (pool: BlockPool): boolean => {
+        const own = blocks.filter((prefix) => contains(pool.prefix, prefix));
         const spare = own.flatMap((prefix) => holder.shelf.spareOf(prefix)).length;
         const least = Math.max(0, ...own.map((prefix) => chunkOf(prefix, place.rules) / 4));
-        if (own.length === 0 || spare >= Math.min(least, 4)) continue;
-        await holder.exclusively(() => holder.obtain({ ...place, rules, pools: [pool] })).catch(unlessFull);
-      }
-    }
+        return spare < Math.min(least, 4) && own.some((prefix) => holder.index.get(prefix)?.free !== '');
+      };
+      return place.pools.filter(isLow).map((pool) => ({ place, pool }));
+    });
   }
   #ownBlocks(): Prefix[] {
     const { holder } = this.#options;
@@ -182,16 +215,22 @@ export class BlockPlace {
   }
 
   async #giveBack(): Promise<void> {
-    const { holder, scene } = this.#options;
+    const { holder } = this.#options;
+    for (const { block, addresses } of this.#excess()) await holder.giveBack(block, addresses);
     const own = new Set(this.#ownBlocks());
-    for (const block of holder.shelf.blocks()) {
-      const spare = holder.shelf.spareOf(block);
-      const chunk = chunkOf(block, scene.rules);
-      if (!own.has(block)) await holder.giveBack(block, spare);
-      else if (spare.length > 2 * chunk) await holder.giveBack(block, spare.slice(chunk));
-    }
     for (const block of own) if (this.#isSurplus(block, own)) await holder.drop(block);
   }
+
+  /** Spare addresses that others may have: all of theirs, and what is too much of our own. */
+  #excess(): { readonly block: Prefix; readonly addresses: readonly Address[] }[] {
+    const { holder, scene } = this.#options;
+    return holder.shelf.blocks().flatMap((block) => {
+      const spare = holder.shelf.spareOf(block);
+      const chunk = holder.index.get(block)?.node === holder.node ? chunkOf(block, scene.rules) : 0;
+      return spare.length > 2 * chunk ? [{ block, addresses: spare.slice(chunk) }] : [];
+    });
+  }
+
   /** Empty for long, and there is room without it. */
   #isSurplus(block: Prefix, own: ReadonlySet<Prefix>): boolean {
     const { holder, scene, clock, settings } = this.#options;

@@ -81,7 +81,7 @@ export class Blocks {
       holder,
       scene,
       isKnown: () => place.isKnown,
-      onChange: nudge,
+      onChange: () => (place.isDue() ? nudge() : undefined),
     });
     const graceMs = settings.addresses.blocks.reclaimSeconds * 1000;
     const reclaimer = new BlockReclaimer({
