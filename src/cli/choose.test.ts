@@ -148,6 +148,22 @@ for (const candidate of FACTS.candidates.filter(({ profile }) => profile !== und
   });
 }
 
+test('the way from what is there: none from one of the first, live between our own, node by node from others', () => {
+  const migration = (given: Answers): readonly string[] =>
+    nextOf(FACTS, given, chooseBy(FACTS, given)).migration;
+  const few: Answers = { nodes: 3, policies: ['calico', 'host'], prefer: ['simplicity'] };
+  assert.deepEqual(migration({ ...few, present: 'tartan-flannel' }), []);
+  assert.deepEqual(migration({ ...few, present: 'none' }), []);
+  assert.match(
+    migration({ ...few, subnets: 'several', present: 'tartan-kubenet' })[0] ?? '',
+    /^tartan switch /,
+  );
+  assert.match(
+    migration({ ...few, present: 'flannel' }).join(),
+    /both use UDP 8472.*cordon and drain.*remove flannel/i,
+  );
+});
+
 test('bad answers are all named', () => {
   const problemsOf = (value: unknown): readonly string[] => {
     try {

@@ -25,7 +25,9 @@ export type Next = {
 export function nextOf(facts: Facts, answers: Answers, choice: Choice, measured?: Measurements): Next {
   const own = bestOwn(choice);
   const road = own && roadFor(own.candidate.profile, answers, measured);
-  const winner = choice.ranked[0]?.candidate;
+  const first = choice.ranked.filter(({ place }) => place === 1).map(({ candidate }) => candidate);
+  // Who is there and among the first stays.
+  const winner = first.find(({ id }) => id === answers.present) ?? first[0];
   return {
     ...(own === undefined
       ? {}
@@ -87,6 +89,7 @@ function subnetLength(nodes = 0, pods = 0): { readonly subnetLength?: number; re
 function migrationTo(facts: Facts, { present }: Answers, winner: Candidate): string[] {
   const from = facts.candidates.find(({ id }) => id === present);
   if (from === undefined || from.id === winner.id) return [];
+  if (from.profile !== undefined && winner.profile !== undefined) return switchTo(winner.profile);
   return [
     `Audit: tartan choose --audit DIR tells which objects ${winner.title} does not take as ${from.title} does.`,
     ...portsClash(from, winner),
@@ -94,6 +97,14 @@ function migrationTo(facts: Facts, { present }: Answers, winner: Candidate): str
     'Deny nothing by default while you change: policies of the two do not know each other’s pods.',
     `Node by node: cordon and drain, remove the CNI configuration of ${from.title}, install ${winner.title}, restart the runtime, uncordon.`,
     `After the last node remove ${from.title}: its DaemonSet, links, routes and rules. Back is the same way, as long as it is still there.`,
+  ];
+}
+
+/** Between Tartan’s own, traffic goes on. */
+function switchTo(profile: string): string[] {
+  return [
+    `tartan switch ${profile} --dry-run shows what each node will do; without --dry-run it is done, phase by phase, and --back undoes it. Pods keep their addresses and their wiring.`,
+    `Then put profile: ${profile} into the settings of the nodes: new pods are wired as it says.`,
   ];
 }
 
