@@ -5,6 +5,7 @@ import { benchCni } from './cni.ts';
 import { benchDataPath } from './data-path.ts';
 import { benchPeers } from './peers.ts';
 import { benchPolicy } from './policy.ts';
+import { benchRoutes } from './routes.ts';
 import { benchTunnel } from './tunnel.ts';
 
 const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   blocks: benchBlocks,
   peers: benchPeers,
   policy: benchPolicy,
+  routes: benchRoutes,
   'data-path': benchDataPath,
   tunnel: benchTunnel,
 };

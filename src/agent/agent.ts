@@ -271,8 +271,9 @@ export class Agent {
   }
 
   #onBlocks(node: string): void {
-    this.cluster.setBlocks(node);
+    // It says it to the peers while the host is seen to.
     this.routing?.nudge();
+    this.cluster.setBlocks(node);
   }
 
   #onClaim(): void {

@@ -2,8 +2,8 @@
  * The BIRD daemon of this node. It is its own process: it goes on when the agent ends, and a new agent finds it by its socket. When it
  * dies it is started again, with graceful restart: the kernel keeps its routes meanwhile, and peers keep theirs.
  *
- *     configure: written beside ─▶ checked by BIRD ─▶ renamed ─▶ taken by BIRD
- *                                      └─ refused: the old one stays, in the file and in the daemon
+ *     configure: written beside ─▶ taken by BIRD ─▶ renamed
+ *                                      └─ refused: the old one stays, in the daemon and in the file
  */
 import { spawn } from 'node:child_process';
 import type { Clock } from '#lib/clock.ts';
@@ -114,39 +114,34 @@ async function configure(state: State, config: string, passwords: Passwords): Pr
   const text = withPasswords(config, passwords);
   if (state.control !== undefined && text === state.active) return [];
   writeNext(state.files, text);
-  const refused = await check(state);
-  if (refused !== undefined) {
-    dropNext(state.files);
-    return [{ path: 'bird.conf', message: redact(refused, passwords) }];
-  }
-  const old = readConfig(state.files);
-  takeNext(state.files);
-  const failed = await take(state);
-  if (failed === undefined) {
-    state.active = text;
-    return [];
-  }
-  if (old !== undefined) {
-    writeNext(state.files, old);
-    takeNext(state.files);
-  }
-  return [{ path: 'bird.conf', message: redact(failed, passwords) }];
+  const refused = await (state.control === undefined ? begin(state) : reload(state, state.control));
+  dropNext(state.files);
+  if (refused !== undefined) return [{ path: 'bird.conf', message: redact(refused, passwords) }];
+  state.active = text;
+  return [];
 }
 
-/** Why BIRD refuses what is to come, or undefined. */
-async function check({ control, files, options }: State): Promise<string | undefined> {
-  if (control === undefined) {
-    const { code, errors } = await run([...options.command, '-p', '-c', files.next]);
-    return code === 0 ? undefined : errors;
-  }
-  const reply = await control.ask(`configure check "${files.next}"`);
-  return reply.failed ? textOf(reply) : undefined;
+/** Why the daemon refuses what is to come, which then is no longer to come; undefined when it has it. */
+async function reload({ files }: State, control: Control): Promise<string | undefined> {
+  const reply = await control.ask(`configure "${files.next}"`);
+  if (reply.failed) return textOf(reply);
+  takeNext(files);
+  return undefined;
 }
 
-async function take(state: State): Promise<string | undefined> {
-  if (state.control === undefined) return start(state);
-  const reply = await state.control.ask('configure');
-  return reply.failed ? textOf(reply) : undefined;
+/** The same by a daemon that is started. */
+async function begin(state: State): Promise<string | undefined> {
+  const { files, options } = state;
+  const { code, errors } = await run([...options.command, '-p', '-c', files.next]);
+  if (code !== 0) return errors;
+  const old = readConfig(files);
+  takeNext(files);
+  const failed = await start(state);
+  if (failed !== undefined && old !== undefined) {
+    writeNext(files, old);
+    takeNext(files);
+  }
+  return failed;
 }
 
 /** BIRD goes into the background by itself once it listens. */

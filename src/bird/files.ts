@@ -29,7 +29,7 @@ export function readConfig({ config }: BirdFiles): string | undefined {
 /** A mode holds only for a file that is made. */
 export function writeNext({ next }: BirdFiles, text: string): void {
   rmSync(next, { force: true });
-  writeFileSync(next, text, { mode: 0o600, flag: 'wx', flush: true });
+  writeFileSync(next, text, { mode: 0o600, flag: 'wx' });
 }
 
 export function takeNext({ next, config }: BirdFiles): void {

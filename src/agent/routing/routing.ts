@@ -217,12 +217,15 @@ export class Routing {
       return 'ok';
     }
     this.#claim(plan);
+    const isNews = JSON.stringify(plan) !== JSON.stringify(this.#plan);
     const refused = await this.#configure(plan, secrets).catch((error: unknown) => [problemOf(error)]);
     this.#note([...refused, ...found], warnings);
     if (refused.length > 0) return 'retry';
     this.#plan = plan;
     this.#wasConfigured = true;
     if (!this.#options.isReady()) this.#options.onChange();
+    // News are being told to the peers just now: questions would hold that up.
+    if (isNews) return 'ok';
     await this.#watchSessions(plan);
     await this.#refeed(place.legs);
     return 'ok';
