@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { Cluster, ClusterNode, endpointOf } from './testing/cluster.ts';
+import type { Link } from './link.ts';
 import type { SessionTimes } from './sessions.ts';
 
 const FAST: Partial<SessionTimes> = { rekeyMs: 5000, rejectMs: 15_000 };
@@ -170,6 +171,34 @@ test('a session that was left for another never sends again, whatever becomes of
   // ClusterNode throws when a counter comes twice.
   cluster.run(3000, exchange(one, two));
   assert.ok(one.accepted - before > 40);
+});
+
+test('newer secrets that nobody answers to yet are tried again; older ones make no session in their place', () => {
+  const cluster = new Cluster();
+  const [old, fresh] = [Buffer.alloc(32, 1), Buffer.alloc(32, 2)];
+  const password = (...keys: Buffer[]) => ({ mode: 'password', keys }) as const;
+  const one = new ClusterNode(cluster, 'one', 1, { secrets: password(old) });
+  const two = new ClusterNode(cluster, 'two', 2, { secrets: password(old) });
+  one.control.setPeers([two.peer(2)]);
+  two.control.setPeers([one.peer(1)]);
+  cluster.run(2000, exchange(one, two));
+  for (const node of [one, two]) node.control.setSecrets(password(fresh, old));
+  const links = (): readonly Link[] => [one, two].flatMap(({ control }) => [...control.links]);
+  const first = links()[0]?.sessions.current?.madeWith.own;
+  // From when the sessions are due to be followed until several tries are over.
+  for (const ms of [7000, 600, 600, 600, 600, 600, 1500, 1500]) {
+    cluster.lose = () => ms < 7000;
+    cluster.run(ms, exchange(one, two));
+  }
+  cluster.lose = () => false;
+  cluster.run(12_000, exchange(one, two));
+  for (const { sessions } of links()) {
+    assert.notEqual(sessions.current?.madeWith.own, first);
+    assert.equal(
+      sessions.all.filter(({ madeWith, bornAt }) => madeWith.own === first && bornAt > 2000).length,
+      0,
+    );
+  }
 });
 
 test('property: a successor goes on with what was left to it: sessions, counters and paths, with nothing refused', () => {

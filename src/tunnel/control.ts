@@ -165,10 +165,12 @@ export class Control {
     const over = sessions.expire(now, ({ madeWith }) => handshakes.isValid(link.peer.name, madeWith));
     for (const session of over) this.#forget(session);
     if (before !== sessions.current) this.#use(link);
-    const isStale = !this.isNewest(link);
-    if (!sessions.isDue(now, { sealed: link.sealed, silentFor: now - link.heardAt, isStale })) return;
+    const use = { sealed: link.sealed, silentFor: now - link.heardAt };
+    const isDue = sessions.isDue(now, { ...use, isStale: false });
+    if (!isDue && !sessions.isDue(now, { ...use, isStale: !this.isNewest(link) })) return;
     const attempt = sessions.attempt(now, this.#options.random() / RANDOM_RANGE);
-    if (attempt !== undefined) this.#initiate(link, handshakes, attempt);
+    // While there is a session of older secrets, another one of those would be no better.
+    if (attempt !== undefined) this.#initiate(link, handshakes, isDue ? attempt : 0);
   }
   #initiate(link: Link, handshakes: Handshakes, attempt: number): void {
     // A peer that is not where it was last may be where it was configured.
