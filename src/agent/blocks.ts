@@ -13,7 +13,7 @@ import { type Feed, startFeed } from './feed.ts';
 import type { AgentParts } from './parts.ts';
 import { startReconciler } from '#lib/reconciler.ts';
 import type { BlockStatus, Status } from '#api/status.ts';
-import type { Block } from '#model/block.ts';
+import type { Block, BlockPool } from '#model/block.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import type { Address } from '#net/address.ts';
@@ -146,6 +146,11 @@ export class Blocks {
   }
   list(): Block[] {
     return [...this.#index.values()];
+  }
+
+  /** That this node goes by; none where its addresses are from a subnet. */
+  pools(): readonly BlockPool[] {
+    return this.#own?.scene.book.pools ?? [];
   }
 
   /** For status: all blocks, and the pools that this node takes some from. */

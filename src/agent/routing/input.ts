@@ -21,6 +21,8 @@ export type Situation = {
   /** Pods of other nodes are reached by what BIRD learns. */
   readonly installs: boolean;
   readonly tunnels: readonly Tunnel[];
+  /** Pools of which peers are not told. */
+  readonly silent: readonly Prefix[];
   readonly adverts: Iterable<NodeAdvert>;
   readonly objects: HeldObjects;
   readonly hasSecret: (ref: SecretRef) => boolean;
@@ -73,12 +75,10 @@ export function tunnelsTo(
   });
 }
 
-function poolsOf({ self, installs }: Situation): RoutedPool[] {
-  return familyValues(self.settings.network.subnets).map(({ range }) => ({
-    prefix: range,
-    exported: true,
-    installed: installs,
-  }));
+function poolsOf({ self, silent, installs }: Situation): RoutedPool[] {
+  const ranges = familyValues(self.settings.network.subnets).map(({ range }) => range);
+  const poolOf = (exported: boolean) => (prefix: Prefix) => ({ prefix, exported, installed: installs });
+  return [...ranges.map(poolOf(true)), ...silent.map(poolOf(false))];
 }
 
 const PLAIN = { withoutServices: false, prepend: [], communities: [] } as const;

@@ -47,6 +47,8 @@ export type Place = {
   readonly adverts: ReadonlyMap<string, NodeAdvert>;
   /** Subnets of this node that no other node holds. */
   readonly prefixes: readonly Prefix[];
+  /** Pools of which peers are not told. */
+  readonly silent: readonly Prefix[];
   /** To all other nodes. */
   readonly legs: readonly Leg[];
 };
@@ -237,10 +239,11 @@ export class Routing {
     if (legs.some(isOpen)) await this.#bird?.refeed().catch(() => undefined);
   }
 
-  #situation({ self, adverts, prefixes, legs }: Place, secrets: Secrets): Situation {
+  #situation({ self, adverts, prefixes, silent, legs }: Place, secrets: Secrets): Situation {
     return {
       self,
       prefixes,
+      silent,
       adverts: adverts.values(),
       installs: this.#isRoad(),
       tunnels: tunnelsTo(legs, adverts, this.#options.isUp),

@@ -35,6 +35,7 @@ export function startRouting(options: StartOptions): Routing {
     return {
       self,
       adverts,
+      silent: addresses.blocks.pools().flatMap(({ exported, prefix }) => (exported ? [] : [prefix])),
       prefixes: [...own].filter((prefix) => !lost.has(prefix)),
       legs: [...cluster.peers.values()].flatMap(({ legs }) => legs),
     };
