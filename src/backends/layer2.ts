@@ -26,17 +26,25 @@ export const layer2: NetworkBackend = {
   name: 'layer2',
   title: 'layer 2 over VXLAN',
   carrier: 'layer2',
-  advertise: ({ settings }) => ({ layer2: settings.road.layer2 }),
+  advertise: (self) => (whyNot(self) === undefined ? { layer2: self.settings.road.layer2 } : {}),
   mismatch,
   outer: ({ road: { layer2: own } }) => [ofPort(own.port, ` @th,96,24 ${own.vni}`)],
   segmentPort: ({ road }) => vxlanDevice(road.layer2.vni),
-  planNode: (self) => (hasBridge(self) ? [deviceOf(self), ...onLink(self)] : []),
+  planNode: (self) => (whyNot(self) === undefined ? [deviceOf(self), ...onLink(self)] : []),
   planPeer,
 };
 
+/** Settings refuse it too; but a cluster may be told to change its road whatever they say. */
+function whyNot(self: Self): string | undefined {
+  if (!hasBridge(self)) return 'this node has no bridge to be a part of the segment';
+  if (!self.settings.policy.enforce) return undefined;
+  return 'this node enforces policies, which frames between pods of a segment would pass by';
+}
+
 function mismatch(self: Self, node: NodeAdvert): string | undefined {
   const { layer2: mine } = self.settings.road;
-  if (!hasBridge(self)) return 'this node has no bridge';
+  const why = whyNot(self);
+  if (why !== undefined) return why;
   if (node.layer2 === undefined) return `${node.name} does not tell its segment`;
   const { vni, port } = node.layer2;
   if (vni !== mine.vni) return `${node.name} has VNI ${vni}, this node ${mine.vni}`;

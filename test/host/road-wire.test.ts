@@ -94,7 +94,7 @@ for (const { road, needs, profile, overhead } of CASES) {
           for (const family of inner) {
             await reaches(wire, 'a', { family, bytes: mtu });
             assert.ok(await pings(wire, 'b', { family, bytes: mtu }));
-            assert.ok(!(await pings(wire, 'a', { family, bytes: mtu + 1 })));
+            assert.ok(!(await pings(wire, 'a', { family, bytes: mtu + 1 }, 1)));
           }
         },
       );
