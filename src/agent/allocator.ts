@@ -17,7 +17,12 @@ export type AddressRequest = {
 
 export type Allocation = { readonly addresses: InterfaceAddress[]; readonly gateways: Address[] };
 
-export type PrefixUsage = { readonly prefix: Prefix; readonly usage: PoolUsage };
+export type PrefixUsage = {
+  readonly prefix: Prefix;
+  readonly usage: PoolUsage;
+  /** Of another node's block. */
+  readonly borrowed?: boolean;
+};
 
 export interface AddressAllocator {
   /** Released by a predecessor, and no attachment is left that settles them. */

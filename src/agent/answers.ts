@@ -1,5 +1,6 @@
 /** The agent's answers on the admin API. */
 import type { Agent } from './agent.ts';
+import type { PrefixUsage } from './allocator.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
 import { gatherFacts, sceneOf } from './facts.ts';
 import { noteTunnel } from './metrics.ts';
@@ -68,10 +69,13 @@ function refreshGauges(agent: Agent): void {
     prefix.includes(':') ? '6' : '4',
   );
   for (const [family, usages] of byFamily) {
-    const count = (state: 'used' | 'quarantined'): number =>
-      usages.reduce((sum, { usage }) => sum + usage[state], 0);
-    for (const state of ['used', 'quarantined'] as const)
-      metrics.addresses.set({ family, state }, count(state));
+    const note = (state: string, of: (one: PrefixUsage) => number): void =>
+      metrics.addresses.set(
+        { family, state },
+        usages.map(of).reduce((sum, count) => sum + count, 0),
+      );
+    for (const state of ['used', 'quarantined', 'free'] as const) note(state, ({ usage }) => usage[state]);
+    note('borrowed', ({ borrowed, usage }) => (borrowed === true ? usage.used : 0));
   }
 }
 

@@ -202,11 +202,10 @@ export class BlockAllocator implements AddressAllocator {
     return holder.shelf.blocks().map((prefix) => {
       const { held, used, resting } = holder.shelf.usageOf(prefix);
       const block = holder.index.get(prefix);
-      const open = block?.node === holder.node ? freeOf(block).length : 0;
-      return {
-        prefix,
-        usage: { capacity: held + open, used, quarantined: resting, free: held - used - resting + open },
-      };
+      const borrowed = block?.node !== holder.node;
+      const open = block === undefined || borrowed ? 0 : freeOf(block).length;
+      const free = held - used - resting + open;
+      return { prefix, usage: { capacity: held + open, used, quarantined: resting, free }, borrowed };
     });
   }
 }

@@ -54,7 +54,7 @@ function describePeer(agent: Agent, advert: NodeAdvert, way?: TunnelStatus['peer
   return {
     name: advert.name,
     addresses: familyValues(advert.addresses),
-    subnets: familyValues(advert.subnets),
+    subnets: [...new Set([...familyValues(advert.subnets), ...(advert.blocks ?? [])])],
     inside: familyValues(advert.inside ?? {}),
     ...(leg === undefined ? {} : { road: leg.carrier, mtu: leg.mtu }),
     why: [...(leg === undefined ? [] : [leg.why]), ...reasons].join('; '),

@@ -41,6 +41,7 @@ export const peerSchema = z.object({
   name: z.string(),
   /** Where its encapsulated packets come from and go to. */
   addresses: z.array(z.string()),
+  /** What is routed to it: subnets, blocks, single addresses of other nodes' blocks. */
   subnets: z.array(z.string()),
   /** The peer's own addresses within its subnets. */
   inside: z.array(z.string()).optional(),
