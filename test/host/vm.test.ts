@@ -1,6 +1,6 @@
 /**
- * The twins: test files that need more of a kernel than this host's may have run in one virtual machine with Debian's
- * kernel (test/vm). Each test of the guest is a test here; one that is skipped there too fails.
+ * The twins: test files that need more of a kernel than this host's may have run in virtual machines with Debian's
+ * kernel (test/vm). Each test of a guest is a test here; one that is skipped there too fails.
  */
 import assert from 'node:assert/strict';
 import { execPath } from 'node:process';
@@ -9,7 +9,7 @@ import { FEATURES } from '../vm/features.ts';
 import { provideKernel, type GuestKernel } from '../vm/kernel.ts';
 import { runInMachine, whyNoMachine } from '../vm/machine.ts';
 import { complaintOf, parseReport, type Report } from '../vm/report.ts';
-import { TWINS } from '../vm/twins.ts';
+import { MACHINES, type Twin, twinsIn } from '../vm/twins.ts';
 import { whyNoKernel } from './namespace.ts';
 import { whyNoTartan } from './node.ts';
 
@@ -26,7 +26,7 @@ async function anyKernel(): Promise<GuestKernel> {
   }
 }
 
-async function runTwins(kernel: GuestKernel): Promise<Report[]> {
+async function runTwins(kernel: GuestKernel, twins: readonly Twin[]): Promise<Report[]> {
   const reports: Report[] = [];
   const onLine = (line: string): void => {
     const report = parseReport(line);
@@ -35,8 +35,8 @@ async function runTwins(kernel: GuestKernel): Promise<Report[]> {
     const verdict = complaintOf(report) === undefined ? 'ok' : 'NOT OK';
     tell(`${verdict} ${report.file} ${report.path.join(' › ')} (${report.milliseconds} ms)`);
   };
-  const modules = TWINS.flatMap(({ needs }) => needs).flatMap((name) => FEATURES[name].modules);
-  const argv = [execPath, 'test/vm/guest/run-tests.ts'];
+  const modules = twins.flatMap(({ needs }) => needs).flatMap((name) => FEATURES[name].modules);
+  const argv = [execPath, 'test/vm/guest/run-tests.ts', ...twins.map(({ file }) => file)];
   const run = (): ReturnType<typeof runInMachine> => runInMachine(kernel, { argv, modules }, { onLine });
   const { code } = await run().catch((error: unknown) => {
     // Kernels patch their own code while others run it, which emulated processors get wrong now and then.
@@ -57,21 +57,26 @@ async function repeat(t: TestContext, reports: readonly Report[]): Promise<void>
     });
 }
 
-test('the twins, under QEMU', { skip, timeout: 900_000 }, async (t) => {
-  let kernel: GuestKernel;
-  try {
-    kernel = await anyKernel();
-  } catch (problem) {
-    tell(`SKIPPED: ${(problem as Error).message}`);
-    return t.skip((problem as Error).message);
-  }
-  tell(`booting Linux ${kernel.release}`);
-  const reports = await runTwins(kernel);
-  for (const { file } of TWINS)
-    await t.test(file, (t) =>
-      repeat(
-        t,
-        reports.filter((report) => report.file === file),
-      ),
-    );
-});
+let known: Promise<GuestKernel> | undefined;
+
+for (const machine of MACHINES) {
+  test(`the twins, under QEMU: ${machine}`, { skip, timeout: 1_250_000 }, async (t) => {
+    let kernel: GuestKernel;
+    try {
+      kernel = await (known ??= anyKernel());
+    } catch (problem) {
+      tell(`SKIPPED: ${(problem as Error).message}`);
+      return t.skip((problem as Error).message);
+    }
+    const twins = twinsIn(machine);
+    tell(`booting Linux ${kernel.release}: ${machine}`);
+    const reports = await runTwins(kernel, twins);
+    for (const { file } of twins)
+      await t.test(file, (t) =>
+        repeat(
+          t,
+          reports.filter((report) => report.file === file),
+        ),
+      );
+  });
+}

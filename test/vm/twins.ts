@@ -1,12 +1,18 @@
 /**
- * The test files that also run in the virtual machine (test/host/vm.test.ts), in this order. A file may need more than
- * this host's kernel has; there nothing may be skipped. Keep the whole under two minutes: starting a file costs some 10 s
- * in the machine, an agent as much, a process 20 times what it costs here.
+ * The test files that also run in virtual machines (test/host/vm.test.ts), in this order. A file may need more than
+ * this host's kernel has; there nothing may be skipped. Keep each machine to a few minutes: starting a file costs some 10 s
+ * in it, an agent as much, a process 20 times what it costs here.
  */
 import type { FeatureName } from './features.ts';
 
+/** One after the other, each with the modules that its twins need: some make devices in every namespace. */
+export const MACHINES = ['as it boots', 'tunnels', 'encryption'] as const;
+export type Machine = (typeof MACHINES)[number];
+
 export type Twin = {
   readonly file: string;
+  /** Absent: as it boots. */
+  readonly machine?: Machine;
   /** What of the kernel is loaded before: the modules of these features (features.ts). */
   readonly needs: readonly FeatureName[];
   /** Only tests whose full name (suites, then test) has a match; default: all. */
@@ -37,16 +43,30 @@ export const TWINS: readonly Twin[] = [
     ],
   },
   // One lab is what the two minutes allow; a device of GRE differs from one of IP in IP by its kind alone.
-  { file: 'test/host/ip-tunnels.test.ts', needs: ['ipip', 'gre'], only: [/^a device/, /^the road ipip/] },
+  {
+    file: 'test/host/ip-tunnels.test.ts',
+    machine: 'tunnels',
+    needs: ['ipip', 'gre'],
+    only: [/^a device/, /^the road ipip/],
+  },
   // IP in IP and GRE have a lab, or devices, of their own above.
-  { file: 'test/host/road-wire.test.ts', needs: ['fou'], only: [/^the road fou /] },
-  { file: 'test/host/bgp-kube-router.test.ts', needs: ['ipip'], only: [/IP in IP/] },
-  { file: 'test/host/wireguard.test.ts', needs: ['wireguard'] },
-  { file: 'test/host/wireguard-road.test.ts', needs: ['wireguard'] },
-  { file: 'test/host/xfrm.test.ts', needs: ['esp'] },
-  { file: 'test/host/ipsec-peer.test.ts', needs: ['esp'], only: [/over IPv6/, /through a NAT/] },
-  { file: 'test/host/ipsec-road.test.ts', needs: ['esp'] },
+  { file: 'test/host/road-wire.test.ts', machine: 'tunnels', needs: ['fou'], only: [/^the road fou /] },
+  { file: 'test/host/bgp-kube-router.test.ts', machine: 'tunnels', needs: ['ipip'], only: [/IP in IP/] },
+  { file: 'test/host/wireguard.test.ts', machine: 'encryption', needs: ['wireguard'] },
+  { file: 'test/host/wireguard-road.test.ts', machine: 'encryption', needs: ['wireguard'] },
+  { file: 'test/host/xfrm.test.ts', machine: 'encryption', needs: ['esp'] },
+  {
+    file: 'test/host/ipsec-peer.test.ts',
+    machine: 'encryption',
+    needs: ['esp'],
+    only: [/over IPv6/, /through a NAT/],
+  },
+  { file: 'test/host/ipsec-road.test.ts', machine: 'encryption', needs: ['esp'] },
 ];
+
+export function twinsIn(machine: Machine): Twin[] {
+  return TWINS.filter((twin) => (twin.machine ?? MACHINES[0]) === machine);
+}
 
 /** Files of the twins that need a feature. */
 export function twinsOf(feature: FeatureName): string[] {
