@@ -5,7 +5,7 @@
 import type { AddressAllocator, AddressRequest, Allocation, PrefixUsage } from './allocator.ts';
 import type { BlockHolder, Scene } from './blocks-holder.ts';
 import type { BlocksScene } from './blocks-scene.ts';
-import { type PodWishes, readWishes } from './blocks-wishes.ts';
+import { type LookUp, type PodWishes, readWishes } from './blocks-wishes.ts';
 import { type AddressLedger, allocatedIn, Resting } from './resting.ts';
 import { freeOf } from '#ipam/blocks/block.ts';
 import { nextMove } from '#ipam/blocks/move.ts';
@@ -30,11 +30,10 @@ import {
   type Prefix,
   prefixAddress,
 } from '#net/prefix.ts';
-import type { Store } from '#stores/store.ts';
 
 export type BlockAllocatorOptions = {
   readonly settings: Settings;
-  readonly store: Pick<Store, 'get'>;
+  readonly lookUp: LookUp;
   readonly clock: Clock;
   readonly ledger: AddressLedger;
   readonly holder: BlockHolder;
@@ -67,13 +66,13 @@ export class BlockAllocator implements AddressAllocator {
   }
 
   async allocate(owner: string, request: AddressRequest): Promise<Allocation> {
-    const { settings, store, isKnown, holder } = this.#options;
+    const { settings, lookUp, isKnown, holder } = this.#options;
     if ((request.sets ?? []).length > 0)
       throw new Fault('cni-config', 'address ranges are refused: this node takes addresses of blocks', {
         problems: [{ path: 'ipam.ranges', message: 'name pools instead: ipam.ipv4_pools, ipam.ipv6_pools' }],
       });
     if (!isKnown()) throw new Fault('not-ready', 'the blocks of this node are not known yet');
-    const wishes = await readWishes(store, request.pod);
+    const wishes = await readWishes(lookUp, request.pod);
     await this.#askAgain();
     const want = { request, wishes, wanted: firstOf(request.wanted, wishes.addresses) };
     const used = families(settings.network.subnets);

@@ -10,7 +10,6 @@ import type { Manifest } from '#model/manifest.ts';
 import type { Labels } from '#model/workload.ts';
 import { type Address, type Family, parseAddress } from '#net/address.ts';
 import { type PerFamily, perFamily } from '#net/per-family.ts';
-import type { Store } from '#stores/store.ts';
 
 export type PodWishes = {
   /** Of the namespace, with the label that none lacks. */
@@ -19,17 +18,20 @@ export type PodWishes = {
   readonly addresses: readonly Address[];
 };
 
+/** An object of the operator's or the cluster's, by its name in the store. */
+export type LookUp = (name: string) => Promise<Manifest | undefined>;
+
 const NAME_LABEL = 'kubernetes.io/metadata.name';
 const CALICO = 'cni.projectcalico.org';
 
 /** Throws Fault `cni-config` with everything that is wrong with the annotations. */
-export async function readWishes(store: Pick<Store, 'get'>, pod: PodName | undefined): Promise<PodWishes> {
+export async function readWishes(lookUp: LookUp, pod: PodName | undefined): Promise<PodWishes> {
   if (pod === undefined) return { namespace: {}, pools: {}, addresses: [] };
   const { namespace, name } = pod;
-  const place = await valueOf(store, `v1/Namespace/${namespace}`);
+  const place = await valueOf(lookUp, `v1/Namespace/${namespace}`);
   const object =
-    (await valueOf(store, `v1/Pod/${namespace}/${name}`)) ??
-    (namespace === 'default' ? await valueOf(store, `v1/Pod/${name}`) : undefined);
+    (await valueOf(lookUp, `v1/Pod/${namespace}/${name}`)) ??
+    (namespace === 'default' ? await valueOf(lookUp, `v1/Pod/${name}`) : undefined);
   const problems: Problem[] = [];
   const read = (key: string): readonly string[] | undefined =>
     readList(`pod ${namespace}/${name}`, annotationsOf(object), key, problems) ??
@@ -44,8 +46,8 @@ export async function readWishes(store: Pick<Store, 'get'>, pod: PodName | undef
   return { namespace: { ...labelsOf(place), [NAME_LABEL]: namespace }, pools, addresses };
 }
 
-async function valueOf(store: Pick<Store, 'get'>, name: string): Promise<unknown> {
-  return ((await store.get('Manifest', name))?.value as Manifest | undefined)?.value;
+async function valueOf(lookUp: LookUp, name: string): Promise<unknown> {
+  return (await lookUp(name))?.value;
 }
 
 function annotationsOf(value: unknown): Readonly<Record<string, unknown>> {

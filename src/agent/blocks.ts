@@ -51,6 +51,9 @@ export class Blocks {
   readonly #index = new BlockIndex<Seen>();
   readonly #own: Own | undefined;
   readonly #feeds: Feed[] = [];
+  #manifests: Feed | undefined;
+  /** Somebody writes pods into the store: one that is not known yet may be there. */
+  #hasPods = false;
   #problems = '';
 
   constructor(options: BlocksOptions) {
@@ -75,7 +78,7 @@ export class Blocks {
     const place = new BlockPlace({ settings, clock, events, holder, scene, isAdvertised });
     const allocator = new BlockAllocator({
       settings,
-      store,
+      lookUp: (name) => this.#lookUp(name),
       clock,
       ledger,
       holder,
@@ -106,7 +109,8 @@ export class Blocks {
       scene.setPool(name, object && { origin: object.origin, spec: object.value });
       nudge();
     });
-    this.#follow('Manifest', (name, object) => {
+    this.#manifests = this.#follow('Manifest', (name, object) => {
+      this.#hasPods ||= name.startsWith('v1/Pod/');
       if (scene.setManifest(name, object?.value as Manifest | undefined)) nudge();
     });
     this.#startLooking(this.#own);
@@ -190,7 +194,7 @@ export class Blocks {
     this.#problems = text;
   }
 
-  #follow(kind: StoreKind, onChange: (name: string, object: Stored | undefined) => void): void {
+  #follow(kind: StoreKind, onChange: (name: string, object: Stored | undefined) => void): Feed {
     const { store, clock, log, signal, events, settings } = this.#options.parts;
     const feed: Feed = startFeed({
       store,
@@ -207,6 +211,15 @@ export class Blocks {
       onMalformed: (text) => events.add('warning', `ignored: ${text}`),
     });
     this.#feeds.push(feed);
+    return feed;
+  }
+
+  /** Without asking the store, but for a pod that it has and has not told of yet. */
+  async #lookUp(name: string): Promise<Manifest | undefined> {
+    const mayBeNew = this.#hasPods && name.startsWith('v1/Pod/');
+    const known = this.#manifests?.objects.get(name);
+    const object = known ?? (mayBeNew ? await this.#options.parts.store.get('Manifest', name) : undefined);
+    return object?.value as Manifest | undefined;
   }
 
   #onBlock(name: string, object: Stored | undefined): void {
