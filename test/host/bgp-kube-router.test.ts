@@ -4,7 +4,10 @@
  * for virtual machines lack IP in IP; the twin runs under QEMU.
  */
 import assert from 'node:assert/strict';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { parse, stringify } from 'yaml';
 import { type Lab, type LabOptions, startLab } from '../../src/lab/lab.ts';
 import { whyLacking } from '../vm/features.ts';
 import {
@@ -17,6 +20,7 @@ import {
   must,
   startBird,
   withoutLoss,
+  wordsOf,
 } from './bgp-lab.ts';
 import { PATIENCE, waitFor, whyNoKernel } from './namespace.ts';
 import { whyNoTartan } from './node.ts';
@@ -107,6 +111,28 @@ test(
           );
         });
       });
+
+      await t.test(
+        'with another road BIRD and its routes go, and pods reach each other by that',
+        async () => {
+          const pids = lab.nodes.map(({ name }) => birdPid(lab, name));
+          for (const { name, paths } of lab.nodes) {
+            const settings = parse(readFileSync(paths.settings, 'utf8')) as Record<string, unknown>;
+            writeFileSync(paths.settings, stringify({ ...settings, road: { type: 'vxlan' } }));
+            await lab.start(name);
+          }
+          for (const { name, paths } of lab.nodes) {
+            const isGone = (): boolean => !existsSync(join(paths.run, 'bird'));
+            await waitFor(`${name} to be without BIRD`, isGone, DEADLINE_MS);
+            await waitFor(
+              `${name} to be without its routes`,
+              async () => (await learnedBy(lab, name)).length === 0,
+            );
+          }
+          for (const pid of pids) await waitFor('BIRD to have ended', () => wordsOf(pid) === '');
+          await assertAllReach(lab);
+        },
+      );
     } finally {
       router.stop();
     }

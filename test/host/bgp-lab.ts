@@ -1,7 +1,7 @@
 /** What the tests of the road `bgp` share: labs of real agents, a router of somebody else's between them, and pings that count. */
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Routes } from '../../src/api/routes.ts';
@@ -120,6 +120,11 @@ export async function learnedBy(lab: Lab, node: string): Promise<string[]> {
 export function birdPid(lab: Lab, node: string): number {
   const run = lab.nodes.find(({ name }) => name === node)?.paths.run ?? assert.fail(node);
   return Number(readFileSync(join(run, 'bird/bird.pid'), 'utf8'));
+}
+
+/** Of a process; of one that has ended there are none, also while nobody has waited for it. */
+export function wordsOf(pid: number): string {
+  return existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
 }
 
 export async function assertAllReach(lab: Lab): Promise<void> {

@@ -21,6 +21,7 @@ import {
   routesOf,
   startFrr,
   withoutLoss,
+  wordsOf,
   writeSecret,
 } from './bgp-lab.ts';
 import { waitFor, whyNoKernel } from './namespace.ts';
@@ -28,10 +29,6 @@ import { whyNoTartan } from './node.ts';
 
 const skip = whyNoKernel(['bird', 'ip', 'ping', '/usr/lib/frr/bgpd']) ?? whyNoTartan() ?? false;
 const PASSWORD = 'correct-horse$battery';
-
-function wordsOf(pid: number): string {
-  return existsSync(`/proc/${pid}/cmdline`) ? readFileSync(`/proc/${pid}/cmdline`, 'utf8') : '';
-}
 
 /** A node on the first subnet, one more, and one behind the router. */
 const LANS = [
@@ -287,7 +284,6 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
     await lab.kill('node3', 'SIGTERM');
     const { code, stdout, stderr } = await lab.tartan('node3', 'uninstall', '--purge');
     assert.equal(code, 0, stdout + stderr);
-    // Nobody may have waited for it yet: then it has no words.
     await waitFor('BIRD to have ended', () => wordsOf(pid) === '');
     assert.ok(!existsSync(join(run, 'bird')), 'its files are gone');
     assert.deepEqual(await learnedBy(lab, 'node3'), []);
