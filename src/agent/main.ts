@@ -70,6 +70,7 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
   tunnel.onChange = () => agent.host.requestResync();
+  tunnel.onSecrets = () => agent.resync();
   ipsec.follow({ host: agent.host, resync: () => agent.resync() });
   await agent.run();
   store.close();

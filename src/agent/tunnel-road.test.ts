@@ -174,8 +174,11 @@ test('a process that comes again gets its order again; other secrets are an orde
   process.stop();
   await process.start();
   await until('the order again', () => process.orders.length === 2);
+  let told = 0;
+  road.onSecrets = () => (told += 1);
   secrets.now = { text: { mode: 'keys', own: ['newer', 'secret'] } };
   road.apply([]);
   await until('the other secrets', () => process.orders.length === 3);
+  assert.equal(told, 1);
   assert.deepEqual(process.order?.secrets, { mode: 'keys', own: ['newer', 'secret'] });
 });

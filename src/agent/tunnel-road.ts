@@ -69,6 +69,9 @@ export class TunnelRoad implements Userspace {
   #loop: Reconciler | undefined;
   /** Told when what is seen is no longer what the steps asked for, or is so again. */
   onChange: () => void = () => undefined;
+  /** Told when the secrets are others: peers have to know. */
+  onSecrets: () => void = () => undefined;
+  #secrets: TunnelSecrets | undefined;
 
   constructor(options: TunnelRoadOptions) {
     const { directory, file = shippedFile() } = options;
@@ -146,12 +149,18 @@ export class TunnelRoad implements Userspace {
   }
   async #make(): Promise<void> {
     if (this.#tunnel === undefined) return this.#end();
-    const order = orderOf(this.#tunnel, [...this.#peers.values()], this.#options.secrets());
+    const order = orderOf(this.#tunnel, [...this.#peers.values()], this.#look());
     const client = (this.#client ??= await this.#open());
     const text = JSON.stringify(order);
     if (text === this.#carried) return;
     await client.ask({ do: 'carry', order });
     this.#carried = text;
+  }
+  #look(): TunnelSecrets {
+    const secrets = this.#options.secrets();
+    if (this.#secrets !== undefined && this.#secrets !== secrets) this.onSecrets();
+    this.#secrets = secrets;
+    return secrets;
   }
   async #end(): Promise<void> {
     const client = this.#client ?? (await findProcess(this.#process));

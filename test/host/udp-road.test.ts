@@ -387,6 +387,14 @@ test(
       assert.notEqual((await lab.exec(podOf(one), ping)).code, 0);
       writeFileSync(other, 'correct horse\n', { mode: 0o600 });
       await assertAllReach(lab);
+      // Uninstalled without an agent, the process goes too.
+      const pid = tunnelPid(lab, two);
+      await lab.kill(two);
+      assert.ok(existsSync(`/proc/${pid}`));
+      const { code, stderr } = await lab.tartan(two, 'uninstall', '--purge');
+      assert.equal(code, 0, stderr);
+      await waitFor('the process to end', () => !existsSync(`/proc/${pid}`), 30_000);
+      assert.doesNotMatch(await must(lab, two, 'ip link show'), new RegExp(LINK));
     } finally {
       rmSync(folder, { recursive: true });
     }
