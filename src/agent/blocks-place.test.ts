@@ -13,10 +13,23 @@ import { Fault } from '#model/fault.ts';
 import { address } from '#net/address.ts';
 import { openLedger } from '#stores/ledger.ts';
 import { createMemoryStore, type MemoryStore } from '#stores/memory.ts';
+import type { StoreEvent } from '#stores/store.ts';
 
 const FLANNEL = readFileSync(new URL('../../profiles/flannel.yaml', import.meta.url), 'utf8');
 
-type Started = { readonly blocks: Blocks; readonly told: string[]; away: boolean };
+/** `nodes`: those of which what is routed to them changed. */
+type Started = {
+  readonly blocks: Blocks;
+  readonly told: string[];
+  readonly nodes: string[];
+  away: boolean;
+  /** Its watch tells nothing. */
+  deaf: boolean;
+};
+
+async function* heard(events: AsyncIterable<StoreEvent>, who: Started): AsyncIterable<StoreEvent> {
+  for await (const event of events) if (!who.deaf) yield event;
+}
 
 /** An agent's blocks on one store and state directory, at each start. */
 function starts(
@@ -35,7 +48,8 @@ paths: {state: ${directory}/${name}}\n`;
     const stop = new AbortController();
     t.after(() => stop.abort());
     const told: string[] = [];
-    const started: Started = { blocks: undefined as never, told, away: false };
+    const nodes: string[] = [];
+    const started: Started = { blocks: undefined as never, told, nodes, away: false, deaf: false };
     const reach = <A extends unknown[], R>(act: (...args: A) => Promise<R>) => {
       return async (...args: A): Promise<R> => {
         if (started.away) throw new Fault('io', 'the store is away');
@@ -60,7 +74,7 @@ paths: {state: ${directory}/${name}}\n`;
     const blocks = new Blocks({
       parts: {
         settings,
-        store: { ...store, ...access },
+        store: { ...store, ...access, watch: (kind, stop) => heard(store.watch(kind, stop), started) },
         clock: manualClock(),
         signal: stop.signal,
         log: quiet,
@@ -69,7 +83,7 @@ paths: {state: ${directory}/${name}}\n`;
       },
       claims: () => [],
       nodes: () => new Set([name]),
-      onNode: () => {},
+      onNode: (node) => nodes.push(node),
       nudge: () => {},
     });
     blocks.begin();
@@ -163,4 +177,24 @@ test('what is wrong with a request is said, and nothing is taken', async (t) => 
   await refuse({ wanted: [address('192.0.2.1')] }, 'address-taken');
   await refuse({ wanted: [address(`${blocks.place?.held[4]?.split('/')[0]}`)] }, 'address-taken');
   assert.equal(await held(), before);
+});
+
+test('whoever makes a change known, it is told of: also a read after a refused write', async (t) => {
+  const { start } = starts(t);
+  const { blocks } = await start('a');
+  const other = await start('b');
+  const { blocks: others, nodes } = other;
+  assert.deepEqual([...new Set(nodes)].sort(), ['a', 'b']);
+  nodes.length = 0;
+  other.deaf = true;
+  const home = others.place?.held[4] ?? '';
+  // Node a borrows of b's block, and b reads that before its watch tells.
+  const wanted = address(home.replace(/\.\d+\/\d+$/, (end) => `.${Number(end.slice(1).split('/')[0]) + 40}`));
+  await blocks.allocator?.allocate('p', { wanted: [wanted] });
+  await others.place?.maintain();
+  assert.ok(nodes.includes('a'), nodes.join());
+  assert.deepEqual(
+    others.prefixesOf('a').filter((prefix) => prefix.endsWith('/32')),
+    [`${wanted}/32`],
+  );
 });

@@ -58,6 +58,7 @@ export class Blocks {
 
   constructor(options: BlocksOptions) {
     this.#options = options;
+    this.#index.onChange = (before, after) => this.#onChange(before, after);
     this.#own = options.parts.settings.addresses.type === 'blocks' ? this.#openOwn() : undefined;
   }
 
@@ -223,15 +224,16 @@ export class Blocks {
   }
 
   #onBlock(name: string, object: Stored | undefined): void {
-    const prefix = prefixNamed(name);
-    const before = this.#index.get(prefix);
     const problem = learnBlock(this.#index, name, object);
     if (problem !== undefined)
       this.#options.parts.events.add('warning', `Block ${name} is not used: ${problem}`);
-    const after = this.#index.get(prefix);
+    if (this.#own?.holder.isDoubtful(prefixNamed(name)) === true) this.#options.nudge();
+  }
+
+  /** Also by what this node writes and reads itself, before the watch tells of it. */
+  #onChange(before: Block | undefined, after: Block | undefined): void {
     const touched = new Set([before, after].flatMap((block) => (block === undefined ? [] : nodesOf(block))));
     for (const node of touched) if (isOther(before, after, node)) this.#options.onNode(node);
-    if (this.#own?.holder.isDoubtful(prefix) === true) this.#options.nudge();
   }
 }
 

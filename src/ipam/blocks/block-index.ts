@@ -23,6 +23,9 @@ export class BlockIndex<B extends Block = Block> {
   readonly #within = new Map<Prefix, Set<Prefix>>();
   readonly #lengths = { 4: new Map<number, number>(), 6: new Map<number, number>() };
 
+  /** Told of every change, whoever made it known. */
+  onChange: (before: Block | undefined, after: Block | undefined) => void = () => {};
+
   /** What the block is now; undefined: there is none. */
   set(prefix: Prefix, block: B | undefined): void {
     const before = this.#blocks.get(prefix);
@@ -32,6 +35,7 @@ export class BlockIndex<B extends Block = Block> {
       this.#blocks.set(prefix, block);
       this.#count(block, 1);
     }
+    this.onChange(before, block);
   }
 
   get(prefix: Prefix): B | undefined {
