@@ -11,6 +11,7 @@ import { startFeed } from './feed.ts';
 import type { Host } from './host.ts';
 import type { Events } from './log.ts';
 import type { AgentParts } from './parts.ts';
+import { backendFor } from '#backends/index.ts';
 import { advance, type Hold, holdsOf, isSettled, turnBack, waysDuring } from '#backends/switch.ts';
 import { wayFor } from '#backends/ways.ts';
 import { Fault } from '#model/fault.ts';
@@ -26,6 +27,7 @@ import {
 } from '#model/road-switch.ts';
 import type { RoadName, Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
+import type { Prefix } from '#net/prefix.ts';
 import type { Store, Stored } from '#stores/store.ts';
 
 export type SwitchingOptions = {
@@ -36,6 +38,8 @@ export type SwitchingOptions = {
   readonly cluster: Pick<Cluster, 'adverts' | 'peers' | 'self'>;
   /** Adverts of all nodes as the store has them, our own among them. */
   readonly nodes: () => readonly NodeAdvert[];
+  /** Whether BIRD has written a route to the prefix. */
+  readonly isLearned: (prefix: Prefix) => boolean;
   /** Roads that this kernel has. */
   readonly able: () => readonly RoadName[] | undefined;
   /** The node's place has to be looked at again. */
@@ -50,7 +54,8 @@ export function startSwitching(agent: Agent, parts: AgentParts, nudge: () => voi
   const { list } = new Abilities({ ...parts, subnets: () => addresses.place.held, wireguardKey });
   const crash = armCrash(process.env['TARTAN_KILL_AT']);
   const nodes = (): NodeAdvert[] => agent.adverts();
-  const switching = new Switching({ ...parts, host, cluster, nodes, able: list, nudge, crash });
+  const isLearned = (prefix: Prefix): boolean => agent.routing.learned.has(prefix);
+  const switching = new Switching({ ...parts, host, cluster, nodes, isLearned, able: list, nudge, crash });
   const feed = startFeed({
     ...parts,
     kind: 'Switch',
@@ -137,13 +142,26 @@ export class Switching {
     const waits = (why: string) => ({ why, failed: false });
     if (JSON.stringify(cluster.self?.ways) !== JSON.stringify(this.ways())) return waits('not planned yet');
     if (host.paused) return waits('paused by tartan pause');
-    const missing = this.#missing(change);
+    const missing = this.#missing(change) ?? this.#unlearned(change);
     if (missing !== undefined) return missing;
     const sources = ['node', ...[...cluster.adverts.keys()].map((name) => `peer/${name}`)];
     const open = sources.flatMap((source) => host.openKeys(source));
     const failure = open.map((key) => host.failures.get(key)).find((each) => each !== undefined);
     if (failure !== undefined) return { why: `${failure.code}: ${failure.message}`, failed: true };
     return open.length === 0 ? undefined : waits(`${open.length} parts are not in the kernel yet`);
+  }
+
+  /** A way of this phase is by routes that BGP tells, and of some it has not told yet. */
+  #unlearned({ without }: RoadSwitch): Omit<Hold, 'node'> | undefined {
+    const { cluster, isLearned } = this.#options;
+    const roads = this.ways().flatMap((way) => way.roads);
+    if (!roads.some((road) => backendFor(road).isLearned === true)) return undefined;
+    for (const [name, { legs }] of cluster.peers) {
+      const untold = legs.find(({ prefix }) => !isLearned(prefix));
+      if (untold !== undefined && !without.includes(name))
+        return { why: `${name}: BGP has not told of ${untold.prefix} yet`, failed: false };
+    }
+    return undefined;
   }
 
   /** A peer that is reached, but not by every way of this phase. */
