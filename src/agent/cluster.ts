@@ -38,6 +38,8 @@ export type ClusterOptions = {
   readonly blocksOf?: (node: string) => readonly Prefix[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
+  /** Pods that are ports of the bridge. */
+  readonly hasPorts?: () => boolean;
   /** Public key of this node, made when it is first asked for. */
   readonly wireguardKey?: (() => string) | undefined;
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
@@ -106,7 +108,7 @@ export class Cluster {
     const key = roads.includes('wireguard') ? this.#open(wireguardKey) : undefined;
     const keys = roads.includes('udp') ? this.#open(tunnelKeys) : undefined;
     const names = roads.includes('ipsec') ? this.#open(ipsec) : undefined;
-    return {
+    const self: Self = {
       name: this.#name,
       settings,
       ...place,
@@ -115,6 +117,16 @@ export class Cluster {
       ...(keys === undefined ? {} : { tunnelKeys: keys }),
       ...(names === undefined ? {} : { ipsec: names }),
     };
+    const bridgeMtu = this.#bridgeMtu(self);
+    return bridgeMtu === undefined ? self : { ...self, bridgeMtu };
+  }
+
+  /** Where pods of another road's time are its ports, and have less than roads leave now. */
+  #bridgeMtu(self: Self): number | undefined {
+    if (this.#options.hasPorts?.() !== true) return undefined;
+    const { name } = self.settings.wiring.bridge;
+    const bridge = this.#options.underlay().links.find((link) => link.ours && link.name === name);
+    return bridge !== undefined && bridge.mtu < podMtu(self) ? bridge.mtu : undefined;
   }
 
   /** Without its key, every peer says why it cannot be reached. */
@@ -127,9 +139,9 @@ export class Cluster {
     }
   }
 
-  #isNews({ subnets, underlay, legacyPods, tunnelKeys, ipsec, ways }: Self): boolean {
+  #isNews({ subnets, underlay, legacyPods, bridgeMtu, tunnelKeys, ipsec, ways }: Self): boolean {
     const place = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
-    const roads = JSON.stringify([ways, ipsec]);
+    const roads = JSON.stringify([ways, ipsec, bridgeMtu]);
     const isFirst = this.#placeText === '';
     const [moved, turned] = [place !== this.#placeText, roads !== this.#waysText];
     if (moved && !isFirst) this.#options.events.add('info', `this node's place changed: ${underlay.why}`);

@@ -15,9 +15,10 @@ export function podsHere(
   ledger: Pick<Ledger, 'list'>,
   { wiring, node }: Settings,
   publishSoon: () => void,
-): Pick<ClusterOptions, 'legacyPods' | 'stations' | 'publishSoon'> {
+): Pick<ClusterOptions, 'legacyPods' | 'hasPorts' | 'stations' | 'publishSoon'> {
   return {
     legacyPods: () => hasOtherThan(wiring.type, ledger),
+    hasPorts: () => ledger.list().some((one) => one.wiring === 'bridge'),
     stations: () => stationsOf(ledger.list(), bridgeMac(node.name)),
     publishSoon,
   };

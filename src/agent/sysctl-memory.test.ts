@@ -41,6 +41,23 @@ test('the first value survives restarts, is written back by purge, and is forgot
   }
 });
 
+test('what nobody wants any more has its first value again at once', () => {
+  const state = mkdtempSync(join(tmpdir(), 'ag-sysctl-'));
+  try {
+    const kernel = new FakeKernel();
+    const memory = new SysctlMemory(state, () => '1');
+    const wanted = sysctl('net/ipv4/conf/eth0/rp_filter', '2');
+    const watched = memory.watch(kernel);
+    watched.apply(write(wanted));
+    watched.apply([{ op: 'remove', key: keyOf(wanted), was: wanted }]);
+    const seen = kernel.observe({ sysctls: [wanted.key], foreignLinks: [] }).get(keyOf(wanted));
+    assert.deepEqual(seen, { ...wanted, value: '1' });
+    assert.equal(memory.list().size, 0);
+  } finally {
+    rmSync(state, { recursive: true });
+  }
+});
+
 test('what cannot be written back stays remembered', () => {
   const state = mkdtempSync(join(tmpdir(), 'ag-sysctl-'));
   try {

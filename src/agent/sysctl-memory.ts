@@ -34,7 +34,9 @@ export class SysctlMemory {
     return {
       apply: (steps) => {
         this.#note(steps);
-        return kernel.apply(steps);
+        const failures = kernel.apply(steps);
+        this.#giveBack(kernel, steps);
+        return failures;
       },
       observe: (interest) => kernel.observe(interest),
       changes: (signal) => kernel.changes(signal),
@@ -61,6 +63,19 @@ export class SysctlMemory {
       if (value !== undefined) this.#values.set(key, value);
     }
     if (this.#values.size > before) this.#save();
+  }
+
+  /** What nobody wants any more gets its first value back. */
+  #giveBack(kernel: Kernel, steps: readonly Step[]): void {
+    const before = this.#values.size;
+    for (const step of steps) {
+      if (step.op !== 'remove' || step.was.kind !== 'sysctl') continue;
+      const value = this.#values.get(step.was.key);
+      if (value === undefined) continue;
+      kernel.apply([{ op: 'add', key: step.key, item: { ...step.was, value } }]);
+      this.#values.delete(step.was.key);
+    }
+    if (this.#values.size < before) this.#save();
   }
 
   /** Writes every first value back. What the kernel no longer has is done with; what failed stays remembered. */

@@ -29,6 +29,8 @@ export type Self = {
   readonly ways?: readonly Way[];
   /** Pods made under the other wiring still live here: they keep it, and the bridge stays or has been made beside them. */
   readonly legacyPods?: boolean;
+  /** What the bridge has while pods are its ports and roads leave more: larger packets would be lost on the way to them. */
+  readonly bridgeMtu?: number;
   /** Public key of this node; only where wireguard is among the roads. */
   readonly wireguardKey?: string;
   /** Nonce and secrets' names of this node; only where ipsec is among the roads. */

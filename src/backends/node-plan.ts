@@ -117,10 +117,20 @@ function insideAddress(self: Self, family: Family): Address | undefined {
   return encapsulates(self) ? prefixAddress(subnet) : undefined;
 }
 
-/** MTU of pods in bytes: the configured one, else what the road leaves. Pods outlive roads, so the mode CrossSubnet adds nothing. */
+/**
+ * MTU of pods in bytes: the configured one, else what the road leaves; on a bridge not more than those have that are there.
+ * Pods outlive roads, so the mode CrossSubnet adds nothing.
+ */
 export function podMtu(self: Self): number {
-  const { settings, underlay } = self;
-  return settings.wiring.mtu ?? underlay.mtu - roadOverhead(self);
+  return self.settings.wiring.type === 'bridge' ? bridgeMtu(self) : roadMtu(self);
+}
+
+function roadMtu(self: Self): number {
+  return self.settings.wiring.mtu ?? self.underlay.mtu - roadOverhead(self);
+}
+
+function bridgeMtu(self: Self): number {
+  return Math.min(roadMtu(self), self.bridgeMtu ?? Infinity);
 }
 
 /** What of the settings does not fit the host as it is; empty when all does. */
@@ -171,7 +181,7 @@ function planBridge(self: Self): Item[] {
       kind: 'link',
       type: 'bridge',
       name,
-      mtu: podMtu(self),
+      mtu: bridgeMtu(self),
       mac: bridgeMac(self.name),
       promiscuous: hairpin === 'promiscuous-bridge',
     },

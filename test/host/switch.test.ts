@@ -87,29 +87,14 @@ test('roads change under traffic on one subnet', { skip }, async (t) => {
     assert.match((await lab.tartan('node3', 'switch')).stdout, /settings of this node still say vxlan/);
   });
 
-  await t.test('a new pod has the whole MTU; what it sends to a narrower road arrives', async () => {
-    for (const node of ['node1', 'node2']) await lab.addPod(node, `late-${node}`);
-    const late = await startTraffic(lab, ['late-node1', 'late-node2']);
+  await t.test('new pods of a bridge have the MTU of those that are there; mode and back', async () => {
+    assert.match((await lab.exec('node1', ['ip', 'link', 'show', 'cni0'])).stdout, /mtu 1450/);
     await change(lab, 'vxlan', '--mode', 'CrossSubnet');
     assert.match(await routes(lab, 'node1'), /dev eth0/, 'same subnet, so nothing is encapsulated');
     await change(lab, 'vxlan');
     assert.match(await routes(lab, 'node1'), /dev tartan\.1/);
-    const [to = ''] = lab.pods().find(({ name }) => name === 'late-node2')?.addresses ?? [];
-    const big = await lab.exec('late-node1', [
-      'ping',
-      '-n',
-      '-c',
-      '3',
-      '-W',
-      '2',
-      '-s',
-      '1472',
-      '-M',
-      'dont',
-      to,
-    ]);
-    assert.equal(big.code, 0, big.stdout);
-    await assertNothingLost(t, late);
+    const rpFilter = ['cat', '/proc/sys/net/ipv4/conf/eth0/rp_filter'];
+    assert.notEqual((await lab.exec('node1', rpFilter)).stdout.trim(), '2', 'as it was before');
   });
 
   await t.test('the settings of all nodes say the road: they rule again', async () => {
@@ -180,7 +165,15 @@ test('the wiring changes with the road: old pods stay ports of the bridge', { sk
     'the old pod is a port of the bridge, the new one is not',
   );
   await waitFor('all pods to meet', async () => allReach(await lab.matrix()));
+
+  // A route, and so a new pod, carries more now than after the next change.
+  assert.match((await lab.exec('new-node1', ['ip', 'link', 'show', 'eth0'])).stdout, /mtu 1500/);
+  const wide = await startTraffic(lab, ['new-node1', 'new-node2']);
   await change(lab, 'vxlan');
+  const [to = ''] = lab.pods().find(({ name }) => name === 'new-node2')?.addresses ?? [];
+  const large = await lab.exec('new-node1', `ping -n -c 3 -W 2 -s 1472 -M dont ${to}`.split(' '));
+  assert.equal(large.code, 0, large.stdout);
+  await assertNothingLost(t, wide);
   await assertNothingLost(t, traffic);
 });
 
