@@ -172,7 +172,7 @@ export class BlockHolder {
    */
   async obtain(scene: Scene, wanted?: Address): Promise<Prefix> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const question = { ...scene, index: this.index, node: this.node };
+      const question = { ...scene, index: this.index, node: this.node, attempt };
       const move = wanted === undefined ? nextMove(question) : moveFor(question, wanted);
       if (move.type === 'none') throw refusal(move, wanted);
       if (await this.#try(move)) return move.type === 'claim' ? move.prefix : move.block.prefix;

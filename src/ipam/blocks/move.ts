@@ -47,6 +47,8 @@ export type Question<B extends Block = Block> = {
   readonly reserved: readonly Prefix[];
   /** In use by something else than blocks: subnets of other nodes. */
   readonly foreign: readonly Prefix[];
+  /** How often somebody was faster: nodes that follow each other through a pool part so. */
+  readonly attempt?: number;
 };
 
 export type Move<B extends Block = Block> =
@@ -129,7 +131,7 @@ function claimOne<B extends Block>(question: Question<B>): Move<B> | undefined {
 function borrowOne<B extends Block>(question: Question<B>): Move<B> | undefined {
   const { index, node, pools } = question;
   for (const pool of pools) {
-    const others = seeded(index.within(pool.prefix), node).filter((block) => block.node !== node);
+    const others = seeded(index.within(pool.prefix), question).filter((block) => block.node !== node);
     const move = firstMove(others, (block): Move<B> | undefined => {
       const [number] = usable(question, block);
       return number === undefined ? undefined : { type: 'take', block, numbers: [number], adopts: false };
@@ -141,9 +143,9 @@ function borrowOne<B extends Block>(question: Question<B>): Move<B> | undefined 
 
 /** From a place that depends on the node, so that nodes that ask at once seldom meet. */
 function freePrefix(question: Question, { prefix, blockLength }: BlockPool): Prefix | undefined {
-  const { node, foreign, reserved } = question;
+  const { foreign, reserved } = question;
   const count = 1n << BigInt(blockLength - prefixLength(prefix));
-  const start = fnv1a64(node) % count;
+  const start = seedOf(question) % count;
   for (let walked = 0n; walked < count;) {
     const candidate = nthSubnet(prefix, blockLength, (start + walked) % count);
     const wall = [...reserved, ...foreign].find((each) => contains(each, candidate));
@@ -174,9 +176,13 @@ function restOf(wall: Prefix, block: Prefix): bigint {
   return addresses / prefixSize(block);
 }
 
-function seeded<T>(items: readonly T[], node: string): T[] {
-  const start = items.length === 0 ? 0 : Number(fnv1a64(node) % BigInt(items.length));
+function seeded<T>(items: readonly T[], question: Question): T[] {
+  const start = items.length === 0 ? 0 : Number(seedOf(question) % BigInt(items.length));
   return [...items.slice(start), ...items.slice(0, start)];
+}
+
+function seedOf({ node, attempt = 0 }: Question): bigint {
+  return fnv1a64(attempt === 0 ? node : `${attempt} ${node}`);
 }
 
 function whyNone({ pools, rules }: Question, own: readonly Block[], isCapped: boolean): Problem[] {
