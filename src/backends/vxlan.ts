@@ -8,13 +8,13 @@ import type { Item, VxlanLink } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
 import { MAIN_TABLE, METRIC, TRIAL_LINK } from '#model/numbers.ts';
 import type { Address, Family } from '#net/address.ts';
-import { addressBits } from '#net/address.ts';
 import { isUnicastMac, localMac, type Mac } from '#net/mac.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
-import { families, mapFamilies } from '#net/per-family.ts';
-import { interfaceAddress, prefixAddress } from '#net/prefix.ts';
+import { mapFamilies } from '#net/per-family.ts';
+import { prefixAddress } from '#net/prefix.ts';
 import { deviceMtu, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
+import { planInside } from './inside.ts';
 import { ofPort } from './outer.ts';
 
 /** Device name; at most 15 characters for any 24-bit VNI. */
@@ -46,7 +46,7 @@ export const vxlan: NetworkBackend = {
     return [
       deviceOf(self),
       ...heedPathMtu(self),
-      ...families(self.subnets).flatMap((family) => planFamily(self, family)),
+      ...planInside(self, vxlanDevice(self.settings.road.vxlan.vni)),
     ];
   },
   prepareLeg(self, leg) {
@@ -104,25 +104,6 @@ function deviceOf(self: Self): VxlanLink {
 function heedPathMtu(self: Self): Item[] {
   if (tunnelFamily(self) === 4 || self.subnets[4] === undefined) return [];
   return [{ kind: 'sysctl', key: 'net/ipv4/ip_forward_use_pmtu', value: '1' }];
-}
-
-/** The tunnel address is the subnet's network address: peers know it from the subnet, and no pod gets it. */
-function planFamily(self: Self, family: Family): Item[] {
-  const subnet = self.subnets[family];
-  if (subnet === undefined) return [];
-  const link = vxlanDevice(self.settings.road.vxlan.vni);
-  const address = interfaceAddress(prefixAddress(subnet), addressBits(family));
-  if (family === 6) {
-    return [
-      { kind: 'address', link, address, nodad: true },
-      { kind: 'sysctl', key: `net/ipv6/conf/${link}/accept_ra`, value: '0' },
-    ];
-  }
-  return [
-    { kind: 'address', link, address },
-    // Loose: while a road changes, a peer's packets may still come by the old one.
-    { kind: 'sysctl', key: `net/ipv4/conf/${link}/rp_filter`, value: '2' },
-  ];
 }
 
 function routeOf(self: Self, leg: Leg): Item {

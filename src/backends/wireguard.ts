@@ -6,10 +6,8 @@ import type { Item } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
 import { MAIN_TABLE, TRIAL_LINK, WIREGUARD } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
-import { type Address, addressBits, type Family } from '#net/address.ts';
-import { families } from '#net/per-family.ts';
-import { interfaceAddress, type Prefix, prefixAddress } from '#net/prefix.ts';
 import { deviceMtu, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
+import { planInside } from './inside.ts';
 import { ofPort } from './outer.ts';
 
 const LINK = WIREGUARD.link;
@@ -40,7 +38,7 @@ export const wireguard: NetworkBackend = {
     const { port } = settings.road.wireguard;
     return [
       { kind: 'link', type: 'wireguard', name: LINK, publicKey, port, mtu: deviceMtu(wireguard, self) },
-      ...families(self.subnets).flatMap((family) => planFamily(self, family)),
+      ...planInside(self, LINK),
     ];
   },
   planLeg(self, leg) {
@@ -58,23 +56,6 @@ function planPeer(self: Self, node: NodeAdvert, legs: readonly Leg[]): Item[] {
   const { publicKey, port } = node.wireguard;
   const allowed = legs.map(({ prefix }) => prefix).sort();
   return [{ kind: 'wireguard-peer', link: LINK, publicKey, endpoint, port, allowed }];
-}
-
-/** As with VXLAN: the tunnel address is the subnet's network address, which peers know and no pod gets. */
-function planFamily(self: Self, family: Family): Item[] {
-  const own: Address = prefixAddress(self.subnets[family] as Prefix);
-  const address = interfaceAddress(own, addressBits(family));
-  if (family === 6) {
-    return [
-      { kind: 'address', link: LINK, address, nodad: true },
-      { kind: 'sysctl', key: `net/ipv6/conf/${LINK}/accept_ra`, value: '0' },
-    ];
-  }
-  return [
-    { kind: 'address', link: LINK, address },
-    // Loose: while a road changes, a peer's packets may still come by the old one.
-    { kind: 'sysctl', key: `net/ipv4/conf/${LINK}/rp_filter`, value: '2' },
-  ];
 }
 
 /** Why the two cannot talk, whatever the family. */
