@@ -113,7 +113,7 @@ export class Agent {
       events,
       underlay: () => kernel.underlay(),
       claims: () => this.#allClaims(),
-      blocksOf: (node) => this.addresses.blocks.prefixesOf(node),
+      ...this.addresses.blocks.forPlans,
       ...podsHere(this.ledger, settings, () => this.#placeLoop?.nudge()),
       ...keysOf(this.#parts),
       nudge: () => this.#hostLoop?.nudge(),

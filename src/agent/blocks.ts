@@ -15,6 +15,7 @@ import { startReconciler } from '#lib/reconciler.ts';
 import type { BlockStatus, Status } from '#api/status.ts';
 import type { Block, BlockPool } from '#model/block.ts';
 import type { Manifest } from '#model/manifest.ts';
+import type { PoolMode } from '#model/road.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import type { Address } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
@@ -139,6 +140,14 @@ export class Blocks {
   }
   get allocator(): AddressAllocator | undefined {
     return this.#own?.allocator;
+  }
+  /** What plans of the node and its peers must know of blocks and pools. */
+  get forPlans(): { blocksOf: (node: string) => Prefix[]; poolModes: () => PoolMode[] } {
+    const pools = (): readonly BlockPool[] => this.#own?.scene.book.pools ?? [];
+    return {
+      blocksOf: (node) => this.prefixesOf(node),
+      poolModes: () => pools().flatMap(({ prefix, mode }) => (mode === undefined ? [] : [{ prefix, mode }])),
+    };
   }
   /** What is routed to the node: its blocks, and each address that it holds of others'. */
   prefixesOf(node: string): Prefix[] {

@@ -13,7 +13,7 @@ import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts
 import { toFault } from '#model/fault.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
 import type { Leg, Unreachable } from '#model/leg.ts';
-import type { Way } from '#model/road.ts';
+import type { PoolMode, Way } from '#model/road.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Underlay, UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert, Station, SubnetClaim } from '#model/world.ts';
@@ -36,6 +36,8 @@ export type ClusterOptions = {
   readonly claims: () => readonly SubnetClaim[];
   /** What is routed to the node by blocks. */
   readonly blocksOf?: (node: string) => readonly Prefix[];
+  /** Of pools that say it themselves. */
+  readonly poolModes?: () => readonly PoolMode[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
   /** Pods that are ports of the bridge. */
@@ -104,6 +106,7 @@ export class Cluster {
   #place(place: Required<Pick<Self, 'subnets' | 'underlay' | 'ways'>>): Self {
     const { settings } = this.#options;
     const roads = roadsOf({ settings, ...place });
+    const poolModes = this.#options.poolModes?.() ?? [];
     const { wireguardKey, tunnelKeys, ipsec } = this.#options;
     const key = roads.includes('wireguard') ? this.#open(wireguardKey) : undefined;
     const keys = roads.includes('udp') ? this.#open(tunnelKeys) : undefined;
@@ -113,6 +116,7 @@ export class Cluster {
       settings,
       ...place,
       legacyPods: this.#options.legacyPods(),
+      ...(poolModes.length === 0 ? {} : { poolModes }),
       ...(key === undefined ? {} : { wireguardKey: key }),
       ...(keys === undefined ? {} : { tunnelKeys: keys }),
       ...(names === undefined ? {} : { ipsec: names }),
@@ -139,9 +143,9 @@ export class Cluster {
     }
   }
 
-  #isNews({ subnets, underlay, legacyPods, bridgeMtu, tunnelKeys, ipsec, ways }: Self): boolean {
+  #isNews({ subnets, underlay, legacyPods, bridgeMtu, tunnelKeys, ipsec, ways, poolModes }: Self): boolean {
     const place = JSON.stringify([subnets, underlay, legacyPods, tunnelKeys]);
-    const roads = JSON.stringify([ways, ipsec, bridgeMtu]);
+    const roads = JSON.stringify([ways, ipsec, poolModes, bridgeMtu]);
     const isFirst = this.#placeText === '';
     const [moved, turned] = [place !== this.#placeText, roads !== this.#waysText];
     if (moved && !isFirst) this.#options.events.add('info', `this node's place changed: ${underlay.why}`);

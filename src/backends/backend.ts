@@ -10,7 +10,7 @@ import type { Item } from '#model/host.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
 import type { Leg } from '#model/leg.ts';
 import { OVERHEAD } from '#model/numbers.ts';
-import type { Way } from '#model/road.ts';
+import type { PoolMode, Way } from '#model/road.ts';
 import type { RoadName, Settings } from '#model/settings.ts';
 import type { UnderlayChoice } from '#model/underlay.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -27,6 +27,8 @@ export type Self = {
   readonly settings: Settings;
   /** The first is how this node sends, and packets are taken in by all. Absent: what the settings say alone. */
   readonly ways?: readonly Way[];
+  /** Of pools that say it themselves; none overlap. */
+  readonly poolModes?: readonly PoolMode[];
   /** Pods made under the other wiring still live here: they keep it, and the bridge stays or has been made beside them. */
   readonly legacyPods?: boolean;
   /** What the bridge has while pods are its ports and roads leave more: larger packets would be lost on the way to them. */

@@ -4,12 +4,12 @@
  */
 import type { Leg, Unreachable } from '#model/leg.ts';
 import { METRIC, MIN_IPV6_MTU } from '#model/numbers.ts';
-import type { Way } from '#model/road.ts';
+import type { PoolMode, Way } from '#model/road.ts';
 import type { RoadName } from '#model/settings.ts';
 import type { NodeAdvert, World } from '#model/world.ts';
 import { type Address, FAMILIES, type Family } from '#net/address.ts';
 import { familyValues } from '#net/per-family.ts';
-import { overlaps, type Prefix, prefixFamily } from '#net/prefix.ts';
+import { contains, overlaps, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { type NetworkBackend, overheadOf, type Self, takesBlocks, tunnelFamily } from './backend.ts';
 import { backendFor } from './index.ts';
 import { connectedPrefix } from './interface.ts';
@@ -127,7 +127,7 @@ function takeWay(scene: Scene, way: Way, prefix: Prefix): Omit<Lane, 'sends'> | 
   for (const road of way.roads) {
     const backend = backendFor(road);
     if (backend.carrier === undefined) return undefined;
-    const leg = legOf(scene, { backend, mode: way.mode }, prefix);
+    const leg = legOf(scene, { backend, mode: modeOf(scene.self, { backend, way }, prefix) }, prefix);
     if (typeof leg === 'object') {
       const why = [leg.why, ...passed.map((reason) => `not ${reason}`)].join('; ');
       return { road, leg: passed.length === 0 ? leg : { ...leg, why } };
@@ -137,12 +137,24 @@ function takeWay(scene: Scene, way: Way, prefix: Prefix): Omit<Lane, 'sends'> | 
   return passed.join('; ');
 }
 
-type Taken = { readonly backend: NetworkBackend; readonly mode: Way['mode'] };
+/** The pool's own mode stands before the way's; but it does not make plain what is told to be sealed. */
+function modeOf(
+  { poolModes = [], settings }: Self,
+  by: { backend: NetworkBackend; way: Way },
+  prefix: Prefix,
+): PoolMode['mode'] {
+  const pool = poolModes.find((each) => contains(each.prefix, prefix));
+  return pool === undefined || by.backend.strict?.(settings) !== undefined ? by.way.mode : pool.mode;
+}
+
+type Taken = { readonly backend: NetworkBackend; readonly mode: PoolMode['mode'] };
 
 function legOf(scene: Scene, { backend, mode }: Taken, prefix: Prefix): Leg | string {
   const isPlain = backend.title === undefined;
-  const direct = isPlain || mode === 'CrossSubnet' ? plainLeg(scene, backend, prefix) : '';
-  return isPlain || typeof direct === 'object' ? direct : tunnelLeg(scene, backend, prefix);
+  const direct = isPlain || mode !== 'Always' ? plainLeg(scene, backend, prefix) : '';
+  return isPlain || mode === 'Never' || typeof direct === 'object'
+    ? direct
+    : tunnelLeg(scene, backend, prefix);
 }
 
 function plainLeg(scene: Scene, { isLearned, title }: NetworkBackend, prefix: Prefix): Leg | string {

@@ -4,6 +4,7 @@
  */
 import type { Prefix } from '#net/prefix.ts';
 import type { Selector } from './policy.ts';
+import type { PoolMode } from './road.ts';
 
 /**
  * Addresses are numbers, counted from the first of the block, which is its node's own (its end of tunnels) and in no list. Lists
@@ -38,6 +39,8 @@ export type BlockPool = {
   readonly namespaces: Selector;
   /** What its addresses are for: pods, and nodes' ends of tunnels. */
   readonly uses: { readonly pods: boolean; readonly nodes: boolean };
+  /** When packets to its addresses are encapsulated; absent: as the settings of the road say. */
+  readonly mode?: PoolMode['mode'];
   /** Its blocks are told to BGP peers. */
   readonly exported: boolean;
 };

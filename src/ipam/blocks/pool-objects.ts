@@ -51,6 +51,7 @@ const ownPool = z.strictObject({
   namespaces: selectorText.nullish(),
   uses: z.array(z.enum(['pods', 'nodes'])).nullish(),
   exported: z.boolean().nullish(),
+  mode: z.enum(['Always', 'CrossSubnet', 'Never']).nullish(),
   reserved: z.array(prefixText).nullish(),
 });
 
@@ -63,7 +64,7 @@ const ipPool = z.strictObject({
   namespaceSelector: selectorText.nullish(),
   allowedUses: z.array(z.enum(['Workload', 'Tunnel', 'LoadBalancer', 'HostSecondaryInterface'])).nullish(),
   disableBGPExport: z.boolean().nullish(),
-  // Roads and masquerading are settings of the node.
+  // Which road it is, and masquerading, are settings of the node.
   ipipMode: mode,
   vxlanMode: mode,
   natOutgoing: z.boolean().nullish(),
@@ -143,6 +144,7 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
       namespaces: spec.namespaces ?? EVERYTHING,
       uses: { pods: uses.includes('pods'), nodes: uses.includes('nodes') },
       exported: spec.exported ?? true,
+      ...(isThere(spec.mode) ? { mode: spec.mode as NonNullable<BlockPool['mode']> } : {}),
     };
     return { ...poolOf(name, shape, 'blockLength', say), reserved: reserved ?? [] };
   }),
@@ -157,12 +159,20 @@ const READERS: ReadonlyMap<string, Reader> = new Map([
       namespaces: spec.namespaceSelector ?? EVERYTHING,
       uses: { pods: uses.includes('Workload'), nodes: uses.includes('Tunnel') },
       exported: spec.disableBGPExport !== true,
+      ...modeOf(spec),
     };
     return poolOf(name, shape, 'blockSize', say);
   }),
   ...calico('IPReservation', ipReservation, (_, spec) => ({ reserved: spec.reservedCIDRs ?? [] })),
   ...calico('IPAMConfiguration', ipamConfiguration, (_, spec) => ({ rules: rulesOf(spec) })),
 ]);
+
+/** Calico names the road beside its mode, and has one of the two at most; where neither is named the settings decide. */
+function modeOf({ ipipMode, vxlanMode }: z.output<typeof ipPool>): Pick<BlockPool, 'mode'> {
+  const named = [vxlanMode, ipipMode].filter((each) => isThere(each) && each !== '');
+  const mode = named.find((each) => each !== 'Never') ?? named[0];
+  return mode === undefined ? {} : { mode: mode as NonNullable<BlockPool['mode']> };
+}
 
 function rulesOf({
   strictAffinity,
