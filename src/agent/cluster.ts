@@ -121,16 +121,15 @@ export class Cluster {
       ...(keys === undefined ? {} : { tunnelKeys: keys }),
       ...(names === undefined ? {} : { ipsec: names }),
     };
-    const bridgeMtu = this.#bridgeMtu(self);
-    return bridgeMtu === undefined ? self : { ...self, bridgeMtu };
+    return { ...self, ...this.#bridgeMtu(self) };
   }
 
   /** Where pods of another road's time are its ports, and have less than roads leave now. */
-  #bridgeMtu(self: Self): number | undefined {
-    if (this.#options.hasPorts?.() !== true) return undefined;
+  #bridgeMtu(self: Self): Pick<Self, 'bridgeMtu'> {
+    if (this.#options.hasPorts?.() !== true) return {};
     const { name } = self.settings.wiring.bridge;
     const bridge = this.#options.underlay().links.find((link) => link.ours && link.name === name);
-    return bridge !== undefined && bridge.mtu < podMtu(self) ? bridge.mtu : undefined;
+    return bridge !== undefined && bridge.mtu < podMtu(self) ? { bridgeMtu: bridge.mtu } : {};
   }
 
   /** Without its key, every peer says why it cannot be reached. */

@@ -16,14 +16,19 @@ const FORESEEN_NODES = 200;
 const TOLD_NODES = 20;
 
 export function describeRoad(agent: Agent): RoadAnswer {
+  const nodes = agent
+    .adverts()
+    .map((node) => ({ name: node.name, sends: node.road, accepts: [...acceptedBy(node)] }));
+  return { ...summarizeRoad(agent), nodes };
+}
+
+export function summarizeRoad(agent: Agent): Omit<RoadAnswer, 'nodes'> {
   const { change, present, configured } = agent.switching;
-  const nodes = agent.adverts();
   return {
     road: present,
     ...(sameSpec(present, configured) ? {} : { configured }),
     ...(change === undefined ? {} : { change: { ...change, without: [...change.without] } }),
-    holds: change === undefined || change.phase === 'done' ? [] : holdsOf(change, nodes),
-    nodes: nodes.map((node) => ({ name: node.name, sends: node.road, accepts: [...acceptedBy(node)] })),
+    holds: change === undefined || change.phase === 'done' ? [] : holdsOf(change, agent.adverts()),
   };
 }
 

@@ -2,6 +2,7 @@
 import type { Agent } from './agent.ts';
 import type { PrefixUsage } from './allocator.ts';
 import { peerState } from './readiness.ts';
+import { summarizeRoad } from './road-answers.ts';
 import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, Status } from '#api/status.ts';
 import { type Item, type ItemKey, satisfies } from '#model/host.ts';
 import type { NodeAdvert } from '#model/world.ts';
@@ -35,6 +36,7 @@ export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
       : { underlay: { ...cluster.self.underlay, connected: [...cluster.self.underlay.connected] } }),
     subnets: place.held,
     ...(mtu === undefined ? {} : { podMtu: mtu }),
+    road: summarizeRoad(agent),
     ...(agent.policies === undefined ? {} : { policy: agent.policies.describe() }),
     peers: [...cluster.adverts.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))

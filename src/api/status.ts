@@ -4,6 +4,7 @@
  * a version of the path (`/v1`), never removed or given another meaning; readers ignore what they do not know.
  */
 import { z } from 'zod';
+import { roadSchema } from './road.ts';
 
 /** Times are ISO 8601 in UTC. */
 const time = z.string();
@@ -152,6 +153,8 @@ export const statusSchema = z.object({
   subnets: perFamily,
   /** MTU of new pods. */
   podMtu: z.number().optional(),
+  /** The road of the cluster, and its change. */
+  road: roadSchema.omit({ nodes: true }).optional(),
   /** Absent: policy is off. */
   policy: policyStatusSchema.optional(),
   peers: z.array(peerSchema),

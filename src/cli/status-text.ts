@@ -1,6 +1,7 @@
 /** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
 import type { ItemStatus, PeerStatus, PolicyStatus, Status } from '#api/status.ts';
 import { section } from './output.ts';
+import { renderRoad } from './road-text.ts';
 
 /** `items`: every item, or only those that are not as wanted. */
 export function renderStatus(status: Status, items: 'all' | 'wrong'): string {
@@ -41,6 +42,7 @@ function renderHead(status: Status): string {
     ['Underlay', underlay && `${underlay.link} mtu ${underlay.mtu} (${underlay.why})`],
     ['Subnets', [status.subnets[4], status.subnets[6]].filter((subnet) => subnet !== undefined).join(', ')],
     ['Pod MTU', status.podMtu?.toString()],
+    ['Road', status.road && renderRoad(status.road).split('\n')[0]],
     ['Peers', `${programmed} of ${peers.length} peers programmed`],
     ['Items', summary(status.items)],
     ['Policy', status.policy && summarizePolicy(status.policy)],

@@ -13,6 +13,7 @@ import { clientOf, formatOf, textOption, withAgent, withOutput } from './options
 import { EXIT, type ExitCode, type OutputFormat, print } from './output.ts';
 import { readProfiles } from './profiles.ts';
 import type { Make } from './program.ts';
+import { isDone, renderRoad } from './road-text.ts';
 
 const POLL_MS = 250;
 /** A failure may be one of a moment: the agents try again. */
@@ -31,7 +32,7 @@ export function switchCommand(make: Make): Command {
     const begun = asks ? await client.call('changeRoad', request) : await client.call('road');
     const seconds = Number(textOption(options, 'timeout') ?? '60');
     const ended = options['wait'] === false ? begun : await follow(client, begun, { format, seconds });
-    print(format, ended, renderRoad);
+    print(format, ended, (answer) => `road: ${renderRoad(answer)}`);
     return isDone(ended) ? EXIT.ok : EXIT.found;
   });
   return withOutput(withAgent(command))
@@ -99,28 +100,4 @@ async function follow(client: Client, begun: RoadAnswer, { format, seconds }: Pa
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
     answer = await client.call('road');
   }
-}
-
-function isDone({ change }: RoadAnswer): boolean {
-  return change === undefined || change.phase === 'done';
-}
-
-export function renderRoad(answer: RoadAnswer): string {
-  const { road, configured, change, holds } = answer;
-  const lines = [isDone(answer) ? `the road is ${specText(road)}` : renderChange(change)];
-  for (const { node, why, failed } of holds) lines.push(`${failed ? 'failed' : 'waits for'} ${node}: ${why}`);
-  if (!isDone(answer) && holds.length > 0)
-    lines.push(
-      'the agents go on by themselves as soon as they can',
-      'tartan switch --back turns round; tartan switch --without NODE does not wait for it',
-    );
-  if (isDone(answer) && configured !== undefined)
-    lines.push(`the settings of this node still say ${specText(configured)}: write ${specText(road)} there`);
-  return lines.join('\n');
-}
-
-function renderChange(change: RoadAnswer['change']): string {
-  if (change === undefined) return '';
-  const { from, to, phase } = change;
-  return `the road changes from ${specText(from)} to ${specText(to)}: ${phase}`;
 }
