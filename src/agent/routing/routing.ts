@@ -60,6 +60,8 @@ export type RoutingOptions = {
   readonly signal: AbortSignal;
   readonly log: Logger;
   readonly events: Events;
+  /** Undefined: the node's place is not known yet. */
+  readonly self: () => Self | undefined;
   /** Undefined: not everything is known yet. */
   readonly place: () => Place | undefined;
   /** The link is there. */
@@ -147,7 +149,7 @@ export class Routing {
 
   /** Other nodes' pods are reached by what BIRD learns, now or soon. */
   #isRoad(): boolean {
-    const self = this.#options.place()?.self ?? this.#options;
+    const self = this.#options.self() ?? this.#options;
     return roadsOf(self).some((road) => backendFor(road).isLearned === true);
   }
 

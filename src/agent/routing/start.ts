@@ -1,7 +1,7 @@
 /** Routing protocols of this node, joined with the rest of the agent. */
 import type { Addresses } from '../addresses.ts';
 import type { Cluster } from '../cluster.ts';
-import { startFeed } from '../feed.ts';
+import { type Feed, startFeed } from '../feed.ts';
 import type { Host } from '../host.ts';
 import type { AgentParts } from '../parts.ts';
 import { type Place, Routing } from './routing.ts';
@@ -24,10 +24,10 @@ export type StartOptions = {
 export function startRouting(options: StartOptions): Routing {
   const { parts, areNodesKnown, isReady } = options;
   const { host, cluster, addresses } = options.place;
-  const { settings, store, clock, log, signal, events } = parts;
   const place = (): Place | undefined => {
     const { self, adverts } = cluster;
-    if (self === undefined || !areNodesKnown() || !manifests.synced) return undefined;
+    if (self === undefined || !areNodesKnown()) return undefined;
+    if (routing.isEnabled && !(manifests ??= follow()).synced) return undefined;
     const lost = new Set(
       cluster.conflicts.filter(({ node }) => node === self.name).map(({ subnet }) => subnet),
     );
@@ -42,6 +42,7 @@ export function startRouting(options: StartOptions): Routing {
   };
   const routing = new Routing({
     ...parts,
+    self: () => cluster.self,
     place,
     isReady,
     isUp: (link) => {
@@ -53,17 +54,22 @@ export function startRouting(options: StartOptions): Routing {
     // Readiness is judged with the next pass over the host.
     onChange: () => cluster.unsettle(),
   });
-  const onManifest = (name: string, object: Stored | undefined): void =>
+  // There may be thousands of objects, and most clusters have none that is looked for here.
+  let manifests: Feed | undefined;
+  const follow = (): Feed => followManifests(parts, routing);
+  return routing;
+}
+
+function followManifests(parts: AgentParts, routing: Routing): Feed {
+  const { settings, events } = parts;
+  const onChange = (name: string, object: Stored | undefined): void =>
     routing.setManifest(name, object?.value as Manifest | undefined);
-  const manifests = startFeed({
-    store,
+  const feed: Feed = startFeed({
+    ...parts,
     kind: 'Manifest',
-    clock,
-    log,
-    signal,
-    onChange: onManifest,
+    onChange,
     onSynced: () => {
-      for (const [name, object] of manifests.objects) onManifest(name, object);
+      for (const [name, object] of feed.objects) onChange(name, object);
       routing.nudge();
     },
     // Policies tell of the same objects.
@@ -71,5 +77,5 @@ export function startRouting(options: StartOptions): Routing {
       if (!settings.policy.enforce) events.add('error', `not read: ${text}`);
     },
   });
-  return routing;
+  return feed;
 }
