@@ -23,13 +23,17 @@ const skip =
 const LINK = 'tartan.udp';
 const PORT = 8285;
 
-const startUdpLab = (label: string, udp: object): Promise<Lab> =>
+const startUdpLab = (label: string, wiring: 'routed' | 'bridge', udp: object): Promise<Lab> =>
   startLab({
     name: `ut-${label}-${process.pid}`,
     nodes: 3,
     subnets: 2,
     profile: 'flannel',
-    settings: { network: { ipv6: { range: 'fd00:244::/48' } }, road: { type: 'udp', udp } },
+    settings: {
+      network: { ipv6: { range: 'fd00:244::/48' } },
+      road: { type: 'udp', udp },
+      wiring: { type: wiring },
+    },
     readyMs: 60_000 * PATIENCE,
   });
 
@@ -146,7 +150,7 @@ const assertNoneLost = ({ sent, got }: { sent: number; got: number }): void => {
 };
 
 test('the road udp, in clear', { skip }, async (t) => {
-  await using lab = await startUdpLab('plain', {});
+  await using lab = await startUdpLab('plain', 'routed', {});
   await addPods(lab);
   const [one, two, three] = lab.nodes.map(({ name }) => name);
   assert.ok(one !== undefined && two !== undefined && three !== undefined);
@@ -243,7 +247,7 @@ test('the road udp, in clear', { skip }, async (t) => {
 });
 
 test('the road udp, sealed with a key per node', { skip }, async (t) => {
-  await using lab = await startUdpLab('sealed', { cipher: 'aes-256-gcm' });
+  await using lab = await startUdpLab('sealed', 'bridge', { cipher: 'aes-256-gcm' });
   await addPods(lab);
   const [one, two, three] = lab.nodes.map(({ name }) => name);
   assert.ok(one !== undefined && two !== undefined && three !== undefined);
