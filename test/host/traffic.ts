@@ -5,7 +5,7 @@
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import type { Lab } from '../../src/lab/lab.ts';
-import { namespaceAt, waitFor } from './namespace.ts';
+import { namespaceAt, PATIENCE, waitFor } from './namespace.ts';
 
 export type PingLoss = { readonly pair: string; readonly sent: number; readonly lost: number };
 export type StreamEnd = {
@@ -21,6 +21,8 @@ export type Traffic = { stop(): Promise<{ pings: PingLoss[]; streams: StreamEnd[
 type Running = { readonly pair: string; readonly child: ChildProcess; readonly text: () => string };
 
 const INTERVAL_S = 0.5;
+/** An emulated machine has no time for more. */
+const [PING_INTERVAL, RATE] = PATIENCE > 1 ? ['0.1', '500K'] : ['0.01', '8M'];
 const STREAM_PORT = 5300;
 
 /** Between each two of the pods, in the families that they have. Resolves once everything runs. */
@@ -36,7 +38,7 @@ export async function startTraffic(lab: Lab, names: readonly string[]): Promise<
   };
   const pings = pairs.flatMap(({ from, to }) =>
     to.addresses.map((address) =>
-      start(`${from.name} to ${address}`, from.netns, ['ping', '-n', '-q', '-i', '0.01', address]),
+      start(`${from.name} to ${address}`, from.netns, ['ping', '-n', '-q', '-i', PING_INTERVAL, address]),
     ),
   );
   const servers = pairs.map(({ to }, index) =>
@@ -50,7 +52,7 @@ export async function startTraffic(lab: Lab, names: readonly string[]): Promise<
     );
     // IPv6 where it is there, IPv4 for every other pair.
     const address = to.addresses[index % to.addresses.length] ?? '';
-    const words = `iperf3 -c ${address} -p ${port} -t 600 -b 8M -i ${INTERVAL_S} -f k --forceflush`;
+    const words = `iperf3 -c ${address} -p ${port} -t 900 -b ${RATE} -i ${INTERVAL_S} -f k --forceflush`;
     streams.push(start(`${from.name} to ${address}`, from.netns, words.split(' ')));
   }
   await waitFor('streams', () => streams.every(({ text }) => /sec +[\d.]+ KBytes/.test(text())));
