@@ -152,6 +152,8 @@ export async function withoutLoss(
   });
   try {
     await work();
+    // What is lost a moment later counts too.
+    await new Promise((resolve) => setTimeout(resolve, 1000));
   } finally {
     for (const { child } of pings) child.kill('SIGINT');
     await Promise.all(pings.map(({ ended }) => ended));
