@@ -37,7 +37,10 @@ const claim = (node: string, subnet: string): SubnetClaim => ({
   reserved: false,
 });
 
-function start(): { cluster: Cluster; host: Host; events: Events; claims: SubnetClaim[] } {
+type Bridge = { readonly mtu: number; readonly narrowestPort: number | undefined };
+type Started = { cluster: Cluster; host: Host; events: Events; claims: SubnetClaim[] };
+
+function start(bridge?: Bridge): Started {
   const text = 'apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n';
   const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
   const kernel = new FakeKernel();
@@ -59,7 +62,10 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
     tentative: false,
   } as const;
   kernel.setUnderlay({
-    links: [{ ...link, addresses: [local] }],
+    links: [
+      { ...link, addresses: [local] },
+      { ...link, name: 'cni0', index: 3, mtu: bridge?.mtu ?? 1450, ours: true, addresses: [] },
+    ],
     routes: [{ prefix: prefix('0.0.0.0/0'), link: 'eth0', metric: 0, via: address('192.0.2.254') }],
   });
   const events = new Events(log);
@@ -72,6 +78,7 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
     underlay: () => kernel.underlay(),
     claims: () => claims,
     legacyPods: () => false,
+    narrowestPort: () => bridge?.narrowestPort,
     stations: () => [],
     publishSoon: () => {},
     nudge: () => {},
@@ -85,6 +92,16 @@ function start(): { cluster: Cluster; host: Host; events: Events; claims: Subnet
 
 const routesTo = (host: Host, subnet: string): number =>
   [...host.wanted.values()].filter((item) => item.kind === 'route' && item.prefix === subnet).length;
+
+test('a bridge gets what its narrowest pod has, once the road leaves it again', () => {
+  const mtus = (mtu: number, narrowestPort: number | undefined): number | undefined =>
+    start({ mtu, narrowestPort }).cluster.podMtu();
+  assert.equal(mtus(700, 1450), 1450, 'the underlay was narrow for a while');
+  assert.equal(mtus(700, 700), 700, 'a pod was made meanwhile');
+  assert.equal(mtus(700, undefined), 1450, 'it is gone');
+  assert.equal(mtus(1400, 1400), 1400, 'the road before left less');
+  assert.equal(mtus(1450, 1000), 1450, 'one pod asked for less');
+});
 
 test('two nodes with one subnet: only the holder is programmed, and it is said', () => {
   const { cluster, host, events, claims } = start();

@@ -40,8 +40,8 @@ export type ClusterOptions = {
   readonly poolModes?: () => readonly PoolMode[];
   /** Pods of the wiring that the settings do not name live here. */
   readonly legacyPods: () => boolean;
-  /** Pods that are ports of the bridge. */
-  readonly hasPorts?: () => boolean;
+  /** Least MTU of the pods that are ports of the bridge, in bytes. */
+  readonly narrowestPort?: () => number | undefined;
   /** Public key of this node, made when it is first asked for. */
   readonly wireguardKey?: (() => string) | undefined;
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
@@ -126,10 +126,13 @@ export class Cluster {
 
   /** Where pods of another road's time are its ports, and have less than roads leave now. */
   #bridgeMtu(self: Self): Pick<Self, 'bridgeMtu'> {
-    if (this.#options.hasPorts?.() !== true) return {};
+    const port = this.#options.narrowestPort?.();
+    if (port === undefined) return {};
     const { name } = self.settings.wiring.bridge;
     const bridge = this.#options.underlay().links.find((link) => link.ours && link.name === name);
-    return bridge !== undefined && bridge.mtu < podMtu(self) ? { bridgeMtu: bridge.mtu } : {};
+    // A pod that asked for less than the bridge has keeps nobody else from it.
+    const mtu = Math.max(port, bridge?.mtu ?? 0);
+    return mtu < podMtu(self) ? { bridgeMtu: mtu } : {};
   }
 
   /** Without its key, every peer says why it cannot be reached. */

@@ -11,14 +11,19 @@ export function hasOtherThan(type: Settings['wiring']['type'], ledger: Pick<Ledg
   return ledger.list().some(({ wiring }) => wiring === other);
 }
 
+function narrowestPort(ledger: Pick<Ledger, 'list'>): number | undefined {
+  const ports = ledger.list().filter(({ wiring }) => wiring === 'bridge');
+  return ports.length === 0 ? undefined : Math.min(...ports.map(({ mtu }) => mtu));
+}
+
 export function podsHere(
   ledger: Pick<Ledger, 'list'>,
   { wiring, node }: Settings,
   publishSoon: () => void,
-): Pick<ClusterOptions, 'legacyPods' | 'hasPorts' | 'stations' | 'publishSoon'> {
+): Pick<ClusterOptions, 'legacyPods' | 'narrowestPort' | 'stations' | 'publishSoon'> {
   return {
     legacyPods: () => hasOtherThan(wiring.type, ledger),
-    hasPorts: () => ledger.list().some((one) => one.wiring === 'bridge'),
+    narrowestPort: () => narrowestPort(ledger),
     stations: () => stationsOf(ledger.list(), bridgeMac(node.name)),
     publishSoon,
   };
