@@ -52,17 +52,21 @@ const NO_WAYS: OpenWays = { ways: [], refusals: [] };
 
 /** The ways as far as both nodes can take them, whatever the family, and why not the rest. */
 function openWays(self: Self, node: NodeAdvert): OpenWays {
-  const refusals = new Set<string>();
+  const refusals: string[] = [];
   const isOpen = (road: RoadName): boolean => {
     const why = refusal(self, node, road);
-    if (why !== undefined) refusals.add(why);
+    if (why !== undefined) refusals.push(why);
     return why === undefined;
   };
-  const ways = waysOf(self).map(({ roads, mode }): Way => ({ roads: roads.filter(isOpen), mode }));
+  const all = waysOf(self);
+  const ways = all.map((way): Way => {
+    const roads = way.roads.filter(isOpen);
+    return roads.length === way.roads.length ? way : { ...way, roads };
+  });
   const isAny = ways.some(({ roads }) => roads.length > 0);
-  if (waysOf(self).some(({ roads }) => roads.length === 0))
-    refusals.add('auto finds no road that this node can take');
-  return { ways: isAny ? ways : [], refusals: [...refusals] };
+  if (all.some(({ roads }) => roads.length === 0))
+    refusals.push('auto finds no road that this node can take');
+  return { ways: isAny ? ways : [], refusals: refusals.length === 0 ? refusals : [...new Set(refusals)] };
 }
 
 function refusal(self: Self, node: NodeAdvert, road: RoadName): string | undefined {

@@ -27,6 +27,15 @@ export function vtepMac(node: string, vni: number): Mac {
   return localMac(fnv1a64(`vtep ${node} ${vni}`));
 }
 
+/** Compared with that of every peer. */
+const own = new WeakMap<Self, Mac>();
+
+function ownMac(self: Self): Mac {
+  const mac = own.get(self) ?? vtepMac(self.name, self.settings.road.vxlan.vni);
+  own.set(self, mac);
+  return mac;
+}
+
 export const vxlan: NetworkBackend = {
   name: 'vxlan',
   title: 'VXLAN',
@@ -73,8 +82,7 @@ function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: M
   const mac = node.vxlan?.mac[family];
   if (mac === undefined || !isUnicastMac(mac))
     return `${node.name} tells no usable VTEP MAC for IPv${family}`;
-  if (mac === vtepMac(self.name, self.settings.road.vxlan.vni))
-    return `${node.name} claims this node’s VTEP MAC ${mac}`;
+  if (mac === ownMac(self)) return `${node.name} claims this node’s VTEP MAC ${mac}`;
   return { mac };
 }
 

@@ -111,5 +111,7 @@ export function contains(outer: Prefix, inner: Address | Prefix | InterfaceAddre
 }
 
 export function overlaps(a: Prefix, b: Prefix): boolean {
+  // Node subnets mostly are of one length, and there are thousands.
+  if (prefixLength(a) === prefixLength(b)) return a === b;
   return contains(a, b) || contains(b, a);
 }

@@ -1,4 +1,3 @@
-import { hash } from 'node:crypto';
 import { type FSWatcher, mkdirSync, watch as watchFile } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setImmediate as breathe } from 'node:timers/promises';
@@ -15,6 +14,7 @@ import {
   parseState,
   repetition,
   shareValues,
+  versionOf,
 } from './object-file.ts';
 import { ObjectIndex } from './object-index.ts';
 import {
@@ -236,9 +236,10 @@ export class DirectoryView {
       return undefined;
     }
     this.#found(path);
-    const digest = hash('sha1', text, 'base64');
+    const digest = versionOf(text);
     if (known?.digest === digest) return known.content;
-    const content = shareValues(known?.content.objects, parseState(text, this.#kindOf(path), basename(path)));
+    const read = parseState(text, this.#kindOf(path), { fileName: basename(path), digest });
+    const content = shareValues(known?.content.objects, read);
     const steps = this.#believe(path, { digest, content });
     while (steps.next().done !== true);
     return content;

@@ -55,18 +55,24 @@ export function formatObject(object: Omit<FileObject, 'version' | 'line'>): stri
   return `${JSON.stringify(whole, null, 2)}\n`;
 }
 
-/** All objects of the text, and all that is wrong with it, at its line. */
-export function parseObjects(text: string): FileContent {
-  const pieces = readJson(text) ?? Array.from(splitText(text), readPiece);
-  return joinContents(pieces.map((piece) => contentOf(piece, toObject)));
+/** All objects of the text, and all that is wrong with it, at its line. `digest`: versionOf(text), if it is known. */
+export function parseObjects(text: string, digest?: Version): FileContent {
+  const json = readJson(text);
+  const pieces = json ?? Array.from(splitText(text), readPiece);
+  const version = json === undefined ? undefined : digest;
+  return joinContents(pieces.map((piece) => contentOf(piece, (document) => toObject(document, version))));
 }
 
 /** The one object of a file of state, which is where it belongs. */
-export function parseState(text: string, kind: StateKind | undefined, fileName: string): FileContent {
+export function parseState(
+  text: string,
+  kind: StateKind | undefined,
+  { fileName, digest }: { readonly fileName: string; readonly digest?: Version },
+): FileContent {
   if (text.length > MAX_FILE_BYTES) {
     return { objects: [], problems: [{ line: 1, message: `larger than ${MAX_FILE_BYTES} bytes` }] };
   }
-  const content = parseObjects(text);
+  const content = parseObjects(text, digest);
   const isMisplaced = (object: FileObject): boolean =>
     object.kind !== kind || `${object.name}.yaml` !== fileName;
   if (!content.objects.some(isMisplaced)) return content;
@@ -177,7 +183,10 @@ function isOurs(raw: unknown): boolean {
   );
 }
 
-function toObject({ value: raw, written: { line, text } }: ReadDocument): FileObject | FileProblem {
+function toObject(
+  { value: raw, written: { line, text } }: ReadDocument,
+  version?: Version,
+): FileObject | FileProblem {
   const message = objectProblem(raw);
   if (message !== undefined)
     return { line, message, ...(isOfOtherVersion(raw) ? { otherVersion: true } : {}) };
@@ -187,14 +196,15 @@ function toObject({ value: raw, written: { line, text } }: ReadDocument): FileOb
     kind,
     name,
     value: spec,
-    version: versionOf(text),
+    version: version ?? versionOf(text),
     ...(expiresAt === undefined ? {} : { expiresAtMs: Date.parse(String(expiresAt)) }),
     revision: typeof revision === 'number' ? revision : 0,
     line,
   };
 }
 
-function versionOf(text: string): Version {
+/** What tells one text from another. */
+export function versionOf(text: string): Version {
   // Not a slice of the text: that would hold on to all of it, for every object.
   return hash('sha256', text, 'buffer').toString('hex', 0, 8) as Version;
 }

@@ -54,7 +54,7 @@ export function readObject(kind: StoreKind, below: string, kv: KeyValue): Stored
 type Read = Pick<Stored, 'value' | 'expiresAtMs'> | { readonly message: string };
 
 function readState(kind: StateKind, name: string, text: string): Read {
-  const { objects, problems } = parseState(text, kind, `${name}.yaml`);
+  const { objects, problems } = parseState(text, kind, { fileName: `${name}.yaml` });
   const [object] = objects;
   if (object === undefined) return { message: problems[0]?.message ?? 'holds no object' };
   const { value, expiresAtMs } = object;
