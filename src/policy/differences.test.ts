@@ -102,10 +102,10 @@ test('what is told is what changes', () => {
         );
       }
     }),
-    { numRuns: 40, endOnFailure: true },
+    { numRuns: 120, endOnFailure: true },
   );
   for (const what of ['allow → deny', 'deny → allow', 'none'])
-    assert.ok((seen.get(what) ?? 0) > 3, JSON.stringify([...seen]));
+    assert.ok((seen.get(what) ?? 0) > 30, JSON.stringify([...seen]));
 });
 
 const world = makeWorld({
