@@ -3,14 +3,14 @@
  * Start order matters: what a killed predecessor left is taken over from the ledger before anything is served, nothing
  * is removed before every source has said what it wants, and readiness comes after the first full pass.
  */
-import { type Addresses, openAddresses } from './addresses.ts';
-import { Attachments, type Ledger } from './attachments.ts';
-import { Cluster } from './cluster.ts';
+import { type Addresses, openAddresses } from './addresses/addresses.ts';
+import { Attachments, type Ledger } from './pods/attachments.ts';
+import { Cluster } from './roads/cluster.ts';
 import { type Chores, startChores } from './chores.ts';
 import { armCrash } from './crash.ts';
 import { type Feed, startFeed } from './feed.ts';
 import { settleHeap } from './heap.ts';
-import { Host } from './host.ts';
+import { Host } from './host/host.ts';
 import type { Events, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
@@ -20,14 +20,14 @@ import type { Flows } from './policy-flows/start.ts';
 import { startPolicies } from './policy/start.ts';
 import type { Routing } from './routing/routing.ts';
 import { startRouting } from './routing/start.ts';
-import { serveAgent } from './serve.ts';
+import { serveAgent } from './serve/serve.ts';
 import { type AgentParts, keysOf } from './parts.ts';
-import { podsHere } from './pods-here.ts';
+import { podsHere } from './pods/pods-here.ts';
 import { countPeers, Readiness } from './readiness.ts';
-import { Reaper } from './reaper.ts';
-import { restOf, settleOrphans } from './rest.ts';
-import { startSwitching, type Switching } from './switching.ts';
-import { SysctlMemory } from './sysctl-memory.ts';
+import { Reaper } from './pods/reaper.ts';
+import { restOf, settleOrphans } from './addresses/rest.ts';
+import { startSwitching, type Switching } from './roads/switching.ts';
+import { SysctlMemory } from './host/sysctl-memory.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';

@@ -1,8 +1,8 @@
 /** What the agent looks at from time to time besides its two loops: other programs' firewalls, and leaks. */
-import type { Ledger } from './attachments.ts';
+import type { Ledger } from './pods/attachments.ts';
 import { bootId } from './boot.ts';
-import { Foreign, type ForeignOptions } from './foreign.ts';
-import { Leaks } from './leaks.ts';
+import { Foreign, type ForeignOptions } from './host/foreign.ts';
+import { Leaks } from './pods/leaks.ts';
 import { type Reconciler, type ReconcilerOptions, startReconciler } from '#lib/reconciler.ts';
 
 const FOREIGN_RESYNC_MS = 60_000;

@@ -4,10 +4,10 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { drainSpool } from './cni-server.ts';
+import { drainSpool } from './serve/cni-server.ts';
 import { openMetrics } from './metrics.ts';
 import { readNodeFile, writeNodeFile } from './node-file.ts';
-import { SysctlMemory } from './sysctl-memory.ts';
+import { SysctlMemory } from './host/sysctl-memory.ts';
 import { decodeMessage, encodeMessage, type Message } from '#cni/message.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import { keyOf, type SysctlItem } from '#model/host.ts';

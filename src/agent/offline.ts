@@ -5,13 +5,13 @@
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from './boot.ts';
-import { gatherFacts, type Scene } from './facts.ts';
-import { liveNamespaces } from './leaks.ts';
+import { gatherFacts, type Scene } from './host/facts.ts';
+import { liveNamespaces } from './pods/leaks.ts';
 import { readNodeFile } from './node-file.ts';
 import { leaveRouting } from './routing/leave.ts';
 import { removePolicyTables } from './policy/tables.ts';
-import { SysctlMemory } from './sysctl-memory.ts';
-import { endTunnel } from './tunnel-road.ts';
+import { SysctlMemory } from './host/sysctl-memory.ts';
+import { endTunnel } from './roads/tunnel-road.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
 import { blockProblem, dropNode, nodesOf } from '#ipam/blocks/block.ts';

@@ -1,10 +1,10 @@
 /** What an agent is made of: opened by whoever starts it, so that tests can give it others. */
-import type { Ledger } from './attachments.ts';
-import type { ClusterOptions } from './cluster.ts';
-import type { IpsecRoad } from './ipsec-road.ts';
+import type { Ledger } from './pods/attachments.ts';
+import type { ClusterOptions } from './roads/cluster.ts';
+import type { IpsecRoad } from './roads/ipsec-road.ts';
 import type { Events, Logger, LogTail } from './log.ts';
 import type { Metrics } from './metrics.ts';
-import type { TunnelRoad } from './tunnel-road.ts';
+import type { TunnelRoad } from './roads/tunnel-road.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';

@@ -3,8 +3,8 @@
  * that moment need. Until then STATUS answers 50 and ADD 11, so a host that was rebooted starts no pod that cannot reach
  * the others. It is judged by what the kernel holds and not by a pass having run: a paused pass does nothing.
  */
-import type { Cluster } from './cluster.ts';
-import type { Host } from './host.ts';
+import type { Cluster } from './roads/cluster.ts';
+import type { Host } from './host/host.ts';
 import type { PeerStatus } from '#api/status.ts';
 import type { Prefix } from '#net/prefix.ts';
 

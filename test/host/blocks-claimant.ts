@@ -6,7 +6,7 @@
  *     node blocks-claimant.ts STORE NAME LEDGER TIMES
  */
 import { appendFileSync, existsSync, readFileSync } from 'node:fs';
-import { BlockHolder, type Scene } from '../../src/agent/blocks-holder.ts';
+import { BlockHolder, type Scene } from '../../src/agent/addresses/blocks-holder.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Fault } from '../../src/model/fault.ts';
 import { EVERYTHING } from '../../src/model/policy.ts';

@@ -8,7 +8,7 @@ import { closeSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { Host } from '#agent/host.ts';
+import { Host } from '#agent/host/host.ts';
 import type { Change, Kernel } from '#kernel/kernel.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { openNetns, ready } from '#kernel/netns.ts';

@@ -13,7 +13,7 @@ import { execPath } from 'node:process';
 import { after, before, test, type TestContext } from 'node:test';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
-import { serveApi } from '#agent/api-server.ts';
+import { serveApi } from '#agent/serve/api-server.ts';
 import { openEvents } from '#agent/log.ts';
 import { createFlowLog, type FlowLog } from '#agent/policy-flows/flow-log.ts';
 import { openFlowMetrics } from '#agent/policy-flows/metrics.ts';

@@ -5,9 +5,9 @@
  * - a pod's rules are in the kernel before it has a network (`admit`), or it gets none;
  * - when too many objects vanish at once, they stay in force until `tartan resume`.
  */
-import type { Ledger } from '../attachments.ts';
+import type { Ledger } from '../pods/attachments.ts';
 import { settleHeap } from '../heap.ts';
-import type { Braked } from '../host.ts';
+import type { Braked } from '../host/host.ts';
 import type { Events, Logger } from '../log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
 import type { Complaints } from './complaints.ts';

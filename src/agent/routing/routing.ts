@@ -8,7 +8,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Braked } from '../host.ts';
+import type { Braked } from '../host/host.ts';
 import type { Events, Logger } from '../log.ts';
 import { describeRoutes, SILENT } from './describe.ts';
 import { gatherInput, type Situation, tunnelsTo } from './input.ts';

@@ -1,8 +1,8 @@
 /** Routing protocols of this node, joined with the rest of the agent. */
-import type { Addresses } from '../addresses.ts';
-import type { Cluster } from '../cluster.ts';
+import type { Addresses } from '../addresses/addresses.ts';
+import type { Cluster } from '../roads/cluster.ts';
 import { type Feed, startFeed } from '../feed.ts';
-import type { Host } from '../host.ts';
+import type { Host } from '../host/host.ts';
 import type { AgentParts } from '../parts.ts';
 import { type Place, Routing } from './routing.ts';
 import type { Manifest } from '#model/manifest.ts';

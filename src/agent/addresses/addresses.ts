@@ -1,0 +1,63 @@
+/** How this node comes by addresses: by a subnet of its own, or by blocks. */
+import type { AddressAllocator } from './allocator.ts';
+import { Blocks, type BlocksOptions } from './blocks.ts';
+import type { Feed } from '../feed.ts';
+import type { AgentParts } from '../parts.ts';
+import { Pools } from './pools.ts';
+import { Subnets } from './subnets.ts';
+import type { SubnetClaim } from '#model/world.ts';
+import type { PerFamily } from '#net/per-family.ts';
+import { contains, type Prefix, prefixAddress } from '#net/prefix.ts';
+
+/** The node's own place among the addresses. */
+export interface NodePlace {
+  /** For each family a prefix of which the node has the first address for itself. */
+  readonly held: PerFamily<Prefix>;
+  /** Of these, what the node has a claim on in the store. */
+  readonly claimed: PerFamily<Prefix>;
+  /** Why there is none, one sentence each. */
+  problems(): string[];
+  /** One pass. Answers whether `held` changed. */
+  maintain(): Promise<boolean>;
+}
+
+export type Addresses = {
+  readonly place: NodePlace;
+  readonly pools: AddressAllocator;
+  readonly blocks: Blocks;
+};
+
+export type AddressesOptions = Pick<BlocksOptions, 'onNode' | 'nudge'> & {
+  readonly parts: AgentParts;
+  /** Adverts, as the feed has them. */
+  readonly nodes: () => Feed;
+  /** Claims on subnets, as the feed has them. */
+  readonly claims: () => Feed;
+};
+
+export function openAddresses(options: AddressesOptions): Addresses {
+  const { parts, claims, nodes } = options;
+  const claimsNow = (): SubnetClaim[] =>
+    [...claims().objects.values()].map((object) => object.value as SubnetClaim);
+  const namesNow = (): ReadonlySet<string> | undefined =>
+    nodes().synced ? new Set(nodes().objects.keys()) : undefined;
+  const blocks = new Blocks({ ...options, claims: claimsNow, nodes: namesNow });
+  const { place, allocator } = blocks;
+  if (place !== undefined && allocator !== undefined) return { place, pools: allocator, blocks };
+  return { ...openSubnets(parts, claims, blocks), blocks };
+}
+
+function openSubnets(parts: AgentParts, claims: () => Feed, blocks: Blocks): Omit<Addresses, 'blocks'> {
+  const { settings, ledger } = parts;
+  const pools = new Pools(settings, ledger);
+  const subnets = new Subnets({
+    ...parts,
+    claims: () => claims().objects,
+    blocks: () =>
+      blocks.list().map(({ prefix, node }) => ({ subnet: prefix, node: node ?? '', reserved: false })),
+    inUse: (subnet) =>
+      ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip)))),
+    onHeld: (held) => pools.setSubnets(held),
+  });
+  return { place: subnets, pools };
+}
