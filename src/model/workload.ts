@@ -2,6 +2,7 @@
 import type { Address } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Direction, PortRange } from './policy.ts';
+import type { Questioned } from './world.ts';
 
 export type Labels = Readonly<Record<string, string>>;
 
@@ -80,7 +81,7 @@ export type Workload = {
 };
 
 /** All pods that have addresses of one node, as its agent publishes them in the store under the node's name. */
-export type NodeWorkloads = { readonly node: string; readonly pods: readonly Workload[] };
+export type NodeWorkloads = Questioned & { readonly node: string; readonly pods: readonly Workload[] };
 
 /** How endpoints are named to readers: `pod shop/web`, `host eth0-a`. */
 export function endpointName(endpoint: Endpoint): string {

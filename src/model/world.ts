@@ -11,8 +11,14 @@ import type { RoadName, TunnelCipher } from './settings.ts';
 /** Who is reached on a node, where the nodes' bridges are one segment. */
 export type Station = { readonly mac: Mac; readonly addresses: readonly Address[] };
 
+/**
+ * Put into an object of a node's by the controller, which takes the node for gone. A node that is not writes its object again,
+ * without it, as it does with whatever is not as it wrote it.
+ */
+export type Questioned = { readonly questioned?: string };
+
 /** What one node tells the others of itself. */
-export type NodeAdvert = {
+export type NodeAdvert = Questioned & {
   readonly name: string;
   /** Where peers send to: tunnel endpoint or next hop. */
   readonly addresses: PerFamily<Address>;
@@ -58,6 +64,8 @@ export type NodeAdvert = {
   readonly mtu: number;
   /** PodCIDR-wide promise that the node's agent has programmed all its peers at least once since boot. */
   readonly ready: boolean;
+  /** Of the agent's program. */
+  readonly version?: string;
 };
 
 export type World = {
@@ -66,7 +74,7 @@ export type World = {
 };
 
 /** A claim of one node on one subnet; the object's name is the subnet with `/` written as `-`. */
-export type SubnetClaim = {
+export type SubnetClaim = Questioned & {
   readonly node: string;
   readonly subnet: Prefix;
   /** Made by an operator: no expiry, and only that node may use it. */

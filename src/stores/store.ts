@@ -2,11 +2,21 @@
  * Objects by kind and name, with versions and watches: a directory, etcd or the Kubernetes API. Every store passes
  * ./contract.ts.
  */
-export const STATE_KINDS = ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'Pool'] as const;
+export const STATE_KINDS = [
+  'Node',
+  'SubnetClaim',
+  'Workloads',
+  'Switch',
+  'Block',
+  'Pool',
+  'Lease',
+  'ClusterStatus',
+] as const;
 /**
- * What agents write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
+ * What agents and controllers write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
  * NodeWorkloads; a `Block` is named by its prefix. A `Pool` is the operator's to write, and read as a manifest is.
- * `Switch` is one object, the RoadSwitch of the cluster.
+ * `Switch` is one object, the RoadSwitch of the cluster; `ClusterStatus` is one. A `Lease` is, in Kubernetes,
+ * coordination.k8s.io's.
  */
 export type StateKind = (typeof STATE_KINDS)[number];
 
