@@ -8,7 +8,6 @@ import { Attachments, type Ledger } from './pods/attachments.ts';
 import { Cluster } from './roads/cluster.ts';
 import { type Chores, startChores } from './chores.ts';
 import { armCrash } from './crash.ts';
-import { type Feed, startFeed } from './feed.ts';
 import { settleHeap } from './heap.ts';
 import { Host } from './host/host.ts';
 import type { Events, LogTail } from './log.ts';
@@ -34,6 +33,7 @@ import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
+import type { Feed } from '#stores/feed.ts';
 import type { Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;
@@ -95,8 +95,9 @@ export class Agent {
     this.policies = policing?.policies;
     this.flows = policing?.flows;
     this.routing = this.#openRouting();
-    this.#nodes = this.#follow('Node', (name, object) => this.#onNode(name, object));
-    this.#claims = this.#follow('SubnetClaim', () => this.#onClaim());
+    const onSynced = (): void => this.#placeLoop?.nudge();
+    this.#nodes = parts.feeds.follow('Node', { onChange: (...news) => this.#onNode(...news), onSynced });
+    this.#claims = parts.feeds.follow('SubnetClaim', { onChange: () => this.#onClaim(), onSynced });
     this.addresses.blocks.begin();
     this.#freeze(ledger.getMeta(PAUSED) !== undefined);
     this.policies?.begin();
@@ -247,14 +248,6 @@ export class Agent {
     return [...own, ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim)];
   }
 
-  #follow(kind: 'Node' | 'SubnetClaim', onChange: (name: string, object: Stored | undefined) => void): Feed {
-    const { store, clock, log, signal, events } = this.#parts;
-    const onSynced = (): void => this.#placeLoop?.nudge();
-    const onMalformed = (text: string): void => events.add('warning', `ignored: ${text}`);
-    const self = this.settings.node.name;
-    return startFeed({ store, kind, clock, log, signal, onChange, onSynced, onMalformed, self });
-  }
-
   async #followKernel(kernel: Kernel): Promise<void> {
     for await (const change of kernel.changes(this.#parts.signal)) this.#onKernel(change);
   }
@@ -282,24 +275,18 @@ export class Agent {
   }
 
   #onNode(name: string, object: Stored | undefined): void {
-    this.#changedAtMs ??= this.#parts.clock.monotonicMs();
+    if (this.#nodes.synced) this.#changedAtMs ??= this.#parts.clock.monotonicMs();
     if (name === this.settings.node.name || this.switching.isUnderWay) this.#placeLoop?.nudge();
     if (name === this.settings.node.name) return;
-    this.#setAdvert(name, object?.value as NodeAdvert | undefined);
-  }
-
-  #setAdvert(name: string, advert: NodeAdvert | undefined): void {
+    const advert = object?.value as NodeAdvert | undefined;
     this.cluster.setAdvert(name, advert);
     this.routing.nudge();
-    if (name !== this.settings.node.name) this.policies?.setNode(name, advert && advertAddresses(advert));
+    this.policies?.setNode(name, advert && advertAddresses(advert));
   }
 
   /** The node's own place: subnets, underlay, advert. */
   async #placePass(): Promise<'ok' | 'retry'> {
     if (!this.#isStoreKnown()) return 'ok';
-    if (this.cluster.self === undefined) {
-      for (const [name, object] of this.#nodes.objects) this.#setAdvert(name, object.value as NodeAdvert);
-    }
     this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
     await this.addresses.place.maintain();
     this.policies?.setWays(this.switching.ways());

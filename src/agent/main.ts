@@ -6,6 +6,7 @@ import { LogTail, openEvents, openLog } from './log.ts';
 import { openIpsecKeys } from './roads/ipsec-keys.ts';
 import { IpsecRoad } from './roads/ipsec-road.ts';
 import { openMetrics } from './metrics.ts';
+import { type AgentParts, openFeeds } from './parts.ts';
 import { openTunnelRoad } from './roads/tunnel-road.ts';
 import { openTunnelSecrets } from './roads/tunnel-secrets.ts';
 import { openWireguardKey, type WireguardKey } from './roads/wireguard-key.ts';
@@ -32,48 +33,56 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   for (const path of [settings.paths.run, settings.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
   const keep = settings.policy.enforce ? openKeep(join(settings.paths.state, 'policies.journal')) : undefined;
-  let key: WireguardKey | undefined;
-  const wireguardKey = (): string => (key ??= openWireguardKey(settings.paths.state)).publicKey;
-  if (settings.road.type === 'wireguard') wireguardKey();
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const events = openEvents(log);
   const notice = (text: string): void => events.add('warning', text);
   const store = await openStore(settings.store, { lastGood: lastGoodOf(keep), notice });
-  const secrets = openTunnelSecrets(settings);
-  if (settings.road.type === 'udp') secrets();
-  const { signal } = options;
-  const directory = settings.paths.run;
-  const tunnel = await openTunnelRoad({ directory, secrets, clock: systemClock, signal, log, events });
-  const ipsec = new IpsecRoad((nudge) => openIpsecKeys(settings, { nudge, warn: notice }));
-  if (settings.road.type === 'ipsec') ipsec.self();
+  const base = { settings, clock: systemClock, log, signal: options.signal, events, store };
+  const roads = await openRoads(base);
   const agent = new Agent({
-    settings,
+    ...base,
+    ...roads.parts,
+    ...openFeeds(base),
     version: options.version,
-    signal,
-    clock: systemClock,
-    log,
     logTail,
-    events,
     metrics: openMetrics(settings.node.name),
-    kernel: openKernel(
-      (publicKey) => (publicKey === key?.publicKey ? key.privateKey : undefined),
-      ipsec,
-      tunnel,
-    ),
-    tunnel,
-    tunnelKeys: () => secrets().publicKeys,
-    wireguardKey,
-    ipsec,
-    store,
     keep,
     ledger: openLedger(`${settings.paths.run}/attachments.journal`),
   });
-  tunnel.onChange = () => agent.host.requestResync();
-  tunnel.onSecrets = () => agent.resync();
-  ipsec.follow({ host: agent.host, resync: () => agent.resync() });
+  roads.follow(agent);
   await agent.run();
   store.close();
+}
+
+type Base = Pick<AgentParts, 'settings' | 'clock' | 'log' | 'signal' | 'events'>;
+type RoadParts = Pick<AgentParts, 'kernel' | 'tunnel' | 'tunnelKeys' | 'wireguardKey' | 'ipsec'>;
+
+/** The kernel, and the keys of the roads through it: made now where the road of the settings needs them, else when one is taken. */
+async function openRoads(base: Base): Promise<{ parts: RoadParts; follow: (agent: Agent) => void }> {
+  const { settings, events } = base;
+  const { type } = settings.road;
+  let key: WireguardKey | undefined;
+  const wireguardKey = (): string => (key ??= openWireguardKey(settings.paths.state)).publicKey;
+  if (type === 'wireguard') wireguardKey();
+  const secrets = openTunnelSecrets(settings);
+  if (type === 'udp') secrets();
+  const tunnel = await openTunnelRoad({ ...base, directory: settings.paths.run, secrets });
+  const warn = (text: string): void => events.add('warning', text);
+  const ipsec = new IpsecRoad((nudge) => openIpsecKeys(settings, { nudge, warn }));
+  if (type === 'ipsec') ipsec.self();
+  const privateKeyOf = (publicKey: string): Uint8Array | undefined =>
+    publicKey === key?.publicKey ? key.privateKey : undefined;
+  const kernel = openKernel(privateKeyOf, ipsec, tunnel);
+  const follow = (agent: Agent): void => {
+    tunnel.onChange = () => agent.host.requestResync();
+    tunnel.onSecrets = () => agent.resync();
+    ipsec.follow({ host: agent.host, resync: () => agent.resync() });
+  };
+  return {
+    parts: { kernel, tunnel, tunnelKeys: () => secrets().publicKeys, wireguardKey, ipsec },
+    follow,
+  };
 }
 
 /** By the file that they stood in when this agent's predecessor accepted them. */

@@ -1,4 +1,5 @@
 /** What an agent is made of: opened by whoever starts it, so that tests can give it others. */
+import { Complaints } from './complaints.ts';
 import type { Ledger } from './pods/attachments.ts';
 import type { ClusterOptions } from './roads/cluster.ts';
 import type { IpsecRoad } from './roads/ipsec-road.ts';
@@ -9,6 +10,7 @@ import type { Clock } from '#lib/clock.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';
 import type { Keep } from '#stores/last-good.ts';
+import { Feeds } from '#stores/feed.ts';
 import type { Store } from '#stores/store.ts';
 
 export type AgentParts = {
@@ -22,6 +24,10 @@ export type AgentParts = {
   readonly metrics: Metrics;
   readonly kernel: Kernel;
   readonly store: Store;
+  /** What it holds, followed. */
+  readonly feeds: Feeds;
+  /** About objects that are wrong. */
+  readonly complaints: Complaints;
   readonly ledger: Ledger;
   /** Public key of this node, made when it is first asked for. */
   readonly wireguardKey?: (() => string) | undefined;
@@ -40,4 +46,13 @@ export function keysOf({
   ipsec,
 }: AgentParts): Pick<ClusterOptions, 'wireguardKey' | 'tunnelKeys' | 'ipsec'> {
   return { wireguardKey, tunnelKeys, ipsec: ipsec && (() => ipsec.self()) };
+}
+
+type Followed = Pick<AgentParts, 'settings' | 'store' | 'clock' | 'log' | 'signal' | 'events'>;
+
+/** Follows the store's objects for all parts of an agent. */
+export function openFeeds(parts: Followed): Pick<AgentParts, 'feeds' | 'complaints'> {
+  const complaints = new Complaints(parts.events, parts.clock, parts.signal);
+  const onMalformed = (text: string): void => complaints.add(`not read: ${text}`);
+  return { complaints, feeds: new Feeds({ ...parts, self: parts.settings.node.name, onMalformed }) };
 }

@@ -6,6 +6,7 @@ import { test, type TestContext } from 'node:test';
 import { Agent } from './agent.ts';
 import { Events, LogTail } from './log.ts';
 import { openMetrics } from './metrics.ts';
+import { openFeeds } from './parts.ts';
 import { countPeers } from './readiness.ts';
 import { parseSettings } from '#config/parse.ts';
 import { systemClock } from '#lib/clock.ts';
@@ -16,8 +17,10 @@ import type { NodeAdvert } from '#model/world.ts';
 import { address } from '#net/address.ts';
 import { mac } from '#net/mac.ts';
 import { interfaceAddress, prefix } from '#net/prefix.ts';
+import { openKeep } from '#stores/last-good.ts';
 import { openLedger } from '#stores/ledger.ts';
 import { createMemoryStore } from '#stores/memory.ts';
+import type { Store, StoreEvent } from '#stores/store.ts';
 
 const FLANNEL = readFileSync(new URL('../../profiles/flannel.yaml', import.meta.url), 'utf8');
 const log = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
@@ -63,40 +66,46 @@ function makeKernel(): WatchedKernel {
   return kernel;
 }
 
+type Before = {
+  /** On the journal's path. */
+  readonly act?: (journal: string) => void;
+  /** More lines of the settings. */
+  readonly more?: string;
+  /** A store that is watched otherwise. */
+  readonly through?: (store: Store) => Store;
+};
+
 /** An agent on a host that was just started, with peers in the store. */
-async function boot(
-  t: TestContext,
-  kernel: WatchedKernel,
-  before?: (journal: string) => void,
-): Promise<Agent> {
+async function boot(t: TestContext, kernel: WatchedKernel, before: Before = {}): Promise<Agent> {
   const directory = mkdtempSync(join(tmpdir(), 'ar-ready-'));
   const paths = `paths: {run: ${directory}/run, state: ${directory}/state}`;
   const text = `apiVersion: tartan.dev/v1\nkind: Settings\nprofile: flannel\nnode: {name: n0}\n${paths}
-network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n`;
+network: {ipv4: {nodeSubnet: 10.244.250.0/24}}\n${before.more ?? ''}`;
   const { settings } = parseSettings([{ origin: 'test', text }], { flannel: FLANNEL });
   const store = createMemoryStore();
   for (let number = 1; number <= PEERS; number += 1) await store.put('Node', `peer${number}`, advert(number));
+  const watched = before.through?.(store) ?? store;
   const stop = new AbortController();
   mkdirSync(join(directory, 'run'));
   const journal = join(directory, 'run/attachments.journal');
-  before?.(journal);
+  before.act?.(journal);
+  const events = new Events(log);
+  const parts = { settings, clock: systemClock, log, signal: stop.signal, events, store: watched };
+  const keep = settings.policy.enforce ? openKeep(join(directory, 'policies.journal')) : undefined;
   const agent = new Agent({
-    settings,
+    ...parts,
+    ...openFeeds(parts),
     version: 'test',
-    signal: stop.signal,
-    clock: systemClock,
-    log,
     logTail: new LogTail(),
-    events: new Events(log),
     metrics: openMetrics('n0'),
     kernel,
-    store,
     ledger: openLedger(journal),
-    keep: undefined,
+    keep,
   });
   t.after(async () => {
     stop.abort();
     await agent.stopped;
+    keep?.close();
     store.close();
     rmSync(directory, { recursive: true, force: true });
   });
@@ -129,10 +138,12 @@ test('a node is not ready before the kernel holds every peer in the store', asyn
 
 test('a node that is paused over its start is not ready by being resumed', async (t) => {
   const kernel = makeKernel();
-  const agent = await boot(t, kernel, (journal) => {
-    const ledger = openLedger(journal);
-    ledger.setMeta('paused', 'yes');
-    ledger.close();
+  const agent = await boot(t, kernel, {
+    act: (journal) => {
+      const ledger = openLedger(journal);
+      ledger.setMeta('paused', 'yes');
+      ledger.close();
+    },
   });
   await until('peers to be planned', () => countPeers(agent).pending === PEERS && agent.host.removalsAllowed);
   await new Promise((resolve) => setTimeout(resolve, 30));
@@ -152,4 +163,21 @@ test('a peer that the kernel refuses keeps the node from being ready, and is nam
   kernel.refuses = () => false;
   await until('the node to be ready', () => agent.notReadyReasons().length === 0);
   assert.equal(kernel.peerRoutes(), PEERS);
+});
+
+/** Of the operator's objects it is told last, when all else has been done. */
+function slowManifests(store: Store): Store {
+  async function* late(signal: AbortSignal): AsyncGenerator<StoreEvent> {
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    yield* store.watch('Manifest', signal);
+  }
+  return {
+    ...store,
+    watch: (kind, signal) => (kind === 'Manifest' ? late(signal) : store.watch(kind, signal)),
+  };
+}
+
+test('a node is ready when there is no policy, however late that is known', async (t) => {
+  const agent = await boot(t, makeKernel(), { more: 'policy: {enforce: true}\n', through: slowManifests });
+  await until('the node to be ready', () => agent.notReadyReasons().length === 0);
 });

@@ -1,13 +1,13 @@
 /** How this node comes by addresses: by a subnet of its own, or by blocks. */
 import type { AddressAllocator } from './allocator.ts';
 import { Blocks, type BlocksOptions } from './blocks.ts';
-import type { Feed } from '../feed.ts';
 import type { AgentParts } from '../parts.ts';
 import { Pools } from './pools.ts';
 import { Subnets } from './subnets.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import { contains, type Prefix, prefixAddress } from '#net/prefix.ts';
+import type { Feed } from '#stores/feed.ts';
 
 /** The node's own place among the addresses. */
 export interface NodePlace {

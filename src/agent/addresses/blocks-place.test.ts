@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Blocks } from './blocks.ts';
 import type { Events } from '../log.ts';
+import { openFeeds } from '../parts.ts';
 import { manualClock } from '#lib/clock.ts';
 import { parseSettings } from '#config/parse.ts';
 import type { Block } from '#model/block.ts';
@@ -13,7 +14,7 @@ import { Fault } from '#model/fault.ts';
 import { address } from '#net/address.ts';
 import { openLedger } from '#stores/ledger.ts';
 import { createMemoryStore, type MemoryStore } from '#stores/memory.ts';
-import type { StoreEvent } from '#stores/store.ts';
+import type { Store, StoreEvent } from '#stores/store.ts';
 
 const FLANNEL = readFileSync(new URL('../../../profiles/flannel.yaml', import.meta.url), 'utf8');
 
@@ -71,14 +72,19 @@ paths: {state: ${directory}/${name}}\n`;
       ),
     };
     const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+    const watch: Store['watch'] = (kind, signal) => heard(store.watch(kind, signal), started);
+    const parts = {
+      settings,
+      store: { ...store, ...access, watch },
+      clock: manualClock(),
+      signal: stop.signal,
+      log: quiet,
+      events: { add: (_: string, line: string) => told.push(line) } as unknown as Events,
+    };
     const blocks = new Blocks({
       parts: {
-        settings,
-        store: { ...store, ...access, watch: (kind, stop) => heard(store.watch(kind, stop), started) },
-        clock: manualClock(),
-        signal: stop.signal,
-        log: quiet,
-        events: { add: (_: string, line: string) => told.push(line) } as unknown as Events,
+        ...parts,
+        ...openFeeds(parts),
         ledger: openLedger(join(directory, `${name}.journal`)),
       },
       claims: () => [],

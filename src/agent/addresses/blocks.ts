@@ -9,7 +9,6 @@ import { BlockHolder, learnBlock, prefixNamed, type Seen } from './blocks-holder
 import { BlockPlace } from './blocks-place.ts';
 import { BlockReclaimer } from './blocks-reclaim.ts';
 import { BlocksScene } from './blocks-scene.ts';
-import { type Feed, startFeed } from '../feed.ts';
 import type { AgentParts } from '../parts.ts';
 import { startReconciler } from '#lib/reconciler.ts';
 import type { BlockStatus, Status } from '#api/status.ts';
@@ -21,10 +20,11 @@ import type { Address } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { freeOf, heldBy, holderOf, nodesOf } from '#ipam/blocks/block.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
+import type { Feed } from '#stores/feed.ts';
 import type { Stored, StoreKind } from '#stores/store.ts';
 
 export type BlocksOptions = {
-  readonly parts: Pick<AgentParts, 'settings' | 'store' | 'clock' | 'signal' | 'log' | 'events'> & {
+  readonly parts: Pick<AgentParts, 'settings' | 'store' | 'feeds' | 'clock' | 'signal' | 'log' | 'events'> & {
     readonly ledger: AddressLedger;
   };
   readonly claims: () => readonly SubnetClaim[];
@@ -205,21 +205,8 @@ export class Blocks {
   }
 
   #follow(kind: StoreKind, onChange: (name: string, object: Stored | undefined) => void): Feed {
-    const { store, clock, log, signal, events, settings } = this.#options.parts;
-    const feed: Feed = startFeed({
-      store,
-      kind,
-      clock,
-      log,
-      signal,
-      self: settings.node.name,
-      onChange,
-      onSynced: () => {
-        for (const [name, object] of feed.objects) onChange(name, object);
-        this.#options.nudge();
-      },
-      onMalformed: (text) => events.add('warning', `ignored: ${text}`),
-    });
+    const { parts, nudge } = this.#options;
+    const feed = parts.feeds.follow(kind, { onChange, onSynced: nudge });
     this.#feeds.push(feed);
     return feed;
   }

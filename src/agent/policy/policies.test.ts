@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { Complaints } from './complaints.ts';
+import { Complaints } from '../complaints.ts';
 import { holdersOf } from './holders.ts';
 import { Policies } from './policies.ts';
 import { Events } from '../log.ts';

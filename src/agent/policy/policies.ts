@@ -10,7 +10,7 @@ import { settleHeap } from '../heap.ts';
 import type { Braked } from '../host/host.ts';
 import type { Events, Logger } from '../log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
-import type { Complaints } from './complaints.ts';
+import type { Complaints } from '../complaints.ts';
 import { failsafeOf } from './failsafe.ts';
 import { type Holders, Tellers } from './holders.ts';
 import { Loader } from './loader.ts';
@@ -137,6 +137,7 @@ export class Policies {
     for (const [name] of this.#options.keep.entries())
       if (!told.has(name) && !this.#retained.has(name)) this.#options.keep.remove(name);
     this.#keepRetained();
+    this.nudge();
   }
 
   setManifest(name: string, manifest: Manifest | undefined): void {

@@ -1,9 +1,9 @@
 /** Tells the other nodes of this node's pods, by one object in the store that is written when it has to change. */
-import type { Feed } from '../feed.ts';
 import type { Logger } from '../log.ts';
 import type { Clock } from '#lib/clock.ts';
 import { startReconciler } from '#lib/reconciler.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
+import type { Feed } from '#stores/feed.ts';
 import type { Store } from '#stores/store.ts';
 
 /** Pods that come together are written together. */

@@ -1,8 +1,6 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
 import type { AgentParts } from '../parts.ts';
-import { type Feed, startFeed } from '../feed.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
-import { Complaints } from './complaints.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import { removePolicyTables } from './tables.ts';
@@ -12,7 +10,6 @@ import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import { prefixAddress } from '#net/prefix.ts';
 import { isOfRoutingAlone } from '#routing/frontends/index.ts';
-import type { Stored, StoreKind } from '#stores/store.ts';
 
 export type StartOptions = {
   readonly parts: AgentParts;
@@ -24,17 +21,14 @@ export type Started = { readonly policies: Policies; readonly flows: Flows };
 
 /** Undefined: policy is off. */
 export function startPolicies({ parts, areNodesKnown }: StartOptions): Started | undefined {
-  const { keep, kernel, store, clock, signal, log, settings } = parts;
+  const { keep, kernel, feeds, settings } = parts;
   if (keep === undefined) {
     if (removePolicyTables(kernel).length > 0)
       parts.events.add('info', 'policy is off: the table of policies is removed');
     return undefined;
   }
-  const complaints = new Complaints(parts.events, clock, signal);
-  const follow = followerOf(parts, complaints);
   const policies: Policies = new Policies({
     ...parts,
-    complaints,
     keep,
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
@@ -43,50 +37,22 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
     onLeave: () => flows.staged.remove(),
   });
   const flows = startFlows({ parts, policies });
-  const manifests = follow(
-    'Manifest',
-    (name, value) => {
-      const isElsewhere = settings.routing.enabled && isOfRoutingAlone(name);
-      if (!isElsewhere) policies.setManifest(name, value as Manifest | undefined);
+  const isElsewhere = (name: string): boolean => settings.routing.enabled && isOfRoutingAlone(name);
+  const manifests = feeds.follow('Manifest', {
+    onChange: (name, object) => {
+      if (!isElsewhere(name)) policies.setManifest(name, object?.value as Manifest | undefined);
     },
-    ({ objects }) => policies.forgetOthers(objects),
-  );
-  const workloads = follow('Workloads', (name, value) =>
-    policies.setWorkloads(name, value as NodeWorkloads | undefined),
-  );
-  const publisher = startPublisher({ store, clock, signal, log, published: workloads });
+    onSynced: () => policies.forgetOthers(manifests.objects),
+  });
+  const workloads = feeds.follow('Workloads', {
+    onChange: (name, object) => policies.setWorkloads(name, object?.value as NodeWorkloads | undefined),
+    onSynced: () => policies.nudge(),
+  });
+  const publisher = startPublisher({ ...parts, published: workloads });
   publisher.publish(policies.ownPods());
   return { policies, flows };
 }
 
 function linkOf({ links }: Underlay, address: Address): string | undefined {
   return links.find((link) => link.addresses.some((one) => prefixAddress(one.address) === address))?.name;
-}
-
-type Follow = (
-  kind: StoreKind,
-  set: (name: string, value: unknown) => void,
-  /** All that the store has has been set. */
-  onSynced?: (feed: Feed) => void,
-) => Feed;
-
-function followerOf({ store, clock, log, signal, settings }: AgentParts, complaints: Complaints): Follow {
-  return (kind, set, onSynced = () => {}) => {
-    const onChange = (name: string, object: Stored | undefined): void => set(name, object?.value);
-    const feed: Feed = startFeed({
-      store,
-      kind,
-      clock,
-      log,
-      signal,
-      onChange,
-      onSynced: () => {
-        for (const [name, object] of feed.objects) onChange(name, object);
-        onSynced(feed);
-      },
-      onMalformed: (text) => complaints.add(`not read: ${text}`),
-      self: settings.node.name,
-    });
-    return feed;
-  };
 }

@@ -7,7 +7,6 @@ import { Abilities } from './abilities.ts';
 import type { Agent } from '../agent.ts';
 import type { Cluster } from './cluster.ts';
 import { armCrash, type Place } from '../crash.ts';
-import { startFeed } from '../feed.ts';
 import type { Host } from '../host/host.ts';
 import type { Events } from '../log.ts';
 import type { AgentParts } from '../parts.ts';
@@ -56,12 +55,9 @@ export function startSwitching(agent: Agent, parts: AgentParts, nudge: () => voi
   const nodes = (): NodeAdvert[] => agent.adverts();
   const isLearned = (prefix: Prefix): boolean => agent.routing.learned.has(prefix);
   const switching = new Switching({ ...parts, host, cluster, nodes, isLearned, able: list, nudge, crash });
-  const feed = startFeed({
-    ...parts,
-    kind: 'Switch',
+  const feed = parts.feeds.follow('Switch', {
     onChange: (name, object) => name === SWITCH_NAME && switching.setObject(object),
-    onSynced: () => switching.setObject(feed.objects.get(SWITCH_NAME)),
-    onMalformed: (text) => parts.events.add('warning', `ignored: ${text}`),
+    onSynced: () => feed.objects.has(SWITCH_NAME) || switching.setObject(undefined),
   });
   return switching;
 }

@@ -1,13 +1,12 @@
 /** Routing protocols of this node, joined with the rest of the agent. */
 import type { Addresses } from '../addresses/addresses.ts';
 import type { Cluster } from '../roads/cluster.ts';
-import { type Feed, startFeed } from '../feed.ts';
 import type { Host } from '../host/host.ts';
 import type { AgentParts } from '../parts.ts';
 import { type Place, Routing } from './routing.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { familyValues } from '#net/per-family.ts';
-import type { Stored } from '#stores/store.ts';
+import type { Feed } from '#stores/feed.ts';
 
 export type StartOptions = {
   readonly parts: AgentParts;
@@ -27,7 +26,7 @@ export function startRouting(options: StartOptions): Routing {
   const place = (): Place | undefined => {
     const { self, adverts } = cluster;
     if (self === undefined || !areNodesKnown()) return undefined;
-    if (routing.isEnabled && !(manifests ??= follow()).synced) return undefined;
+    if (routing.isEnabled && !(manifests ??= followManifests(parts, routing)).synced) return undefined;
     const lost = new Set(
       cluster.conflicts.filter(({ node }) => node === self.name).map(({ subnet }) => subnet),
     );
@@ -56,26 +55,12 @@ export function startRouting(options: StartOptions): Routing {
   });
   // There may be thousands of objects, and most clusters have none that is looked for here.
   let manifests: Feed | undefined;
-  const follow = (): Feed => followManifests(parts, routing);
   return routing;
 }
 
-function followManifests(parts: AgentParts, routing: Routing): Feed {
-  const { settings, events } = parts;
-  const onChange = (name: string, object: Stored | undefined): void =>
-    routing.setManifest(name, object?.value as Manifest | undefined);
-  const feed: Feed = startFeed({
-    ...parts,
-    kind: 'Manifest',
-    onChange,
-    onSynced: () => {
-      for (const [name, object] of feed.objects) onChange(name, object);
-      routing.nudge();
-    },
-    // Policies tell of the same objects.
-    onMalformed: (text) => {
-      if (!settings.policy.enforce) events.add('error', `not read: ${text}`);
-    },
+function followManifests({ feeds }: AgentParts, routing: Routing): Feed {
+  return feeds.follow('Manifest', {
+    onChange: (name, object) => routing.setManifest(name, object?.value as Manifest | undefined),
+    onSynced: () => routing.nudge(),
   });
-  return feed;
 }

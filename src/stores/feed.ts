@@ -1,40 +1,62 @@
 /**
- * Follows one kind of object in a store and keeps its present objects as a map. Nothing is taken away during a gap:
- * what the source does not repeat by its next `synced` is removed then, and not before. What is this node's own is written
- * again when the store has lost it.
+ * Follows kinds of objects in a store and keeps the present objects of each as a map: one watch a kind, however many
+ * listen. Nothing is taken away during a gap: what the source does not repeat by its next `synced` is removed then, and
+ * not before. What is this node's own is written again when the store has lost it.
  */
-import type { Logger } from './log.ts';
+import type { Store, StoreEvent, Stored, StoreKind } from './store.ts';
 import type { Clock } from '#lib/clock.ts';
 import { backoffMs } from '#lib/backoff.ts';
 import { Fault } from '#model/fault.ts';
-import type { Store, StoreEvent, Stored, StoreKind } from '#stores/store.ts';
 
-export type FeedOptions = {
+export type FeedsOptions = {
   readonly store: Store;
-  readonly kind: StoreKind;
   readonly clock: Clock;
-  readonly log: Logger;
+  readonly log: Record<'warn' | 'debug', (facts: object, text: string) => void>;
   readonly signal: AbortSignal;
-  /** An object was put (or removed, then `object` is undefined). Not called before the first `synced`. */
-  readonly onChange: (name: string, object: Stored | undefined) => void;
-  /** The first full snapshot has come. */
-  readonly onSynced: () => void;
-  /** This node; absent: nothing of the kind is a node's own. */
+  /** This node; absent: nothing is anybody's own. */
   readonly self?: string;
   /** An object cannot be read. */
   readonly onMalformed: (text: string) => void;
 };
 
+export type Listener = {
+  /**
+   * An object was put (or removed, then `object` is undefined). Called for all there are once the first full snapshot has
+   * come, and never before.
+   */
+  readonly onChange: (name: string, object: Stored | undefined) => void;
+  /** All there are have been told. */
+  readonly onSynced?: () => void;
+};
+
 export type Feed = { readonly objects: ReadonlyMap<string, Stored>; readonly synced: boolean };
 
-export function startFeed(options: FeedOptions): Feed {
-  const feed = new FeedState(options);
-  void follow(options, feed);
-  return feed;
+export class Feeds {
+  readonly #options: FeedsOptions;
+  readonly #feeds = new Map<StoreKind, FeedState>();
+
+  constructor(options: FeedsOptions) {
+    this.#options = options;
+  }
+
+  /** The watch begins with the kind's first listener. One that comes late is told before this returns. */
+  follow(kind: StoreKind, listener: Listener): Feed {
+    let feed = this.#feeds.get(kind);
+    if (feed === undefined) {
+      feed = new FeedState(this.#options, kind);
+      this.#feeds.set(kind, feed);
+      void watch(this.#options, kind, feed);
+    }
+    feed.listen(listener);
+    return feed;
+  }
 }
 
-async function follow(options: FeedOptions, feed: FeedState): Promise<void> {
-  const { store, kind, clock, log, signal } = options;
+async function watch(
+  { store, clock, log, signal }: FeedsOptions,
+  kind: StoreKind,
+  feed: FeedState,
+): Promise<void> {
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     try {
       feed.onEvent({ type: 'gap', reason: 'the watch begins' });
@@ -54,10 +76,18 @@ class FeedState implements Feed {
   synced = false;
   /** Names repeated since the gap; undefined outside of one. */
   #repeated: Set<string> | undefined = new Set();
-  readonly #options: FeedOptions;
+  readonly #options: FeedsOptions;
+  readonly #kind: StoreKind;
+  readonly #listeners: Listener[] = [];
 
-  constructor(options: FeedOptions) {
+  constructor(options: FeedsOptions, kind: StoreKind) {
     this.#options = options;
+    this.#kind = kind;
+  }
+
+  listen(listener: Listener): void {
+    this.#listeners.push(listener);
+    if (this.synced) this.#tellAll([listener]);
   }
 
   onEvent(event: StoreEvent): void {
@@ -77,13 +107,13 @@ class FeedState implements Feed {
 
   #onGap(reason: string, isLoss: boolean): void {
     this.#repeated = new Set();
-    this.#options.log.debug({ kind: this.#options.kind, reason }, 'gap');
+    this.#options.log.debug({ kind: this.#kind, reason }, 'gap');
     if (isLoss && this.synced) void this.#restore(this.#repeated);
   }
 
   /** Until all of it is there again, or this gap is over. */
   async #restore(gap: ReadonlySet<string>): Promise<void> {
-    const { clock, signal, log, kind } = this.#options;
+    const { clock, signal, log } = this.#options;
     for (let attempt = 0; this.#repeated === gap && !signal.aborted; attempt += 1) {
       const lost = [...this.objects.values()].filter(
         (object) => this.#isOwn(object) && !gap.has(object.name),
@@ -93,7 +123,7 @@ class FeedState implements Feed {
         for (const object of lost) await this.#putAgain(object);
       } catch (error) {
         log.warn(
-          { kind, error: String(error) },
+          { kind: this.#kind, error: String(error) },
           'what the store has lost could not be written again; trying again',
         );
       }
@@ -122,21 +152,32 @@ class FeedState implements Feed {
     this.#repeated?.add(object.name);
     const before = this.objects.get(object.name);
     this.objects.set(object.name, object);
-    if (this.synced && before?.version !== object.version) this.#options.onChange(object.name, object);
+    if (before?.version !== object.version) this.#tell(object.name, object);
   }
 
   #removed(name: string): void {
-    if (this.objects.delete(name) && this.synced) this.#options.onChange(name, undefined);
+    if (this.objects.delete(name)) this.#tell(name, undefined);
+  }
+
+  #tell(name: string, object: Stored | undefined): void {
+    if (this.synced) for (const { onChange } of this.#listeners) onChange(name, object);
   }
 
   #onSynced(): void {
     const repeated = this.#repeated;
     this.#repeated = undefined;
-    const first = !this.synced;
     if (repeated !== undefined) {
       for (const name of this.objects.keys()) if (!repeated.has(name)) this.#removed(name);
     }
+    if (this.synced) return;
     this.synced = true;
-    if (first) this.#options.onSynced();
+    this.#tellAll(this.#listeners);
+  }
+
+  #tellAll(listeners: readonly Listener[]): void {
+    for (const { onChange, onSynced } of listeners) {
+      for (const [name, object] of this.objects) onChange(name, object);
+      onSynced?.();
+    }
   }
 }

@@ -1,5 +1,5 @@
 /** Events about wrong objects: ten thousand of them at once must not push all others out of what status shows. */
-import type { Events } from '../log.ts';
+import type { Events } from './log.ts';
 import type { Clock } from '#lib/clock.ts';
 
 /** So many are told one by one, within such a time; of the others their number. */

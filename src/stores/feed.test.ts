@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { pino } from 'pino';
-import { type Feed, startFeed } from './feed.ts';
+import { createQueue, type EventQueue } from './event-queue.ts';
+import { type Feed, Feeds, type Listener } from './feed.ts';
+import { createMemoryStore } from './memory.ts';
+import type { Store, StoreEvent, Stored, Version } from './store.ts';
 import { systemClock } from '#lib/clock.ts';
 import { Fault } from '#model/fault.ts';
-import { createQueue, type EventQueue } from '#stores/event-queue.ts';
-import { createMemoryStore } from '#stores/memory.ts';
-import type { Store, StoreEvent, Stored, Version } from '#stores/store.ts';
 
 /** A store whose watch says what the test says; writes go to memory. */
-type Spoken = { readonly feed: Feed; readonly say: EventQueue<StoreEvent>; readonly store: Store };
+type Spoken = {
+  readonly feeds: Feeds;
+  readonly feed: Feed;
+  readonly say: EventQueue<StoreEvent>;
+  readonly store: Store;
+  readonly watches: () => number;
+};
 
 function start(t: { after(stop: () => void): void }, kind: 'Node' | 'SubnetClaim', broken = 0): Spoken {
   const stop = new AbortController();
@@ -22,18 +27,17 @@ function start(t: { after(stop: () => void): void }, kind: 'Node' | 'SubnetClaim
     failures -= 1;
     return failures >= 0 ? Promise.reject(new Fault('store-away', 'test')) : memory.put(...words);
   };
-  const feed = startFeed({
-    store: { ...memory, put, watch: () => say },
-    kind,
+  let watches = 0;
+  const feeds = new Feeds({
+    store: { ...memory, put, watch: () => ((watches += 1), say) },
     clock: systemClock,
-    log: pino({ level: 'silent' }),
+    log: { warn: () => {}, debug: () => {} },
     signal: stop.signal,
     self: 'a',
-    onChange: () => {},
-    onSynced: () => {},
     onMalformed: () => {},
   });
-  return { feed, say, store: memory };
+  const feed = feeds.follow(kind, { onChange: () => {} });
+  return { feeds, feed, say, store: memory, watches: () => watches };
 }
 
 const object = (kind: 'Node' | 'SubnetClaim', name: string, value: object): Stored => ({
@@ -87,4 +91,42 @@ test('somebody else keeps what he has taken meanwhile, and an ordinary gap is no
   say.push({ type: 'put', object: object('Node', 'a', { n: 2 }) });
   say.push({ type: 'synced' });
   await until(() => feed.objects.size === 1);
+});
+
+/** A listener that writes down what it is told. */
+function listening(): { readonly told: string[]; readonly listener: Listener } {
+  const told: string[] = [];
+  const onChange = (name: string, put: Stored | undefined): void => {
+    told.push(put === undefined ? `-${name}` : `+${name}`);
+  };
+  return { told, listener: { onChange, onSynced: () => told.push('synced') } };
+}
+
+test('all who listen are told of all objects, then of each change, by one watch', async (t) => {
+  const spoken = start(t, 'Node');
+  const { feeds, say, watches } = spoken;
+  const [early, late] = [listening(), listening()];
+  feeds.follow('Node', early.listener);
+  say.push({ type: 'put', object: object('Node', 'a', {}) });
+  say.push({ type: 'put', object: object('Node', 'b', {}) });
+  await sleep(10);
+  assert.deepEqual(early.told, [], 'nothing before all is known');
+  await begin(spoken, [object('Node', 'c', {})]);
+  feeds.follow('Node', late.listener);
+  for (const { told } of [early, late]) assert.deepEqual(told.splice(0), ['+a', '+b', '+c', 'synced']);
+  say.push({ type: 'removed', name: 'b' });
+  say.push({ type: 'gap', reason: 'test' });
+  say.push({ type: 'put', object: object('Node', 'c', {}) });
+  say.push({ type: 'synced' });
+  await until(() => late.told.includes('-a'));
+  for (const { told } of [early, late]) assert.deepEqual(told, ['-b', '-a']);
+  assert.equal(watches(), 1);
+});
+
+test('who listens is told that there is nothing', async (t) => {
+  const spoken = start(t, 'Node');
+  const { told, listener } = listening();
+  spoken.feeds.follow('Node', listener);
+  await begin(spoken, []);
+  assert.deepEqual(told, ['synced']);
 });
