@@ -94,7 +94,7 @@ function readSubnets(name: string): PerFamily<Prefix> | undefined {
 }
 
 /** Keys whatever their case, as Go's decoder takes them. */
-function readFields(text: string): Readonly<Record<string, unknown>> | undefined {
+export function readFields(text: string): Readonly<Record<string, unknown>> | undefined {
   try {
     const value: unknown = JSON.parse(text);
     return lowerKeys(value);
@@ -133,7 +133,7 @@ function readAddresses(
   return addresses;
 }
 
-function readVtep(value: unknown): { readonly vni: number; readonly mac: Mac } | undefined {
+export function readVtep(value: unknown): { readonly vni: number; readonly mac: Mac } | undefined {
   const { vni, vtepmac } = lowerKeys(value) ?? {};
   const mac = typeof vtepmac === 'string' ? parseMac(vtepmac) : undefined;
   return typeof vni === 'number' && mac !== undefined ? { vni, mac } : undefined;
