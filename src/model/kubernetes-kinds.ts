@@ -32,6 +32,12 @@ export const STATE_RESOURCES = {
   Switch: { kind: 'Switch', plural: 'switches', singular: 'switch', shortNames: ['tsw'] },
   Block: { kind: 'Block', plural: 'blocks', singular: 'block', shortNames: ['tbl'] },
   Pool: { kind: 'Pool', plural: 'pools', singular: 'pool', shortNames: ['tpo'] },
+  ClusterStatus: {
+    kind: 'ClusterStatus',
+    plural: 'clusterstatuses',
+    singular: 'clusterstatus',
+    shortNames: ['tcs'],
+  },
 } as const satisfies Readonly<Record<string, StateResource>>;
 
 /**

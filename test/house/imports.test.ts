@@ -3,7 +3,18 @@ import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 const VALUES = ['lib', 'net', 'model'];
-const THINKING = ['config', 'ipam', 'backends', 'wiring', 'cni', 'advisor', 'api', 'policy', 'routing'];
+const THINKING = [
+  'config',
+  'ipam',
+  'backends',
+  'wiring',
+  'cni',
+  'advisor',
+  'api',
+  'policy',
+  'routing',
+  'deploy',
+];
 const ACTING = ['kernel', 'stores', 'tunnel', 'bird'];
 
 /** Who may import whom (docs/architecture.md shows it as a picture). */
@@ -12,6 +23,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   net: ['lib'],
   model: ['lib', 'net'],
   ...Object.fromEntries([...THINKING, ...ACTING].map((room) => [room, VALUES])),
+  deploy: [...VALUES, 'config'],
   agent: [...VALUES, ...THINKING, ...ACTING],
   cli: [...VALUES, ...THINKING],
   lab: [...VALUES, ...THINKING, 'agent'],

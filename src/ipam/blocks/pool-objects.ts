@@ -8,9 +8,9 @@ import type { Problem } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { type Say, understand } from '#model/manifest-schema.ts';
 import { isFields, isThere, objectOf, wholeNumber } from '#model/manifest-shapes.ts';
-import { EVERYTHING, type Selector } from '#model/policy.ts';
-import { isSelectorProblem, parseSelector } from '#model/selector-text.ts';
-import { parsePrefix, type Prefix, prefixFamily, prefixLength } from '#net/prefix.ts';
+import { EVERYTHING } from '#model/policy.ts';
+import { poolBlockLength, poolPrefix, poolSchema, poolSelector } from '#model/pool-schema.ts';
+import { type Prefix, prefixFamily, prefixLength } from '#net/prefix.ts';
 import { blockLengths } from './block.ts';
 
 /** What one object says; `isPool` also of one that is not in order. */
@@ -22,46 +22,15 @@ export type PoolObject = {
   readonly problems: readonly Problem[];
 };
 
-const prefixText = z.string().transform((text, context): Prefix => {
-  const found = parsePrefix(text);
-  if (found !== undefined) return found;
-  context.addIssue({
-    code: 'custom',
-    message: `must be a CIDR without host bits, not ${JSON.stringify(text)}`,
-  });
-  return z.NEVER;
-});
-
-const selectorText = z.string().transform((text, context): Selector => {
-  const found = parseSelector(text);
-  if (!isSelectorProblem(found)) return found;
-  context.addIssue({ code: 'custom', message: `column ${found.column}: ${found.message}` });
-  return z.NEVER;
-});
-
-const length = wholeNumber(20, 126).nullish();
 const mode = z.enum(['Always', 'CrossSubnet', 'Never', '']).nullish();
 
-const ownPool = z.strictObject({
-  prefix: prefixText,
-  blockLength: length,
-  enabled: z.boolean().nullish(),
-  automatic: z.boolean().nullish(),
-  nodes: selectorText.nullish(),
-  namespaces: selectorText.nullish(),
-  uses: z.array(z.enum(['pods', 'nodes'])).nullish(),
-  exported: z.boolean().nullish(),
-  mode: z.enum(['Always', 'CrossSubnet', 'Never']).nullish(),
-  reserved: z.array(prefixText).nullish(),
-});
-
 const ipPool = z.strictObject({
-  cidr: prefixText,
-  blockSize: length,
+  cidr: poolPrefix,
+  blockSize: poolBlockLength,
   disabled: z.boolean().nullish(),
   assignmentMode: z.enum(['Automatic', 'Manual']).nullish(),
-  nodeSelector: selectorText.nullish(),
-  namespaceSelector: selectorText.nullish(),
+  nodeSelector: poolSelector.nullish(),
+  namespaceSelector: poolSelector.nullish(),
   allowedUses: z.array(z.enum(['Workload', 'Tunnel', 'LoadBalancer', 'HostSecondaryInterface'])).nullish(),
   disableBGPExport: z.boolean().nullish(),
   // Which road it is, and masquerading, are settings of the node.
@@ -70,7 +39,7 @@ const ipPool = z.strictObject({
   natOutgoing: z.boolean().nullish(),
 });
 
-const ipReservation = z.strictObject({ reservedCIDRs: z.array(prefixText).nullish() });
+const ipReservation = z.strictObject({ reservedCIDRs: z.array(poolPrefix).nullish() });
 
 const ipamConfiguration = z.strictObject({
   strictAffinity: z.boolean().nullish(),
@@ -132,7 +101,7 @@ function poolOf(name: string, shape: Shape, field: string, say: Say): Told {
 }
 
 const READERS: ReadonlyMap<string, Reader> = new Map([
-  reader({ apiVersion: 'tartan.dev/v1', kind: 'Pool' }, ownPool, (name, spec, say) => {
+  reader({ apiVersion: 'tartan.dev/v1', kind: 'Pool' }, poolSchema, (name, spec, say) => {
     const { prefix, blockLength, reserved } = spec;
     const uses = spec.uses ?? ['pods', 'nodes'];
     const shape: Shape = {
