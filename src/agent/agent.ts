@@ -10,7 +10,7 @@ import { type Chores, startChores } from './chores.ts';
 import { armCrash } from './crash.ts';
 import { settleHeap } from './heap.ts';
 import { Host } from './host/host.ts';
-import type { Events, LogTail } from './log.ts';
+import type { Events, LogTail } from '#lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
 import { holdersOf } from './policy/holders.ts';

@@ -2,7 +2,7 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent } from './agent.ts';
-import { LogTail, openEvents, openLog } from './log.ts';
+import { LogTail, openEvents, openLog } from '#lib/log.ts';
 import { openIpsecKeys } from './roads/ipsec-keys.ts';
 import { IpsecRoad } from './roads/ipsec-road.ts';
 import { openMetrics } from './metrics.ts';

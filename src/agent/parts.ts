@@ -1,9 +1,9 @@
 /** What an agent is made of: opened by whoever starts it, so that tests can give it others. */
-import { Complaints } from './complaints.ts';
+import { Complaints } from '#lib/complaints.ts';
 import type { Ledger } from './pods/attachments.ts';
 import type { ClusterOptions } from './roads/cluster.ts';
 import type { IpsecRoad } from './roads/ipsec-road.ts';
-import type { Events, Logger, LogTail } from './log.ts';
+import type { Events, Logger, LogTail } from '#lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import type { TunnelRoad } from './roads/tunnel-road.ts';
 import type { Clock } from '#lib/clock.ts';

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Agent } from './agent.ts';
-import { Events, LogTail } from './log.ts';
+import { Events, LogTail } from '#lib/log.ts';
 import { openMetrics } from './metrics.ts';
 import { openFeeds } from './parts.ts';
 import { countPeers } from './readiness.ts';

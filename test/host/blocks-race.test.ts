@@ -11,7 +11,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BlockReclaimer } from '../../src/agent/addresses/blocks-reclaim.ts';
 import { learnBlock, type Seen } from '../../src/agent/addresses/blocks-holder.ts';
-import type { Events } from '../../src/agent/log.ts';
+import type { Events } from '../../src/lib/log.ts';
 import { addressAt, blockProblem, freeOf, heldBy, lastNumber, nodesOf } from '../../src/ipam/blocks/block.ts';
 import { BlockIndex } from '../../src/ipam/blocks/block-index.ts';
 import { manualClock } from '../../src/lib/clock.ts';

@@ -14,7 +14,7 @@ import { after, before, test, type TestContext } from 'node:test';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import { serveApi } from '#agent/serve/api-server.ts';
-import { openEvents } from '#agent/log.ts';
+import { openEvents } from '#lib/log.ts';
 import { createFlowLog, type FlowLog } from '#agent/policy-flows/flow-log.ts';
 import { openFlowMetrics } from '#agent/policy-flows/metrics.ts';
 import { Staged } from '#agent/policy-flows/staged.ts';

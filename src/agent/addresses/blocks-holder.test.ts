@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { BlockHolder, type Scene } from './blocks-holder.ts';
 import { BlockReclaimer } from './blocks-reclaim.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { addressAt, blockProblem, freeOf, heldBy, nodesOf } from '#ipam/blocks/block.ts';
 import { manualClock } from '#lib/clock.ts';
 import type { Block } from '#model/block.ts';

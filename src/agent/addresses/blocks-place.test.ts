@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Blocks } from './blocks.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { openFeeds } from '../parts.ts';
 import { manualClock } from '#lib/clock.ts';
 import { parseSettings } from '#config/parse.ts';

@@ -4,7 +4,7 @@
  */
 import type { BlockHolder, Scene } from './blocks-holder.ts';
 import type { BlocksScene } from './blocks-scene.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { readNodeFile, writeNodeFile } from '../node-file.ts';
 import { holderOf } from '#ipam/blocks/block.ts';
 import { chunkOf } from '#ipam/blocks/move.ts';

@@ -5,7 +5,7 @@
  */
 import type { Seen } from './blocks-holder.ts';
 import { readBlock } from './blocks-holder.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { dropNode } from '#ipam/blocks/block.ts';
 import type { BlockIndex } from '#ipam/blocks/block-index.ts';
 import { claimName } from '#ipam/subnet.ts';

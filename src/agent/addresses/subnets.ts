@@ -3,7 +3,7 @@
  * claim that is gone is made again for the same subnet; one that somebody else holds is an event, and new pods are
  * refused until it is resolved.
  */
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { readNodeFile, writeNodeFile } from '../node-file.ts';
 import { chooseSubnet, claimName } from '#ipam/subnet.ts';
 import type { Clock } from '#lib/clock.ts';

@@ -1,7 +1,7 @@
 /** Keeps accepts for pods and the tunnel in other programs' chains that would drop them, as long as those drop. */
 import type { Cluster } from '../roads/cluster.ts';
 import type { Host } from './host.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { dropsTheRest, planForeignAccepts } from '#backends/foreign.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { ForeignChain } from '#model/facts.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Foreign } from './foreign.ts';
 import { Host } from './host.ts';
-import { Events } from '../log.ts';
+import { Events } from '#lib/log.ts';
 import { parseSettings } from '#config/parse.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import type { LinkItem, RouteItem } from '#model/host.ts';

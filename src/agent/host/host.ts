@@ -5,7 +5,7 @@
  * `allowRemovals`, nor when a pass would remove more than the brake lets through.
  */
 import { Claims, type Dissent } from './claims.ts';
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import { diffKeys, type Step } from '#model/diff.ts';
 import { changedItem, type Item, type ItemKey, keyOf, sameItem, satisfies } from '#model/host.ts';
 import type { Change, Failure, Interest, Kernel } from '#kernel/kernel.ts';

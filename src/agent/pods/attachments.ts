@@ -12,7 +12,7 @@ import type { Place } from '../crash.ts';
 import { delegate, delegateRest } from './delegated.ts';
 import type { Host } from '../host/host.ts';
 import { addLoopback, checkLoopback, removeLoopback } from './loopback.ts';
-import type { Events, Logger } from '../log.ts';
+import type { Events, Logger } from '#lib/log.ts';
 import { chainedKey, planAttachment } from './plan.ts';
 import { hasOtherThan } from './pods-here.ts';
 import type { Reaper } from './reaper.ts';

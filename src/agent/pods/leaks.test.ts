@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { statSync } from 'node:fs';
 import { test } from 'node:test';
 import { Leaks, liveNamespaces } from './leaks.ts';
-import { Events } from '../log.ts';
+import { Events } from '#lib/log.ts';
 import type { Attachment } from '#model/attachment.ts';
 import { mac } from '#net/mac.ts';
 

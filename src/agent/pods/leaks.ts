@@ -3,7 +3,7 @@
  * A namespace is alive while its path leads to it or a process is in it.
  */
 import { readdirSync, statSync } from 'node:fs';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import { findLeaks } from '#ipam/leak.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 

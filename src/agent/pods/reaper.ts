@@ -2,7 +2,7 @@
  * Deletes host ends of pods in the background. Deleting one link holds the kernel for some 20 ms, many at once no
  * longer (kernel.reapLinks); while one deletion runs, the next ones gather.
  */
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 
 export class Reaper {

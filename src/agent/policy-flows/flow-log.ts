@@ -5,7 +5,7 @@
  *     kernel ─ readLog ─▶ Describer (who, which rule) ─▶ Gatherer (same within a second) ─▶ Tail ─▶ readers
  *                                                                                     └─▶ metrics
  */
-import type { Events, Logger } from '../log.ts';
+import type { Events, Logger } from '#lib/log.ts';
 import { Describer, type FlowSources } from './describe.ts';
 import { Gatherer } from './gather.ts';
 import type { FlowMetrics } from './metrics.ts';

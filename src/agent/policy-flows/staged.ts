@@ -2,7 +2,7 @@
  * What policies would be with the staged ones in force, in a table that only tells. It is there only while something is
  * staged. Nothing here ever fails a load: what is enforced does not depend on it.
  */
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import { Mirror } from '../policy/mirror.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';

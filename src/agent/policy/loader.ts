@@ -4,7 +4,7 @@
  * - a load that fails leaves what was there, and the next one replaces the whole table;
  * - after a change, connections that are denied by now are cut (where the settings say so).
  */
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import { Mirror } from './mirror.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';

@@ -8,9 +8,9 @@
 import type { Ledger } from '../pods/attachments.ts';
 import { settleHeap } from '../heap.ts';
 import type { Braked } from '../host/host.ts';
-import type { Events, Logger } from '../log.ts';
+import type { Events, Logger } from '#lib/log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
-import type { Complaints } from '../complaints.ts';
+import type { Complaints } from '#lib/complaints.ts';
 import { failsafeOf } from './failsafe.ts';
 import { type Holders, Tellers } from './holders.ts';
 import { Loader } from './loader.ts';

@@ -1,5 +1,5 @@
 /** Tells the other nodes of this node's pods, by one object in the store that is written when it has to change. */
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import type { Clock } from '#lib/clock.ts';
 import { startReconciler } from '#lib/reconciler.ts';
 import type { NodeWorkloads } from '#model/workload.ts';

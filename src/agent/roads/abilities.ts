@@ -2,7 +2,7 @@
  * Which roads this host's kernel has, found out by making a device of each and taking it away again: modules load on
  * demand, and no file tells the truth everywhere. Looked for once, and only where the road is `auto`.
  */
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import type { Self } from '#backends/backend.ts';
 import { backendFor } from '#backends/index.ts';
 import { selectInterface } from '#backends/interface.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { Cluster } from './cluster.ts';
 import { Host } from '../host/host.ts';
-import { Events } from '../log.ts';
+import { Events } from '#lib/log.ts';
 import { parseSettings } from '#config/parse.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';

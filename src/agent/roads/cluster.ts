@@ -4,7 +4,7 @@
  * and only for the subnets that it may use: nodes that want the same one do not fight over its route.
  */
 import type { Host } from '../host/host.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import type { Self } from '#backends/backend.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planBlackholes, planNode, planPeer, podMtu } from '#backends/node-plan.ts';

@@ -8,7 +8,7 @@ import type { Agent } from '../agent.ts';
 import type { Cluster } from './cluster.ts';
 import { armCrash, type Place } from '../crash.ts';
 import type { Host } from '../host/host.ts';
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import type { AgentParts } from '../parts.ts';
 import { backendFor } from '#backends/index.ts';
 import { advance, type Hold, holdsOf, isSettled, turnBack, waysDuring } from '#backends/switch.ts';

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
-import { Events, type Logger } from '../log.ts';
+import { Events, type Logger } from '#lib/log.ts';
 import { openTunnelRoad, TUNNEL_SOCKET, type TunnelRoad } from './tunnel-road.ts';
 import type { TunnelSecrets } from './tunnel-secrets.ts';
 import { systemClock } from '#lib/clock.ts';

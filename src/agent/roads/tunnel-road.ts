@@ -5,7 +5,7 @@
  */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Events, Logger } from '../log.ts';
+import type { Events, Logger } from '#lib/log.ts';
 import type { TunnelSecrets } from './tunnel-secrets.ts';
 import type { Clock } from '#lib/clock.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';

@@ -9,7 +9,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Braked } from '../host/host.ts';
-import type { Events, Logger } from '../log.ts';
+import type { Events, Logger } from '#lib/log.ts';
 import { describeRoutes, SILENT } from './describe.ts';
 import { gatherInput, type Situation, tunnelsTo } from './input.ts';
 import { Learned } from './learned.ts';

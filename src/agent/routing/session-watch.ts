@@ -1,5 +1,5 @@
 /** Tells of sessions that went down or came up; of those that never were up yet it says nothing, status does. */
-import type { Events } from '../log.ts';
+import type { Events } from '#lib/log.ts';
 import type { SeenSession } from '#model/routing.ts';
 import { whyDown } from '#routing/explain.ts';
 import type { RoutingPlan } from '#routing/plan.ts';

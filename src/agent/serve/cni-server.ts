@@ -5,7 +5,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { dirname, join } from 'node:path';
-import type { Logger } from '../log.ts';
+import type { Logger } from '#lib/log.ts';
 import type { Metrics } from '../metrics.ts';
 import { encodeError } from '#cni/error.ts';
 import { decodeMessage, encodeReply, type Message } from '#cni/message.ts';

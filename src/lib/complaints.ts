@@ -1,6 +1,6 @@
 /** Events about wrong objects: ten thousand of them at once must not push all others out of what status shows. */
 import type { Events } from './log.ts';
-import type { Clock } from '#lib/clock.ts';
+import type { Clock } from './clock.ts';
 
 /** So many are told one by one, within such a time; of the others their number. */
 const FEW = 10;
