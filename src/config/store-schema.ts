@@ -15,7 +15,7 @@ const etcdEndpoint = z
   );
 
 /** Of keys: parts of a path, none of them empty. */
-const keyPath = z
+export const keyPath = z
   .string()
   .regex(/^(\/[A-Za-z0-9._-]+)+$/, 'must be /part or /part/part, of letters, digits, . _ and -');
 
@@ -47,6 +47,29 @@ const etcd = group(
   'When the type is etcd (3.4 or later).',
 );
 
+const kubernetes = group(
+  {
+    kubeconfig: file(
+      'A kubeconfig, read again as it changes; absent: the service account where the agent is a pod, else as kubectl finds it.',
+    ),
+    context: setting(z.string().min(1).optional(), 'name', 'In the kubeconfig; absent: the current one.'),
+    server: setting(
+      z
+        .string()
+        .regex(/^https?:\/\/(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:\d{1,5})?$/, 'must be https://host:port')
+        .optional(),
+      'https:// URL',
+      'The API server, where it is not to be the one of the kubeconfig or of the pod’s environment, as when kube-proxy is not there yet.',
+    ),
+    requestTimeoutSeconds: setting(
+      whole(1, 300),
+      'seconds',
+      'An API server that has not answered by then is taken to be away.',
+    ).default(10),
+  },
+  'When the type is kubernetes.',
+);
+
 export const store = group(
   {
     type: setting(z.enum(STORE_TYPES), STORE_TYPES.join(', '), 'Where nodes find each other.').default(
@@ -58,6 +81,7 @@ export const store = group(
       'Directory of manifests, when the type is directory.',
     ).default('/var/lib/tartan/store'),
     etcd,
+    kubernetes,
   },
   'The store.',
 );

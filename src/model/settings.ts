@@ -159,7 +159,7 @@ export type PolicySettings = {
   };
 };
 
-export const STORE_TYPES = ['directory', 'etcd'] as const;
+export const STORE_TYPES = ['directory', 'etcd', 'kubernetes'] as const;
 
 /** Secrets are in files: settings are shown in logs, plans and archives. */
 export type EtcdSettings = {
@@ -175,9 +175,21 @@ export type EtcdSettings = {
   readonly requestTimeoutSeconds: number;
 };
 
+/** Of the API server. Absent: as a pod with its service account, else as kubectl does it. */
+export type ApiServerSettings = {
+  /** Path of a file. */
+  readonly kubeconfig?: string | undefined;
+  /** In the kubeconfig; absent: the current one. */
+  readonly context?: string | undefined;
+  /** URL, in place of the one that the kubeconfig or the pod's environment has. */
+  readonly server?: string | undefined;
+  readonly requestTimeoutSeconds: number;
+};
+
 export type StoreSettings =
   | { readonly type: 'directory'; readonly path: string }
-  | { readonly type: 'etcd'; readonly etcd: EtcdSettings };
+  | { readonly type: 'etcd'; readonly etcd: EtcdSettings }
+  | { readonly type: 'kubernetes'; readonly kubernetes: ApiServerSettings };
 
 export type Settings = {
   readonly profile: string;

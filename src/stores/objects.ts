@@ -21,6 +21,8 @@ const AT_ONCE = 16;
 export async function openObjects(settings: StoreSettings): Promise<ObjectStore> {
   if (settings.type === 'directory')
     return new Objects(openDirectoryStore(settings.path), directoryShelf(settings.path));
+  if (settings.type === 'kubernetes')
+    throw new Fault('settings-invalid', 'store.type kubernetes is not built yet');
   const [{ openEtcdStore }, { etcdShelf }] = await Promise.all([
     import('./etcd/etcd.ts'),
     import('./etcd/shelf.ts'),

@@ -1,4 +1,5 @@
 /** The store that the settings name. What another type needs is loaded for that type only. */
+import { Fault } from '#model/fault.ts';
 import type { StoreSettings } from '#model/settings.ts';
 import { type DirectoryOptions, openDirectoryStore } from './directory.ts';
 import type { Store } from './store.ts';
@@ -12,6 +13,8 @@ export type OpenOptions = Pick<DirectoryOptions, 'lastGood'> & {
 
 export async function openStore(settings: StoreSettings, options: OpenOptions = {}): Promise<OpenStore> {
   if (settings.type === 'directory') return openDirectoryStore(settings.path, options);
+  if (settings.type === 'kubernetes')
+    throw new Fault('settings-invalid', 'store.type kubernetes is not built yet');
   const { openEtcdStore } = await import('./etcd/etcd.ts');
   return openEtcdStore({ settings: settings.etcd, ...options });
 }

@@ -55,7 +55,7 @@ async function command(words: readonly string[]): Promise<Answer> {
 let count = 0;
 
 /** A store of its own, with the settings of a node that has it. */
-function openPlace(type: StoreSettings['type']): Place {
+function openPlace(type: 'directory' | 'etcd'): Place {
   const directory = join(root, `${type}-${(count += 1)}`);
   mkdirSync(directory);
   const store: StoreSettings =

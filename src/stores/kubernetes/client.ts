@@ -1,0 +1,274 @@
+import { backoffMs } from '#lib/backoff.ts';
+import type { Clock } from '#lib/clock.ts';
+import { Fault, type FaultCode } from '#model/fault.ts';
+import { FIELD_MANAGER } from '#model/kubernetes-kinds.ts';
+import type { ApiServerSettings } from '#model/settings.ts';
+import { type Access, AccessReader } from './access.ts';
+import type { KubernetesList, KubernetesObject, Status, WatchLine } from './messages.ts';
+import { faultOf, isExpired, isPassing, isStatus, KubernetesError } from './refusal.ts';
+import { ServerClock } from './server-clock.ts';
+import { type Answer, type Ask, Wire } from './wire.ts';
+
+/**
+ * Calls to the API server. A call may be made more than once, when no answer has come, so what it says must bear that.
+ * All go over one connection, watches too.
+ */
+export type ClientOptions = {
+  readonly settings: ApiServerSettings;
+  readonly clock: Clock;
+  /** Told when the API server stops answering, and when it answers again. */
+  readonly notice: (text: string) => void;
+  /** Of another place than usual. */
+  readonly access?: AccessReader;
+};
+
+export type Query = Readonly<Record<string, string | number | undefined>>;
+
+export type Call = {
+  readonly method: Ask['method'];
+  readonly path: string;
+  readonly query?: Query;
+  readonly body?: unknown;
+  /** Of a PATCH. */
+  readonly contentType?: string;
+  readonly accept?: string;
+  readonly signal?: AbortSignal;
+};
+
+export type Listing = { readonly items: readonly KubernetesObject[]; readonly resourceVersion: string };
+
+export type Stream = {
+  /** Of the connection that it comes by: with another one, it may be another server. */
+  readonly connection: number;
+  /** Ends, or throws, with the connection; throws KubernetesError where the API server says so. */
+  readonly events: AsyncGenerator<WatchLine, void>;
+};
+
+export const APPLY = 'application/apply-patch+yaml';
+export const MERGE = 'application/merge-patch+json';
+
+const RETRY = { firstMs: 100, maxMs: 3000 } as const;
+const ATTEMPTS = 4;
+/** Of a server that is too busy, which says when to come again. */
+const BUSY_ATTEMPTS = 10;
+const MAX_WAIT_MS = 30_000;
+const PAGE = 500;
+const LIST_ATTEMPTS = 5;
+
+export class KubernetesClient {
+  readonly #options: ClientOptions;
+  readonly #access: AccessReader;
+  readonly #wire = new Wire();
+  readonly #serverClock = new ServerClock();
+  readonly #closed = new AbortController();
+  /** What was told of and lasts. */
+  readonly #troubles = new Set<FaultCode>();
+
+  constructor(options: ClientOptions) {
+    this.#options = options;
+    const { settings, clock } = options;
+    this.#access = options.access ?? new AccessReader({ settings, clock });
+  }
+  close(): void {
+    this.#closed.abort();
+    this.#wire.close();
+  }
+  /** Counts up with every new connection. */
+  get connection(): number {
+    return this.#wire.connection;
+  }
+
+  /** Throws Fault `store-away`, `store-refused` or `store-full`, or KubernetesError for what the caller has to know. */
+  async call<T = KubernetesObject>(call: Call): Promise<T> {
+    let refused: Access | undefined;
+    for (let attempt = 1; ; attempt += 1) {
+      const access = await this.#read(refused);
+      try {
+        const answer = await this.#callOnce(access, call);
+        this.#answers(call.method);
+        return answer as T;
+      } catch (error) {
+        if (error instanceof KubernetesError) error.attempts = attempt;
+        // The token may just have been exchanged: once.
+        const isNewToken = isStatus(error, 401) && refused === undefined;
+        if (!isNewToken && !this.#mayRetry(error, attempt, call)) throw this.#fail(error, call.path);
+        if (isNewToken) refused = access;
+        else await this.#wait(error, attempt);
+      }
+    }
+  }
+
+  /** Everything at one version, in pieces; from the start when the pieces take too long. Throws as `call`. */
+  async list(path: string, query: Query = {}, more: Pick<Call, 'accept' | 'signal'> = {}): Promise<Listing> {
+    for (let attempt = 1; ; attempt += 1) {
+      try {
+        return await this.#listOnce(path, query, more);
+      } catch (error) {
+        if (!isExpired(error) || attempt === LIST_ATTEMPTS) throw error;
+      }
+    }
+  }
+  async #listOnce(path: string, query: Query, more: Pick<Call, 'accept' | 'signal'>): Promise<Listing> {
+    const items: KubernetesObject[] = [];
+    let token: string | undefined;
+    for (;;) {
+      // A token says which version it is of.
+      const page =
+        token === undefined
+          ? query
+          : { ...query, resourceVersion: undefined, resourceVersionMatch: undefined };
+      const list = await this.call<KubernetesList>({
+        method: 'GET',
+        path,
+        query: { ...page, limit: PAGE, continue: token },
+        ...more,
+      });
+      for (const item of list.items ?? []) items.push(item);
+      token = list.metadata.continue;
+      if (token === undefined || token === '')
+        return { items, resourceVersion: list.metadata.resourceVersion ?? '' };
+    }
+  }
+
+  /** One attempt at a watch. Throws as `call`. */
+  async watch(path: string, query: Query, more: Pick<Call, 'accept' | 'signal'> = {}): Promise<Stream> {
+    const call: Call = {
+      method: 'GET',
+      path,
+      query: { ...query, watch: 'true', allowWatchBookmarks: 'true' },
+      ...more,
+    };
+    let refused: Access | undefined;
+    for (;;) {
+      const access = await this.#read(refused);
+      try {
+        return await this.#watchOnce(access, call);
+      } catch (error) {
+        if (!isStatus(error, 401) || refused !== undefined) throw this.#fail(error, path);
+        refused = access;
+      }
+    }
+  }
+  async #watchOnce(access: Access, call: Call): Promise<Stream> {
+    const sentMs = this.#options.clock.monotonicMs();
+    const stream = await this.#wire.stream(access, this.#askOf(access, call));
+    this.#observe(stream.headers.date, sentMs);
+    if (stream.status !== 200) throw refusalOf({ ...stream, body: await stream.text() });
+    this.#answers('GET');
+    return { connection: stream.connection, events: readEvents(stream.lines) };
+  }
+
+  /** The server's wall clock; asks it where it has not answered yet. Throws as `call`. */
+  async serverTime(): Promise<{ readonly lowMs: number; readonly highMs: number }> {
+    for (;;) {
+      const time = this.knownServerTime();
+      if (time !== undefined) return time;
+      await this.call({ method: 'GET', path: '/version' });
+    }
+  }
+  knownServerTime(): { readonly lowMs: number; readonly highMs: number } | undefined {
+    return this.#serverClock.at(this.#options.clock.monotonicMs());
+  }
+
+  async #read(refused: Access | undefined): Promise<Access> {
+    try {
+      return await this.#access.read(refused);
+    } catch (error) {
+      throw this.#fail(error, 'credentials');
+    }
+  }
+  async #callOnce(access: Access, call: Call): Promise<unknown> {
+    const sentMs = this.#options.clock.monotonicMs();
+    const answer = await this.#wire.call(access, this.#askOf(access, call));
+    this.#observe(answer.headers.date, sentMs);
+    if (answer.status < 200 || answer.status > 299) throw refusalOf(answer);
+    return parseBody(answer.body);
+  }
+  #askOf({ token }: Access, call: Call): Ask {
+    const { method, path, query = {}, body, contentType = 'application/json' } = call;
+    const closed = this.#closed.signal;
+    return {
+      method,
+      path: path + formatQuery(query),
+      headers: {
+        accept: call.accept ?? 'application/json',
+        'user-agent': FIELD_MANAGER,
+        ...(body === undefined ? {} : { 'content-type': contentType }),
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+      timeoutMs: this.#options.settings.requestTimeoutSeconds * 1000,
+      signal: call.signal === undefined ? closed : AbortSignal.any([call.signal, closed]),
+    };
+  }
+  #observe(date: string | undefined, sentMs: number): void {
+    const receivedMs = this.#options.clock.monotonicMs();
+    this.#serverClock.observe({ dateMs: Date.parse(date ?? ''), sentMs, receivedMs });
+  }
+
+  #mayRetry(error: unknown, attempt: number, { signal }: Call): boolean {
+    if (this.#closed.signal.aborted || signal?.aborted === true || !isPassing(error)) return false;
+    return attempt < (isStatus(error, 429) ? BUSY_ATTEMPTS : ATTEMPTS);
+  }
+  #wait(error: unknown, attempt: number): Promise<void> {
+    const asked = error instanceof KubernetesError ? (error.retryAfterMs ?? 0) : 0;
+    // Many are told the same: they do not all come at once.
+    const waitMs = Math.min(asked, MAX_WAIT_MS) * (1 + Math.random() / 2);
+    const ms = Math.max(waitMs, backoffMs(RETRY, attempt - 1, Math.random()));
+    return this.#options.clock.sleep(ms, this.#closed.signal);
+  }
+  #answers(method: Ask['method']): void {
+    const over = [...this.#troubles].filter((code) => method !== 'GET' || code !== 'store-full');
+    for (const code of over) this.#troubles.delete(code);
+    if (over.length > 0) this.#options.notice('the API server answers again');
+  }
+  #fail(error: unknown, where: string): Error {
+    const failure = faultOf(error, where);
+    if (failure instanceof Fault && !this.#troubles.has(failure.code) && !this.#closed.signal.aborted) {
+      this.#troubles.add(failure.code);
+      this.#options.notice([failure.message, failure.details].filter((text) => text !== '').join(': '));
+    }
+    return failure;
+  }
+}
+
+function formatQuery(query: Query): string {
+  const words = Object.entries(query).flatMap(([name, value]) =>
+    value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value)}`],
+  );
+  return words.length === 0 ? '' : `?${words.join('&')}`;
+}
+
+/** An answer that was cut is none: as if the connection had ended, which it has. */
+function parseBody(body: string): unknown {
+  try {
+    return JSON.parse(body) as unknown;
+  } catch {
+    throw new Error(`not an answer of the API: ${JSON.stringify(body.slice(0, 80))}`);
+  }
+}
+
+function refusalOf({ status, headers, body }: Answer): KubernetesError {
+  let told: Status = {};
+  try {
+    told = JSON.parse(body) as Status;
+  } catch {
+    // Paths that nobody serves are answered in plain text.
+  }
+  const seconds = Number(headers['retry-after'] ?? told.details?.retryAfterSeconds);
+  const message = told.message ?? `HTTP ${status}: ${body.slice(0, 200).trim()}`;
+  return new KubernetesError(status, told.reason ?? '', message, seconds > 0 ? seconds * 1000 : undefined);
+}
+
+async function* readEvents(lines: AsyncIterable<string>): AsyncGenerator<WatchLine, void> {
+  for await (const line of lines) {
+    if (line === '') continue;
+    const event = parseBody(line) as WatchLine;
+    if (event.type !== 'ERROR') {
+      yield event;
+      continue;
+    }
+    const { code = 500, reason = '', message = 'the watch has failed' } = event.object;
+    throw new KubernetesError(code, reason, message);
+  }
+}
