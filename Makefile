@@ -4,14 +4,15 @@ NODE := node_modules/.bin/node
 LAB ?= main
 SOURCES := $(shell find src profiles facts native scripts/build.ts scripts/compile.ts package-lock.json -type f 2>/dev/null)
 
-.PHONY: help up down test bench build deps docs format clean
+.PHONY: help up down test test-k8s bench build deps docs format clean
 
 help:
-	@echo 'make up      three nodes on this host under profile flannel, pods running; stays up (root)'
-	@echo 'make down    removes every trace of it (root)'
-	@echo 'make test    all tests: lint, types, units, then against the real kernel (root)'
-	@echo 'make bench   the benchmarks, each beside a named peer (root); WHAT="cni peers" runs only these'
-	@echo 'make build   dist/tartan and dist/tartan-cni'
+	@echo 'make up        three nodes on this host under profile flannel, pods running; stays up (root)'
+	@echo 'make down      removes every trace of it (root)'
+	@echo 'make test      all tests: lint, types, units, then against the real kernel (root)'
+	@echo 'make test-k8s  the tests on a real Kubernetes cluster (root); builds Kubernetes first, once'
+	@echo 'make bench     the benchmarks, each beside a named peer (root); WHAT="cni peers" runs only these'
+	@echo 'make build     dist/tartan and dist/tartan-cni'
 
 up: build
 	@$(NODE) scripts/root.ts 'make up'
@@ -22,9 +23,14 @@ down: build
 	@dist/tartan lab down --name $(LAB)
 
 test: build
-	@scripts/kube-proxy.sh >/dev/null || echo 'make: the tests beside kube-proxy will be skipped'
+	@scripts/kubernetes.sh kube-proxy kube-apiserver kubectl >/dev/null || echo 'make: the tests with an API server and beside kube-proxy will be skipped'
 	@scripts/neighbours.sh >/dev/null || echo 'make: the tests beside Docker, firewalls and link managers will be skipped'
 	@$(NODE) scripts/test.ts all
+
+test-k8s: build
+	@$(NODE) scripts/root.ts 'make test-k8s'
+	@scripts/kubernetes.sh >/dev/null
+	@$(NODE) scripts/test.ts k8s
 
 bench: build
 	@$(NODE) scripts/root.ts 'make bench'

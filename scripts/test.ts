@@ -1,16 +1,30 @@
 /**
- * The test runner: `node scripts/test.ts [static|unit|host|all] [file …]`.
+ * The test runner: `node scripts/test.ts [static|unit|host|k8s|all] [file …]`.
  * static: format, lint, types. unit: no root, no kernel, one process; with the rules of the house. host: real netlink,
- * namespaces and daemons, a process per file, one file at a time. All suites run even when one fails; the exit code tells.
+ * namespaces and daemons, a process per file, one file at a time. k8s: on a real Kubernetes cluster; not part of all. The
+ * others of all run even when one fails; the exit code tells.
  */
 import { spawn } from 'node:child_process';
 import { globSync } from 'node:fs';
 
-type Suite = { readonly pattern: readonly string[]; readonly args: readonly string[] };
+type Suite = {
+  readonly pattern: readonly string[];
+  readonly args: readonly string[];
+  /** For one test, in minutes. */
+  readonly limit: number;
+  /** Only when it is asked for by name. */
+  readonly isExtra?: true;
+};
 
 const SUITES: Readonly<Record<string, Suite>> = {
-  unit: { pattern: ['src/**/*.test.ts', 'test/house/*.test.ts'], args: ['--test-isolation=none'] },
-  host: { pattern: ['test/host/**/*.test.ts'], args: ['--test-concurrency=1'] },
+  unit: { pattern: ['src/**/*.test.ts', 'test/house/*.test.ts'], args: ['--test-isolation=none'], limit: 5 },
+  host: { pattern: ['test/host/**/*.test.ts'], args: ['--test-concurrency=1'], limit: 5 },
+  k8s: {
+    pattern: ['test/kubernetes/**/*.test.ts'],
+    args: ['--test-concurrency=1'],
+    limit: 20,
+    isExtra: true,
+  },
 };
 const CHECKS: readonly (readonly string[])[] = [
   ['oxfmt', '--check'],
@@ -44,13 +58,14 @@ async function runSuite(name: string, files: readonly string[]): Promise<number>
   const matched = files.length > 0 ? files : globSync(suite.pattern).sort();
   if (matched.length === 0) throw new Error(`suite ${name} found no test files`);
   console.log(`# ${name}: ${matched.length} files`);
-  const options = ['--test', '--test-reporter=spec', ...suite.args, '--test-timeout=300000'];
+  const options = ['--test', '--test-reporter=spec', ...suite.args, `--test-timeout=${suite.limit * 60_000}`];
   return start(process.execPath, [...options, ...matched]);
 }
 
 const [wanted = 'all', ...files] = process.argv.slice(2);
 const results: string[] = [];
-for (const name of wanted === 'all' ? ['static', ...Object.keys(SUITES)] : [wanted]) {
+const usual = Object.keys(SUITES).filter((name) => SUITES[name]?.isExtra !== true);
+for (const name of wanted === 'all' ? ['static', ...usual] : [wanted]) {
   const started = performance.now();
   const code = name === 'static' ? await runChecks() : await runSuite(name, files);
   results.push(

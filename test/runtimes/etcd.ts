@@ -2,7 +2,7 @@
  * etcd for tests: Debian's etcd-server, with members of its own on loopback (or on a socket) and data in a private directory.
  * Everything that is started is ended by its pid and leaves nothing behind.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
@@ -12,6 +12,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EtcdSettings } from '../../src/model/settings.ts';
+import type { Namespace } from '../host/namespace.ts';
+import { issueCertificate, makeAuthority } from './authority.ts';
 
 const PROGRAM = '/usr/bin/etcd';
 
@@ -49,6 +51,8 @@ export type EtcdOptions = {
   readonly quotaBytes?: number;
   /** Data are on disk before a write is answered; tests that do not measure have no use for it. */
   readonly fsync?: boolean;
+  /** Where its loopback is; then neither `call` nor `compact` of this process reach it. */
+  readonly netns?: Namespace;
 };
 
 export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
@@ -81,7 +85,7 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
       ...(options.tls === true ? tlsFlags(directory) : {}),
     };
     const words = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
-    return makeMember(directory, name, url, words);
+    return makeMember({ directory, name, endpoint: url, netns: options.netns }, words);
   });
   const tls = options.tls === true ? tlsSettings(directory) : {};
   const endpoints = members.map(({ endpoint }) => endpoint);
@@ -105,7 +109,14 @@ export async function startEtcd(options: EtcdOptions = {}): Promise<Etcd> {
   return { directory, members, settings, call, compact, [Symbol.asyncDispose]: stop };
 }
 
-function makeMember(directory: string, name: string, endpoint: string, words: readonly string[]): Member {
+type Place = {
+  readonly directory: string;
+  readonly name: string;
+  readonly endpoint: string;
+  readonly netns: Namespace | undefined;
+};
+
+function makeMember({ directory, name, endpoint, netns }: Place, words: readonly string[]): Member {
   let child: ChildProcess | undefined;
   const logFile = join(directory, `${name}.log`);
   const log = (): string => (existsSync(logFile) ? readFileSync(logFile, 'utf8') : '');
@@ -125,7 +136,8 @@ function makeMember(directory: string, name: string, endpoint: string, words: re
     stop,
     start: async () => {
       const output = openSync(logFile, 'a');
-      child = spawn(PROGRAM, words, { stdio: ['ignore', output, output] });
+      const io = { stdio: ['ignore', output, output] } satisfies SpawnOptions;
+      child = netns === undefined ? spawn(PROGRAM, words, io) : netns.start([PROGRAM, ...words], io);
       const started = child;
       // A test that runs out of time leaves nothing running.
       const end = (): void => void started.kill('SIGKILL');
@@ -135,7 +147,7 @@ function makeMember(directory: string, name: string, endpoint: string, words: re
       for (let isUp = false; !isUp;) {
         if (started.exitCode !== null || Date.now() > deadline)
           throw new Error(`etcd does not start: ${log().slice(-2000)}`);
-        isUp = await isListening(Number(new URL(endpoint).port));
+        isUp = await isListening(endpoint, netns);
         if (!isUp) await sleep(20);
       }
     },
@@ -147,9 +159,12 @@ function makeMember(directory: string, name: string, endpoint: string, words: re
   };
 }
 
-function isListening(port: number): Promise<boolean> {
+async function isListening(endpoint: string, netns: Namespace | undefined): Promise<boolean> {
+  const { port } = new URL(endpoint);
+  if (netns !== undefined)
+    return (await netns.run(['curl', '-sko', '/dev/null', '-m', '2', endpoint])).code === 0;
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(Number(port), '127.0.0.1');
     socket.on('connect', () => (socket.destroy(), resolve(true)));
     socket.on('error', () => resolve(false));
   });
@@ -209,21 +224,12 @@ function readCertificates(directory: string): Asked['certificates'] {
 
 /** An authority, and certificates: `node` with a common name, as etcd's and an administrator's, `nameless` without. */
 function makeCertificates(directory: string): void {
-  const openssl = (words: string): void =>
-    void execFileSync('openssl', words.split(' '), { cwd: directory, stdio: ['ignore', 'ignore', 'pipe'] });
-  const key = '-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes';
-  openssl(`req -x509 ${key} -keyout ca.key -out ca.pem -days 2 -subj /CN=et-ca`);
+  makeAuthority(directory, 'et-ca');
   for (const [name, subject] of [
     ['node', '/CN=et-node'],
     ['nameless', '/'],
-  ]) {
-    openssl(
-      `req ${key} -keyout ${name}.key -out ${name}.csr -subj ${subject} -addext subjectAltName=IP:127.0.0.1`,
-    );
-    openssl(
-      `x509 -req -in ${name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out ${name}.pem -days 2 -copy_extensions copy`,
-    );
-  }
+  ] as const)
+    issueCertificate(directory, { name, subject, names: 'IP:127.0.0.1' });
 }
 
 function tlsFlags(directory: string): Record<string, string> {

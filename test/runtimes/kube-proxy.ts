@@ -1,19 +1,17 @@
 /**
  * A real kube-proxy in a node's network namespace, fed by kube-feed.ts. Which one: TARTAN_KUBE_PROXY is the path of the
- * binary (default: what scripts/kube-proxy.sh has built) and TARTAN_KUBE_PROXY_MODE its mode (default iptables; nftables
+ * binary (default: what scripts/kubernetes.sh has built) and TARTAN_KUBE_PROXY_MODE its mode (default iptables; nftables
  * exists from 1.29 on).
  */
 import { execFileSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { waitFor, type Namespace } from '../host/namespace.ts';
+import { pathOf } from '../kubernetes/programs.ts';
 
-const { TARTAN_KUBE_PROXY, TARTAN_CACHE, XDG_CACHE_HOME } = process.env;
-const CACHE = TARTAN_CACHE ?? join(XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'tartan');
-const PROGRAM = TARTAN_KUBE_PROXY ?? join(CACHE, 'kube-proxy-1.20.2/kube-proxy');
+const PROGRAM = process.env.TARTAN_KUBE_PROXY ?? pathOf('kube-proxy');
 export const MODE = process.env.TARTAN_KUBE_PROXY_MODE ?? 'iptables';
 const FEED = resolve(import.meta.dirname, 'kube-feed.ts');
 const FEED_PORT = 8001;
@@ -34,7 +32,9 @@ export type ServiceShape = {
 
 /** Why kube-proxy cannot be run here, or undefined. */
 export function whyNoKubeProxy(): string | undefined {
-  return existsSync(PROGRAM) ? undefined : `${PROGRAM} is not there: scripts/kube-proxy.sh builds it`;
+  return existsSync(PROGRAM)
+    ? undefined
+    : `${PROGRAM} is not there: scripts/kubernetes.sh kube-proxy builds it`;
 }
 
 /** `v1.20.2`, as the program says it. */
