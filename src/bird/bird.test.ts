@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { makeReplyReader, textOf } from './reply.ts';
 import { readRoutes } from './routes.ts';
-import { problemsOf, redact, withPasswords } from './secrets.ts';
+import { problemsOf, redact, rotatedBy, withPasswords } from './secrets.ts';
 import { readSessions } from './sessions.ts';
 
 const SESSIONS = `0001 BIRD 2.0.12 ready.
@@ -158,4 +158,22 @@ test('passwords stand on the first line alone, and are left out of what is said'
     ['', 'a"b', 'a\nb', 'ä'.repeat(41), 'ä'.repeat(40), 'a b'].map(problem),
     [1, 1, 1, 1, 0, 0],
   );
+});
+
+test('sessions whose password is another one: not those that are new, and not those whose password is as it was', () => {
+  const of = (sessions: Record<string, string>, passwords: Record<string, string>): string => {
+    const bodies = Object.entries(sessions).map(
+      ([name, symbol]) => `protocol bgp ${name} {\n  multihop;\n${symbol && `  password ${symbol};\n`}}`,
+    );
+    return withPasswords(['# first', ...bodies, ''].join('\n'), new Map(Object.entries(passwords)));
+  };
+  const before = of({ a: 'one', b: 'two', c: '', gone: 'one' }, { one: 'x', two: 'y' });
+  assert.deepEqual(rotatedBy(before, before), []);
+  assert.deepEqual(rotatedBy(before, of({ a: 'one', b: 'two', c: '', d: 'one' }, { one: 'X', two: 'y' })), [
+    'a',
+  ]);
+  assert.deepEqual(rotatedBy(before, of({ a: 'other', b: '', c: 'one' }, { one: 'x', other: 'x' })), [
+    'b',
+    'c',
+  ]);
 });

@@ -23,7 +23,7 @@ import {
 } from './files.ts';
 import { type Reply, textOf } from './reply.ts';
 import { readRoutes } from './routes.ts';
-import { type Passwords, problemsOf, redact, withPasswords } from './secrets.ts';
+import { type Passwords, problemsOf, redact, rotatedBy, withPasswords } from './secrets.ts';
 import { readSessions } from './sessions.ts';
 
 export type BirdOptions = {
@@ -41,6 +41,13 @@ export type BirdOptions = {
 export type Bird = {
   /** Starts the daemon if there is none. With problems nothing has changed. */
   configure(config: string, passwords: Passwords): Promise<readonly Problem[]>;
+  /**
+   * Names of sessions that `configure` would end with a farewell, as their passwords are others now: both ends would drop each
+   * other's routes.
+   */
+  rotates(config: string, passwords: Passwords): string[];
+  /** As `configure`, by another daemon: the old one goes without a word, and its peers and the kernel keep routes (RFC 4724). */
+  replace(config: string, passwords: Passwords): Promise<readonly Problem[]>;
   /** Rejects while the daemon is away. */
   sessions(): Promise<SeenSession[]>;
   /** With those that a filter refused. */
@@ -57,6 +64,8 @@ type State = {
   readonly files: BirdFiles;
   readonly ending: AbortController;
   control: Control | undefined;
+  /** The daemon is meant to end, and the next one to come. */
+  isReplaced: boolean;
   /** As the daemon has it. */
   active: string | undefined;
 };
@@ -69,6 +78,7 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
     files,
     ending: new AbortController(),
     control: undefined,
+    isReplaced: false,
     active: undefined,
   };
   if (await join(state).catch(() => false)) state.active = readConfig(files);
@@ -78,12 +88,15 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
     if (reply.failed) throw new Error(`BIRD refuses "${command}": ${textOf(reply)}`);
     return reply;
   };
+  const take = (how: typeof reload, config: string, passwords: Passwords): Promise<readonly Problem[]> => {
+    const done = turn.then(() => configure(state, how, { config, passwords }));
+    turn = done.catch(() => {});
+    return done;
+  };
   return {
-    configure: (config, passwords) => {
-      const done = turn.then(() => configure(state, config, passwords));
-      turn = done.catch(() => {});
-      return done;
-    },
+    configure: (config, passwords) => take(reload, config, passwords),
+    replace: (config, passwords) => take(replace, config, passwords),
+    rotates: (config, passwords) => rotatedBy(state.active ?? '', withPasswords(config, passwords)),
     sessions: async () => readSessions(await ask('show protocols all')),
     routes: async () => [
       ...readRoutes(await ask('show route all'), false),
@@ -94,10 +107,10 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
         if (state.active?.includes(`protocol kernel kernel${family} {`))
           await ask(`reload out kernel${family}`);
     },
-    isUp: () => state.control !== undefined,
+    isUp: () => state.control !== undefined && !state.isReplaced,
     close: async (how) => {
       state.ending.abort();
-      if (how === 'stop') await stop(state);
+      if (how === 'stop') await end(state, state.control, 'down');
       state.control?.close();
     },
   };
@@ -108,13 +121,20 @@ function present({ control }: State): Control {
   return control;
 }
 
-async function configure(state: State, config: string, passwords: Passwords): Promise<readonly Problem[]> {
+type Wanted = { readonly config: string; readonly passwords: Passwords };
+
+/** `how`: what is done with a daemon that is there. */
+async function configure(
+  state: State,
+  how: typeof reload,
+  { config, passwords }: Wanted,
+): Promise<readonly Problem[]> {
   const wrong = problemsOf(passwords);
   if (wrong.length > 0) return wrong;
   const text = withPasswords(config, passwords);
   if (state.control !== undefined && text === state.active) return [];
   writeNext(state.files, text);
-  const refused = await (state.control === undefined ? begin(state) : reload(state, state.control));
+  const refused = await (state.control === undefined ? begin(state) : how(state, state.control));
   dropNext(state.files);
   if (refused !== undefined) return [{ path: 'bird.conf', message: redact(refused, passwords) }];
   state.active = text;
@@ -129,14 +149,37 @@ async function reload({ files }: State, control: Control): Promise<string | unde
   return undefined;
 }
 
+/** The same by the daemon's successor. */
+async function replace(state: State, control: Control): Promise<string | undefined> {
+  const wrong = await check(state);
+  if (wrong !== undefined) return wrong;
+  state.isReplaced = true;
+  try {
+    await end(state, control, 'graceful restart');
+    return await succeed(state, RECOVERY);
+  } finally {
+    state.isReplaced = false;
+    if (state.control === undefined) void revive(state);
+  }
+}
+
+const RECOVERY = ['-R'];
+
+async function check({ files, options }: State): Promise<string | undefined> {
+  const { code, errors } = await run([...options.command, '-p', '-c', files.next]);
+  return code === 0 ? undefined : errors;
+}
+
 /** The same by a daemon that is started. */
 async function begin(state: State): Promise<string | undefined> {
-  const { files, options } = state;
-  const { code, errors } = await run([...options.command, '-p', '-c', files.next]);
-  if (code !== 0) return errors;
+  return (await check(state)) ?? (await succeed(state));
+}
+
+async function succeed(state: State, recovery?: readonly string[]): Promise<string | undefined> {
+  const { files } = state;
   const old = readConfig(files);
   takeNext(files);
-  const failed = await start(state);
+  const failed = await start(state, recovery);
   if (failed !== undefined && old !== undefined) {
     writeNext(files, old);
     takeNext(files);
@@ -145,10 +188,12 @@ async function begin(state: State): Promise<string | undefined> {
 }
 
 /** BIRD goes into the background by itself once it listens. */
-async function start(state: State): Promise<string | undefined> {
-  const { files, options } = state;
+async function start(
+  state: State,
   // One that was killed left its pid, and routes in the kernel: these stay until peers have told all they know.
-  const recovery = hasPid(files) ? ['-R'] : [];
+  recovery: readonly string[] = hasPid(state.files) ? RECOVERY : [],
+): Promise<string | undefined> {
+  const { files, options } = state;
   const words = ['-c', files.config, '-s', files.socket, '-P', files.pid, ...recovery];
   const { code, errors } = await run([...options.command, ...words]);
   if (code !== 0) return errors;
@@ -157,9 +202,9 @@ async function start(state: State): Promise<string | undefined> {
 }
 
 /** One that does not answer, or does not end in time, is killed. */
-async function stop({ control, files, options }: State): Promise<void> {
+async function end({ files, options }: State, control: Control | undefined, command: string): Promise<void> {
   if (control !== undefined) {
-    await control.ask('down').catch(() => {});
+    await control.ask(command).catch(() => {});
     const timer = new AbortController();
     await Promise.race([control.closed, options.clock.sleep(options.timeoutMs, timer.signal)]);
     timer.abort();
@@ -180,7 +225,7 @@ async function join(state: State): Promise<boolean> {
   state.control = control;
   void control.closed.then(() => {
     state.control = undefined;
-    if (ending.signal.aborted) return;
+    if (ending.signal.aborted || state.isReplaced) return;
     options.onChange(false, 'its control socket was closed');
     void revive(state);
   });

@@ -25,6 +25,30 @@ export function withPasswords(config: string, passwords: Passwords): string {
   return [defined.join(' '), ...rest].join('\n');
 }
 
+/** Sessions that both configurations have, with another password: taking up the other one ends them. */
+export function rotatedBy(before: string, after: string): string[] {
+  if (before === after) return [];
+  const [old, next] = [passwordsIn(before), passwordsIn(after)];
+  return [...next].flatMap(([session, password]) =>
+    old.has(session) && old.get(session) !== password ? [session] : [],
+  );
+}
+
+/** BGP sessions → their passwords, as they stand in a configuration. */
+function passwordsIn(text: string): Map<string, string | undefined> {
+  const [head = ''] = text.split('\n', 1);
+  const defined = new Map(
+    [...head.matchAll(/define (\w+) = "([^"]*)";/g)].map(([, name, value]) => [name, value]),
+  );
+  const sessions = text.matchAll(/^protocol bgp (\w+) \{\n((?: .*\n)*)\}/gm);
+  return new Map(
+    Array.from(sessions, ([, name = '', body = '']) => {
+      const symbol = /^ +password (\w+);/m.exec(body)?.[1];
+      return [name, symbol === undefined ? undefined : defined.get(symbol)];
+    }),
+  );
+}
+
 export function redact(text: string, passwords: Passwords): string {
   return [...passwords.values()].reduce((shown, password) => shown.replaceAll(password, '***'), text);
 }

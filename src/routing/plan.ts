@@ -7,6 +7,7 @@
  */
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Problem } from '#model/fault.ts';
+import type { RouteItem } from '#model/host.ts';
 import type {
   LogLevel,
   NodeOverride,
@@ -48,6 +49,9 @@ export type RoutingInput = {
  */
 export type Tunnel = { readonly nextHop: Address; readonly link?: string };
 
+/** A route that stays in the kernel while the session that told of it begins anew. Without `via` the link is the way. */
+export type HeldRoute = Pick<RouteItem, 'prefix' | 'via' | 'link' | 'onlink'>;
+
 export type Gateway = { readonly to: Address; readonly via: Address };
 
 export type RoutingPlan = {
@@ -70,6 +74,8 @@ export type RoutingPlan = {
   readonly tags: readonly PrefixTag[];
   readonly gateways: readonly Gateway[];
   readonly tunnels: readonly Tunnel[];
+  /** Less than whatever is learned, and told to nobody. */
+  readonly held: readonly HeldRoute[];
   readonly sessions: readonly Session[];
   /** Those that sessions name. */
   readonly filters: readonly RouteFilter[];
@@ -109,6 +115,7 @@ export function planRouting(input: RoutingInput): {
     tags: own?.tags ?? settings.tags,
     gateways: gatewaysOf(sessions),
     tunnels: input.tunnels ?? [],
+    held: [],
     sessions,
     filters: input.filters.filter(({ name }) => named.has(name)),
     ...(ospf === undefined ? {} : { ospf }),

@@ -35,7 +35,7 @@ function renderAnnounce(plan: RoutingPlan, family: Family): string[] {
   );
   return block(`function announce${family}(bool outside)`, [
     'if ! (source ~ [ RTS_STATIC, RTS_BGP ]) then reject;',
-    `if proto = "gateways${family}" then reject;`,
+    `if proto = "gateways${family}" || proto = "held${family}" then reject;`,
     ...tags.flatMap(({ prefix, communities }) =>
       whenWithin([prefix], family, ['', `{ ${communities.map(addCommunity).join(' ')} }`]),
     ),
@@ -58,6 +58,7 @@ function renderInstall(plan: RoutingPlan, family: Family): string[] {
   return [
     ...(tunnels.length === 0 ? [] : renderTunnels(tunnels, family)),
     ...block(`filter install${family}`, [
+      `if proto = "held${family}" then accept;`,
       'if ! (source ~ [ RTS_BGP, RTS_OSPF, RTS_OSPF_IA, RTS_OSPF_EXT1, RTS_OSPF_EXT2 ]) then reject;',
       ...whenWithin(serviceRanges, family, ['', 'reject;']),
       ...whenWithin(others, family, ['', 'reject;']),

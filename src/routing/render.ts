@@ -7,7 +7,7 @@ import type { LogLevel, Ospf, OspfLink } from '#model/routing.ts';
 import type { Family } from '#net/address.ts';
 import { hostPrefix, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { ANNOUNCEMENT_KINDS } from './announcements.ts';
-import type { RoutingPlan } from './plan.ts';
+import type { HeldRoute, RoutingPlan } from './plan.ts';
 import { renderFilters } from './render-filters.ts';
 import type { Session } from './session.ts';
 import { block, innerBlock, passwordSymbol, quote } from './text.ts';
@@ -63,16 +63,15 @@ function renderInterfaces({ ignoredInterfaces, families }: RoutingPlan): string[
 }
 
 /** The kernel's table of a family, and what this node announces in it. */
-function renderFamily({ metric, announced, gateways }: RoutingPlan, family: Family): string[] {
-  const routes = gateways
-    .filter(({ to }) => prefixFamily(hostPrefix(to)) === family)
-    .map(({ to, via }) => `route ${hostPrefix(to)} via ${via};`);
+function renderFamily({ metric, announced, gateways, held }: RoutingPlan, family: Family): string[] {
+  const ways = gateways.map(({ to, via }): HeldRoute => ({ prefix: hostPrefix(to), via }));
   return [
     ...block(`protocol kernel kernel${family}`, [
       ...innerBlock(`ipv${family}`, [`import filter learn${family};`, `export filter install${family};`]),
       'learn;',
       'persist;',
-      'graceful restart;',
+      // Not where routes are held: what is learned after a restart would wait for the last peer.
+      ...(held.length === 0 ? ['graceful restart;'] : []),
       'scan time 10;',
       'merge paths on;',
       `metric ${metric};`,
@@ -80,7 +79,8 @@ function renderFamily({ metric, announced, gateways }: RoutingPlan, family: Fami
     ...ANNOUNCEMENT_KINDS.flatMap((kind) =>
       renderStatic(`${kind}${family}`, family, blackholes(announced[kind], family)),
     ),
-    ...renderStatic(`gateways${family}`, family, routes),
+    ...renderStatic(`gateways${family}`, family, staticRoutes(ways, family)),
+    ...renderStatic(`held${family}`, family, staticRoutes(held, family), LEAST),
   ];
 }
 
@@ -91,9 +91,26 @@ function blackholes(prefixes: readonly Prefix[], family: Family): string[] {
     .map((prefix) => `route ${prefix} blackhole;`);
 }
 
-/** Also without a route, so that the first one is no new protocol. Preferred to a bridge's connected subnet, which is 240. */
-function renderStatic(name: string, family: Family, routes: readonly string[]): string[] {
-  return block(`protocol static ${name}`, [...innerBlock(`ipv${family}`, ['preference 250;']), ...routes]);
+function staticRoutes(routes: readonly HeldRoute[], family: Family): string[] {
+  return routes
+    .filter(({ prefix }) => prefixFamily(prefix) === family)
+    .map(({ prefix, via, link, onlink }) => {
+      if (via === undefined) return `route ${prefix} via ${quote(link ?? '')};`;
+      const scope = /^[\w.:-]+$/.test(link ?? '') ? `%'${link}'` : '';
+      return `route ${prefix} via ${via}${scope}${onlink === true ? ' onlink' : ''};`;
+    });
+}
+
+/** Preferred to a bridge's connected subnet, which is 240. */
+const MOST = 250;
+const LEAST = 1;
+
+/** Also without a route, so that the first one is no new protocol. */
+function renderStatic(name: string, family: Family, routes: readonly string[], preference = MOST): string[] {
+  return block(`protocol static ${name}`, [
+    ...innerBlock(`ipv${family}`, [`preference ${preference};`]),
+    ...routes,
+  ]);
 }
 
 /** Times are the sessions' own. */

@@ -29,6 +29,7 @@ import { whyNoTartan } from './node.ts';
 
 const skip = whyNoKernel(['bird', 'ip', 'ping', '/usr/lib/frr/bgpd']) ?? whyNoTartan() ?? false;
 const PASSWORD = 'correct-horse$battery';
+const NEXT_PASSWORD = 'changed-horse$battery';
 
 /** A node on the first subnet, one more, and one behind the router. */
 const LANS = [
@@ -98,13 +99,14 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
   const secrets = mkdtempSync(join(tmpdir(), 'bg-secrets-'));
 
   before(async () => {
+    writeSecret(secrets, ['mesh', 'word'], 'mesh-one');
     lab = await startLab({
       name: `bg-calico-${process.pid}`,
       profile: 'calico',
       settings: {
         network: { ipv6: { range: 'fd77::/48' } },
         road: { mode: 'Never' },
-        routing: { secrets },
+        routing: { secrets, meshPasswordFile: join(secrets, 'mesh/word') },
       },
       readyMs: DEADLINE_MS,
     });
@@ -241,6 +243,62 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
     assert.equal((await routesOf(lab, 'node1')).sessions.filter(({ up }) => up).length, 6);
   });
 
+  /** In BIRD's configuration, and all sessions are there again. */
+  async function awaitPassword(node: string, password: string): Promise<void> {
+    const { paths } = lab.nodes.find(({ name }) => name === node) ?? assert.fail(node);
+    const has = (): boolean => readFileSync(join(paths.run, 'bird/bird.conf'), 'utf8').includes(password);
+    await waitFor(`BIRD of ${node} to have ${password}`, has, DEADLINE_MS);
+  }
+
+  const allUp = async (): Promise<void> => {
+    for (const { name } of lab.nodes)
+      await awaitRoutes(lab, name, 'to have all sessions', ({ sessions }) =>
+        sessions.every(({ up, exported }) => up && exported > 0),
+      );
+  };
+
+  test('the mesh’s password changes, on each node some seconds apart: no packet is lost', async () => {
+    const pids = lab.nodes.map(({ name }) => birdPid(lab, name));
+    await withoutLoss(
+      lab,
+      'pod-node1',
+      [...addressesOf('pod-node2'), ...addressesOf('pod-node3')],
+      async () => {
+        writeSecret(secrets, ['mesh', 'word'], 'mesh-two');
+        for (const { name } of lab.nodes) await awaitPassword(name, 'mesh-two');
+        await allUp();
+        // What was held is let go with the next look at the sessions.
+        for (const { paths } of lab.nodes)
+          await waitFor(
+            'no route to be held',
+            () =>
+              !/protocol static held.*\n.*\n.*\n.*\n  route/.test(
+                readFileSync(join(paths.run, 'bird/bird.conf'), 'utf8'),
+              ),
+            DEADLINE_MS,
+          );
+      },
+    );
+    assert.ok(lab.nodes.every(({ name }, index) => birdPid(lab, name) !== pids[index]));
+  });
+
+  test('the password with FRR changes, there last: no packet through it is lost', async () => {
+    await withoutLoss(
+      lab,
+      'pod-node1',
+      [...addressesOf('pod-node2'), ...addressesOf('pod-node3')],
+      async () => {
+        writeSecret(secrets, ['bgp', 'router'], NEXT_PASSWORD);
+        for (const { name } of lab.nodes) await awaitPassword(name, NEXT_PASSWORD);
+        const ends = lab.nodes.flatMap(({ addresses }) => [addresses[4], addresses[6]]);
+        const words = ends.flatMap((end) => ['-c', `neighbor ${end} password ${NEXT_PASSWORD}`]);
+        const socket = frr?.directory ?? assert.fail();
+        inRouter(lab, 'vtysh', '--vty_socket', socket, '-c', 'configure', '-c', 'router bgp 65001', ...words);
+        await allUp();
+      },
+    );
+  });
+
   test('another password: the session is down and says why; the file as it was brings it back', async () => {
     writeSecret(secrets, ['bgp', 'other'], 'wrong');
     lab.apply('router', peersOf('other'));
@@ -258,11 +316,11 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
   });
 
   test('no password is anywhere but in its file and in BIRD’s configuration, which are root’s', async () => {
-    const { stdout } = await lab.exec('node1', ['grep', '-rlF', PASSWORD, labDirectory(lab.name)]);
+    const { stdout } = await lab.exec('node1', ['grep', '-rlF', NEXT_PASSWORD, labDirectory(lab.name)]);
     const files = stdout.trim().split('\n').sort();
     assert.deepEqual(files, lab.nodes.map(({ paths }) => join(paths.run, 'bird/bird.conf')).sort());
     for (const file of files) assert.equal(statSync(file).mode & 0o777, 0o600);
-    assert.ok(!JSON.stringify(await routesOf(lab, 'node1')).includes(PASSWORD));
+    assert.ok(!JSON.stringify(await routesOf(lab, 'node1')).includes(NEXT_PASSWORD));
   });
 
   test('a BGPPeer that is removed takes its session and its routes along', async () => {

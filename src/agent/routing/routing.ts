@@ -11,6 +11,7 @@ import { join } from 'node:path';
 import type { Braked } from '../host/host.ts';
 import type { Events, Logger } from '#lib/log.ts';
 import { describeRoutes, SILENT } from './describe.ts';
+import { HeldRoutes } from './held.ts';
 import { gatherInput, type Situation, tunnelsTo } from './input.ts';
 import { Learned } from './learned.ts';
 import { BIRD_TIMEOUT_MS, birdDirectory, hasRouting, leaveRouting } from './leave.ts';
@@ -30,6 +31,7 @@ import type { Item, RouteItem } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
+import type { SeenRoute, SeenSession } from '#model/routing.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Prefix } from '#net/prefix.ts';
@@ -80,6 +82,7 @@ export class Routing {
   readonly #options: RoutingOptions;
   readonly #objects = new HeldObjects();
   readonly #sessions: SessionWatch;
+  readonly #held = new HeldRoutes();
   readonly learned: Learned;
   #bird: Bird | undefined;
   #plan: RoutingPlan | undefined;
@@ -182,7 +185,7 @@ export class Routing {
     if (!this.isEnabled) return SILENT;
     const bird = this.#bird;
     const isUp = bird?.isUp() === true;
-    const [sessions, routes] = isUp ? await Promise.all([bird.sessions(), bird.routes()]) : [[], []];
+    const [sessions, routes] = await lookAt(isUp ? bird : undefined);
     this.learned.refresh();
     const { braked, settings } = { braked: this.braked, settings: this.#options.settings };
     return describeRoutes({
@@ -260,7 +263,10 @@ export class Routing {
     const passwords = new Map(
       secretsOf(plan).map((ref) => [passwordSymbol(ref), secrets.get(ref) ?? ''] as const),
     );
-    return bird.configure(renderBird(plan, { logFile: join(directory, 'bird.log') }), passwords);
+    const render = (plan: RoutingPlan): string => renderBird(plan, { logFile: join(directory, 'bird.log') });
+    const learned = (): RouteItem[] => this.#options.kernel.learnedRoutes();
+    const nowMs = this.#options.clock.monotonicMs();
+    return this.#held.configure(bird, { plan, passwords, render }, learned, nowMs);
   }
 
   #open(directory: string): Promise<Bird> {
@@ -338,6 +344,12 @@ export class Routing {
     if (gone.length > 0) events.add('info', 'routing protocols are off: BIRD and its routes are removed');
     [this.#plan, this.#wasConfigured] = [undefined, false];
   }
+}
+
+/** Nothing of a daemon that is away, or about to go. */
+async function lookAt(bird: Bird | undefined): Promise<[SeenSession[], SeenRoute[]]> {
+  if (bird === undefined) return [[], []];
+  return Promise.all([bird.sessions(), bird.routes()]).catch(() => [[], []]);
 }
 
 function readLog(settings: Settings): string {
