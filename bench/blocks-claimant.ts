@@ -1,8 +1,9 @@
 /** Some claimants in one process, which follow the store as agents do; each claims so many whole blocks. */
 import { once } from 'node:events';
 import { performance } from 'node:perf_hooks';
-import { BlockHolder, learnBlock, type Scene, type Seen } from '#agent/addresses/blocks-holder.ts';
+import { BlockHolder, type Scene, type Seen } from '#agent/addresses/blocks-holder.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
+import { learnBlock } from '#ipam/blocks/seen.ts';
 import { systemClock } from '#lib/clock.ts';
 import { Fault } from '#model/fault.ts';
 import { EVERYTHING } from '#model/policy.ts';

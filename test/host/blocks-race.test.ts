@@ -9,11 +9,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { BlockReclaimer } from '../../src/agent/addresses/blocks-reclaim.ts';
-import { learnBlock, type Seen } from '../../src/agent/addresses/blocks-holder.ts';
+import { BlockReclaimer } from '../../src/controller/blocks-reclaim.ts';
+import type { Seen } from '../../src/agent/addresses/blocks-holder.ts';
 import type { Events } from '../../src/lib/log.ts';
 import { addressAt, blockProblem, freeOf, heldBy, lastNumber, nodesOf } from '../../src/ipam/blocks/block.ts';
 import { BlockIndex } from '../../src/ipam/blocks/block-index.ts';
+import { learnBlock } from '../../src/ipam/blocks/seen.ts';
 import { manualClock } from '../../src/lib/clock.ts';
 import type { Block } from '../../src/model/block.ts';
 import { contains, overlaps } from '../../src/net/prefix.ts';
@@ -101,7 +102,7 @@ test('thousands of claims by processes that are killed: no address twice, none l
   await t.test('claimants that are removed lose everything after the grace; the others nothing', async () => {
     const [gone, stay] = [claimants.slice(0, 4), claimants.slice(4)];
     for (const { name } of stay) await store.put('Node', name, { name });
-    await reclaim(store, stay[0]?.name ?? '', new Set(stay.map(({ name }) => name)));
+    await reclaim(store, new Set(stay.map(({ name }) => name)));
     const blocks = await assertApart(store, stay);
     const named = new Set(blocks.flatMap(nodesOf));
     for (const { name } of gone) assert.ok(!named.has(name), `${name} holds something still`);
@@ -112,7 +113,7 @@ test('thousands of claims by processes that are killed: no address twice, none l
   });
 });
 
-async function reclaim(store: Store, node: string, nodes: ReadonlySet<string>): Promise<void> {
+async function reclaim(store: Store, nodes: ReadonlySet<string>): Promise<void> {
   const clock = manualClock();
   const index = new BlockIndex<Seen>();
   for (const object of await store.list('Block')) learnBlock(index, object.name, object);
@@ -122,9 +123,9 @@ async function reclaim(store: Store, node: string, nodes: ReadonlySet<string>): 
     clock,
     events,
     index,
-    node,
     nodes: () => nodes,
-    graceMs: 1000,
+    graceMs: () => 1000,
+    mayTake: () => true,
   });
   await reclaimer.look();
   await clock.advance(1000);

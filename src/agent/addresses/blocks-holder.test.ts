@@ -6,8 +6,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { BlockHolder, type Scene } from './blocks-holder.ts';
-import { BlockReclaimer } from './blocks-reclaim.ts';
-import type { Events } from '#lib/log.ts';
+import { BlockReclaimer } from '#controller/blocks-reclaim.ts';
 import { addressAt, blockProblem, freeOf, heldBy, nodesOf } from '#ipam/blocks/block.ts';
 import { manualClock } from '#lib/clock.ts';
 import type { Block } from '#model/block.ts';
@@ -253,11 +252,11 @@ test('a node that is gone loses its addresses after the grace; one that came bac
   const reclaimer = new BlockReclaimer({
     store,
     clock,
-    events: { add: () => {} } as unknown as Events,
+    events: { add: () => {} },
     index: b.index,
-    node: 'b',
     nodes: () => new Set(['b']),
-    graceMs: 1000,
+    graceMs: () => 1000,
+    mayTake: () => true,
   });
   const look = async (ms: number): Promise<Block[]> => {
     await clock.advance(ms);

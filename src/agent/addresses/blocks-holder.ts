@@ -9,7 +9,6 @@ import { Serial } from '../pods/serial.ts';
 import {
   adopt,
   addressAt,
-  blockProblem,
   dropNode,
   giveBack,
   heldBy,
@@ -18,6 +17,7 @@ import {
   take,
 } from '#ipam/blocks/block.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
+import { learnBlock, readBlock, type SeenBlock } from '#ipam/blocks/seen.ts';
 import { type Move, moveFor, nextMove, type Question } from '#ipam/blocks/move.ts';
 import { Shelf } from '#ipam/blocks/shelf.ts';
 import { claimName } from '#ipam/subnet.ts';
@@ -26,10 +26,10 @@ import type { Block } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
 import { type Address, compareAddresses } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
-import type { Store, Stored, Version } from '#stores/store.ts';
+import type { Store, Version } from '#stores/store.ts';
 
 /** A block as it was read. */
-export type Seen = Block & { readonly version: Version };
+export type Seen = SeenBlock<Version>;
 
 /** What the world says at the moment of a move: pools, rules, what is not to be touched. */
 export type Scene = Omit<Question<Seen>, 'index' | 'node'>;
@@ -46,30 +46,6 @@ export type HolderOptions = {
 };
 
 const ATTEMPTS = 100;
-
-/** The object's value if it is in order; a text says what is wrong. */
-export function readBlock(name: string, stored: Stored): Seen | string {
-  const problem = blockProblem(name, stored.value);
-  return problem ?? { ...(stored.value as Block), version: stored.version };
-}
-
-/** What a watch tells; answers what is wrong with it. A block that is not in order stays what it was. */
-export function learnBlock(
-  index: BlockIndex<Seen>,
-  name: string,
-  object: Stored | undefined,
-): string | undefined {
-  const read = object === undefined ? undefined : readBlock(name, object);
-  if (typeof read === 'string') return read;
-  index.set(prefixNamed(name), read);
-  return undefined;
-}
-
-/** Names of the store's objects are prefixes. */
-/** Names of the store's objects are prefixes. */
-export function prefixNamed(name: string): Prefix {
-  return name.replace('-', '/') as Prefix;
-}
 
 export class BlockHolder {
   readonly index: BlockIndex<Seen>;

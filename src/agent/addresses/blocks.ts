@@ -5,9 +5,8 @@
 import type { AddressAllocator } from './allocator.ts';
 import type { AddressLedger } from './resting.ts';
 import { BlockAllocator } from './blocks-allocator.ts';
-import { BlockHolder, learnBlock, prefixNamed, type Seen } from './blocks-holder.ts';
+import { BlockHolder, type Seen } from './blocks-holder.ts';
 import { BlockPlace } from './blocks-place.ts';
-import { BlockReclaimer } from './blocks-reclaim.ts';
 import { BlocksScene } from './blocks-scene.ts';
 import type { AgentParts } from '../parts.ts';
 import { startReconciler } from '#lib/reconciler.ts';
@@ -18,8 +17,11 @@ import type { PoolMode } from '#model/road.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import type { Address } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
+import { BlockReclaimer } from '#controller/blocks-reclaim.ts';
+import { watchLead } from '#controller/led.ts';
 import { freeOf, heldBy, holderOf, nodesOf } from '#ipam/blocks/block.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
+import { learnBlock, prefixNamed } from '#ipam/blocks/seen.ts';
 import type { Feed } from '#stores/feed.ts';
 import type { Stored, StoreKind } from '#stores/store.ts';
 
@@ -30,8 +32,8 @@ export type BlocksOptions = {
   readonly claims: () => readonly SubnetClaim[];
   /** Names of all nodes that the store has an advert of; undefined while that is not known. */
   readonly nodes: () => ReadonlySet<string> | undefined;
-  /** What is routed to the node by blocks has changed. */
-  readonly onNode: (node: string) => void;
+  /** What is routed to the node by the block has changed. */
+  readonly onNode: (node: string, block: Prefix) => void;
   /** The node's own place wants a pass. */
   readonly nudge: () => void;
 };
@@ -46,6 +48,9 @@ type Own = {
 };
 
 const LOOK_MS = 15_000;
+
+/** Agents do not all try at once: each waits so much longer than the one before it by name, up to the last. */
+const TURNS = { stepMs: 5000, maxMs: 120_000 } as const;
 
 export class Blocks {
   readonly #options: BlocksOptions;
@@ -88,17 +93,27 @@ export class Blocks {
       isKnown: () => place.isKnown,
       onChange: () => (place.isDue() ? nudge() : undefined),
     });
-    const graceMs = settings.addresses.blocks.reclaimSeconds * 1000;
-    const reclaimer = new BlockReclaimer({
+    return { scene, holder, place, allocator, reclaimer: this.#openReclaimer() };
+  }
+
+  #openReclaimer(): BlockReclaimer {
+    const { parts, nodes } = this.#options;
+    const { settings, store, clock, events } = parts;
+    const present = (): ReadonlySet<string> => nodes() ?? new Set(this.#index.nodes());
+    const isLed = watchLead(store, clock);
+    return new BlockReclaimer({
       store,
       clock,
       events,
       index: this.#index,
-      node,
-      nodes: () => nodes() ?? new Set(this.#index.nodes()),
-      graceMs,
+      nodes: present,
+      graceMs: () => {
+        const rank = [...present()].filter((name) => name < settings.node.name).length;
+        const turnMs = Math.min(rank * TURNS.stepMs, TURNS.maxMs);
+        return settings.addresses.blocks.reclaimSeconds * 1000 + turnMs;
+      },
+      mayTake: async () => !(await isLed()),
     });
-    return { scene, holder, place, allocator, reclaimer };
   }
 
   /** Begins to follow the store. */
@@ -153,10 +168,10 @@ export class Blocks {
   prefixesOf(node: string): Prefix[] {
     return this.#index.prefixesOf(node);
   }
-  /** Who holds the address; undefined: nobody does. */
-  holderOf(address: Address): string | undefined {
+  /** The node that packets to the address are routed to; undefined: no block leads anywhere. */
+  routedTo(address: Address): string | undefined {
     const block = this.#index.at(address);
-    return block === undefined ? undefined : holderOf(block, address);
+    return block && (holderOf(block, address) ?? block.node);
   }
   list(): Block[] {
     return [...this.#index.values()];
@@ -228,8 +243,10 @@ export class Blocks {
 
   /** Also by what this node writes and reads itself, before the watch tells of it. */
   #onChange(before: Block | undefined, after: Block | undefined): void {
-    const touched = new Set([before, after].flatMap((block) => (block === undefined ? [] : nodesOf(block))));
-    for (const node of touched) if (isOther(before, after, node)) this.#options.onNode(node);
+    const [block] = [before, after].flatMap((one) => one?.prefix ?? []);
+    if (block === undefined) return;
+    const touched = new Set([before, after].flatMap((one) => (one === undefined ? [] : nodesOf(one))));
+    for (const node of touched) if (isOther(before, after, node)) this.#options.onNode(node, block);
   }
 }
 

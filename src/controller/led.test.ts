@@ -1,0 +1,31 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { manualClock } from '#lib/clock.ts';
+import { createMemoryStore } from '#stores/memory.ts';
+import { Leadership } from './leadership.ts';
+import { watchLead } from './led.ts';
+import { CONTROLLER_LEASE } from '#model/lease.ts';
+
+test('an agent stands back while a controller leads, and not for ever when it died', async () => {
+  const clock = manualClock();
+  const store = createMemoryStore(clock);
+  const timing = { durationMs: 15_000, deadlineMs: 10_000, retryMs: 2000 };
+  const leader = new Leadership({ store, clock, timing, name: CONTROLLER_LEASE, identity: 'a' });
+  const isLed = watchLead(store, clock);
+  assert.equal(await isLed(), true, 'it may be that one is about to lead');
+  await leader.attempt();
+  await clock.advance(15_000);
+  assert.equal(await isLed(), false);
+  await leader.attempt();
+  assert.equal(await isLed(), true);
+  await clock.advance(14_000);
+  await leader.attempt();
+  await clock.advance(14_000);
+  assert.equal(await isLed(), true);
+  await clock.advance(15_000);
+  assert.equal(await isLed(), false);
+  await leader.attempt();
+  assert.equal(await isLed(), true);
+  await leader.release();
+  assert.equal(await isLed(), false);
+});
