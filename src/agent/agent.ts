@@ -33,6 +33,7 @@ import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
 import type { Feed } from '#stores/feed.ts';
 import type { Stored } from '#stores/store.ts';
 
@@ -79,7 +80,7 @@ export class Agent {
       parts,
       claims: () => this.#claims,
       nodes: () => this.#nodes,
-      onNode: (name) => this.#onBlocks(name),
+      onNode: (name, block) => this.#onBlock(name, block),
       nudge: () => this.#placeLoop?.nudge(),
     });
     this.cluster = this.#openCluster();
@@ -91,7 +92,11 @@ export class Agent {
     void settleOrphans(this.addresses.pools, restOf(parts));
     const { host, cluster } = this;
     this.chores = startChores({ ...parts, host, cluster, inFlight: this.attachments.inFlight, loop });
-    const policing = startPolicies({ parts, areNodesKnown: () => this.#isStoreKnown() });
+    const policing = startPolicies({
+      parts,
+      areNodesKnown: () => this.#isStoreKnown(),
+      routedTo: (address) => this.addresses.blocks.routedTo(address),
+    });
     this.policies = policing?.policies;
     this.flows = policing?.flows;
     this.routing = this.#openRouting();
@@ -263,7 +268,8 @@ export class Agent {
     else this.host.onChange(change);
   }
 
-  #onBlocks(node: string): void {
+  #onBlock(node: string, block: Prefix): void {
+    this.policies?.setBlock(block);
     // It says it to the peers while the host is seen to.
     this.routing?.nudge();
     this.cluster.setBlocks(node);

@@ -1,12 +1,13 @@
 /**
- * Whose an address is by the claims on subnets. What the agent of a dead node told of its pods stays in the store; when
- * its subnet is another node's, its pods' labels must not be those of the pods that have these addresses now.
+ * Whose an address is by blocks and by claims on subnets. What the agent of a dead node told of its pods stays in the store; when
+ * its block or subnet is another node's, its pods' labels must not be those of the pods that have these addresses now.
  */
+import { blockLengths } from '#ipam/blocks/block.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads, Workload } from '#model/workload.ts';
 import type { SubnetClaim } from '#model/world.ts';
 import { type Address, addressFamily } from '#net/address.ts';
-import { type Prefix, prefixOf } from '#net/prefix.ts';
+import { type Prefix, prefixAddress, prefixOf } from '#net/prefix.ts';
 
 export type Holders = ReadonlyMap<Prefix, string>;
 
@@ -15,29 +16,52 @@ export function holdersOf(claims: Iterable<SubnetClaim>): Holders {
   return new Map(Array.from(claims, ({ subnet, node }) => [subnet, node]));
 }
 
+export type TellersOptions = {
+  /** The node that a block leads to with the address; undefined: there is no such block. */
+  readonly routedTo: (address: Address) => string | undefined;
+  readonly onBelieved: (node: string, workloads: NodeWorkloads | undefined) => void;
+};
+
 /** What nodes tell of their pods, and what of that is believed. */
 export class Tellers {
+  readonly #options: TellersOptions;
   /** Claims are of the length that these give to subnets. */
   readonly #subnets: Settings['network']['subnets'];
-  readonly #onBelieved: (node: string, workloads: NodeWorkloads | undefined) => void;
   readonly #told = new Map<string, NodeWorkloads>();
   readonly #believed = new Map<string, NodeWorkloads>();
+  /** Node → where its pods' addresses are, as wide as a block may be. */
+  readonly #near = new Map<string, ReadonlySet<Prefix>>();
   #holders: Holders = new Map();
   /** Found to have no other node's addresses: each node tells of all its pods when one has changed. */
   #owned = new WeakSet<Workload>();
 
-  constructor(
-    { subnets }: Settings['network'],
-    onBelieved: (node: string, workloads: NodeWorkloads | undefined) => void,
-  ) {
+  constructor({ subnets }: Pick<Settings['network'], 'subnets'>, options: TellersOptions) {
     this.#subnets = subnets;
-    this.#onBelieved = onBelieved;
+    this.#options = options;
   }
 
   tell(node: string, workloads: NodeWorkloads | undefined): void {
-    if (workloads === undefined) this.#told.delete(node);
-    else this.#told.set(node, workloads);
+    if (workloads === undefined) {
+      this.#told.delete(node);
+      this.#near.delete(node);
+    } else {
+      this.#told.set(node, workloads);
+      this.#near.set(node, new Set(workloads.pods.flatMap(({ addresses }) => addresses.map(aroundAddress))));
+    }
     this.#believe(node, workloads);
+  }
+
+  /** The block leads elsewhere now, as a whole or with some addresses. Answers whether something else is believed. */
+  setBlock(block: Prefix): boolean {
+    const around = aroundAddress(prefixAddress(block));
+    const nodes = [...this.#told.keys()].filter((node) => this.#near.get(node)?.has(around) === true);
+    return nodes.map((node) => this.#judge(node)).includes(true);
+  }
+
+  #judge(node: string): boolean {
+    const told = this.#told.get(node);
+    for (const pod of told?.pods ?? []) this.#owned.delete(pod);
+    return this.#believe(node, told);
   }
 
   /** Answers whether they are others than before. */
@@ -49,12 +73,13 @@ export class Tellers {
     return true;
   }
 
-  #believe(node: string, told: NodeWorkloads | undefined): void {
+  #believe(node: string, told: NodeWorkloads | undefined): boolean {
     const believed = told && this.#withoutStrangers(told);
-    if (believed !== undefined && this.#believed.get(node) === believed) return;
+    if (believed !== undefined && this.#believed.get(node) === believed) return false;
     if (believed === undefined) this.#believed.delete(node);
     else this.#believed.set(node, believed);
-    this.#onBelieved(node, believed);
+    this.#options.onBelieved(node, believed);
+    return true;
   }
 
   /** Without the addresses that another node holds; the same object where there are none. */
@@ -72,9 +97,17 @@ export class Tellers {
 
   /** Undefined: nobody's. */
   #holderOf(address: Address): string | undefined {
+    return this.#options.routedTo(address) ?? this.#claimantOf(address);
+  }
+
+  #claimantOf(address: Address): string | undefined {
     const length = this.#subnets[addressFamily(address)]?.length;
     return length === undefined ? undefined : this.#holders.get(prefixOf(address, length));
   }
+}
+
+function aroundAddress(address: Address): Prefix {
+  return prefixOf(address, blockLengths(addressFamily(address)).min);
 }
 
 function isSame(a: Holders, b: Holders): boolean {

@@ -56,6 +56,7 @@ function start(t: TestContext, before?: Bench, placed = true): Bench {
     complaints: new Complaints(events, { ...systemClock, monotonicMs: () => 0 }, stop.signal),
     signal: stop.signal,
     linkOf: () => undefined,
+    routedTo: () => undefined,
     isSynced: () => bench.synced,
     onOwnPods: () => {},
     onLoaded: () => {},

@@ -27,6 +27,7 @@ import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
+import type { Prefix } from '#net/prefix.ts';
 import { createInputs, isRetainedTier, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
 
@@ -46,6 +47,8 @@ export type PoliciesOptions = {
   readonly signal: AbortSignal;
   /** Address of this host → the link that has it. */
   readonly linkOf: (address: Address) => string | undefined;
+  /** The node that a block leads to with the address; undefined: there is no such block. */
+  readonly routedTo: (address: Address) => string | undefined;
   /** Every source has told all it has. */
   readonly isSynced: () => boolean;
   /** This node's pods are others now. */
@@ -102,7 +105,10 @@ export class Policies {
       log,
       cuts: established === 'cut' && !audit,
     });
-    this.#tellers = new Tellers(settings.network, (name, pods) => this.#inputs.setWorkloads(name, pods));
+    this.#tellers = new Tellers(settings.network, {
+      routedTo: options.routedTo,
+      onBelieved: (name, pods) => this.#inputs.setWorkloads(name, pods),
+    });
     this.#inputs.setOwn(this.ownPods().pods);
     for (const [name, manifest] of options.keep.entries()) {
       if (!isRetainedTier(name)) continue;
@@ -162,6 +168,11 @@ export class Policies {
     this.#place = place;
     if (isNew) this.#inputs.setNode(this.#options.settings.node.name, addresses);
     if (this.#tellers.setHolders(holders) || isNew) this.#onInput();
+  }
+
+  /** The block leads elsewhere now, as a whole or with some addresses. */
+  setBlock(block: Prefix): void {
+    if (this.#tellers.setBlock(block)) this.#onInput();
   }
 
   /** Roads by which other nodes may send: their ports stay open whatever policies say. */

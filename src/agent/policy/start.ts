@@ -1,7 +1,7 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
 import type { AgentParts } from '../parts.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
-import { Policies } from './policies.ts';
+import { Policies, type PoliciesOptions } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import { removePolicyTables } from './tables.ts';
 import type { Manifest } from '#model/manifest.ts';
@@ -15,12 +15,14 @@ export type StartOptions = {
   readonly parts: AgentParts;
   /** All nodes' adverts have been read. */
   readonly areNodesKnown: () => boolean;
+  /** The node that a block leads to with the address. */
+  readonly routedTo: PoliciesOptions['routedTo'];
 };
 
 export type Started = { readonly policies: Policies; readonly flows: Flows };
 
 /** Undefined: policy is off. */
-export function startPolicies({ parts, areNodesKnown }: StartOptions): Started | undefined {
+export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions): Started | undefined {
   const { keep, kernel, feeds, settings } = parts;
   if (keep === undefined) {
     if (removePolicyTables(kernel).length > 0)
@@ -30,6 +32,7 @@ export function startPolicies({ parts, areNodesKnown }: StartOptions): Started |
   const policies: Policies = new Policies({
     ...parts,
     keep,
+    routedTo,
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
     onOwnPods: (pods) => publisher.publish(pods),
