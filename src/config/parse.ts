@@ -43,7 +43,7 @@ export function parseSettings(
   const own = mergeLayers(files);
   const { name, layer: profile } = readProfile(own, profiles, problems);
   const merged = withoutHead(mergeLayers([profile, own]));
-  const parsed = settingsSchema.safeParse(merged.values, { reportInput: true });
+  const parsed = settingsSchema.safeParse(merged.values, { reportInput: true, jitless: true });
   if (!parsed.success) {
     problems.push(...parsed.error.issues.flatMap((issue) => problemsOf(issue, merged)));
     throw invalid(problems);

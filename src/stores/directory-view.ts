@@ -192,7 +192,7 @@ export class DirectoryView {
     const pattern = this.#kinds.has(directory) ? STATE_FILE : MANIFEST_FILE;
     return list(directory)
       .filter((name) => pattern.test(name))
-      .map((name) => join(directory, name));
+      .map((name) => `${directory}/${name}`);
   }
   /** The directory whose sudden emptiness makes the loss of this file doubtful. */
   #groupOf(path: string): string | undefined {
@@ -254,13 +254,16 @@ export class DirectoryView {
     this.#known.set(path, believed);
     yield* this.index.replace(path, problems.length === 0 ? objects : mergeObjects(before, objects));
     for (const problem of problems) this.#tell(path, problem);
-    const known = new Set(this.isManifest(path) ? before : objects);
+    if (this.isManifest(path)) yield* this.#tellRepetitions(before, objects);
+    this.#endGaps();
+  }
+  *#tellRepetitions(before: readonly FileObject[], objects: readonly FileObject[]): Generator<void> {
+    const known = new Set(before);
     for (const object of objects) {
       if (known.has(object)) continue;
       for (const [other, problem] of this.#repetitions(object)) this.#tell(other, problem);
       yield;
     }
-    this.#endGaps();
   }
   /** What the file held until now; of one that is not in order and was not read before, what is remembered of it. */
   #before(path: string, { problems }: FileContent): readonly FileObject[] {
@@ -282,7 +285,7 @@ export class DirectoryView {
     return others.map(([path, object]) => [path, repetition(object, `in ${first[0]}:${first[1].line}`)]);
   }
   #kindOf(path: string): StateKind | undefined {
-    return this.#kinds.get(dirname(path));
+    return this.#kinds.get(path.slice(0, path.lastIndexOf('/')));
   }
 
   /** The object was removed on purpose: nothing to doubt. */

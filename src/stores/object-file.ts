@@ -45,7 +45,7 @@ export const MAX_FILE_BYTES = 1 << 20;
 
 /** Names become file names: no separators, not hidden, short enough with their ending. */
 export function isObjectName(name: string): boolean {
-  return /^[A-Za-z0-9:][A-Za-z0-9:._-]{0,243}$/.test(name);
+  return name.length <= 244 && /^[A-Za-z0-9:][A-Za-z0-9:._-]*$/.test(name);
 }
 
 export function formatObject(object: Omit<FileObject, 'version' | 'line'>): string {
@@ -58,9 +58,12 @@ export function formatObject(object: Omit<FileObject, 'version' | 'line'>): stri
 /** All objects of the text, and all that is wrong with it, at its line. `digest`: versionOf(text), if it is known. */
 export function parseObjects(text: string, digest?: Version): FileContent {
   const json = readJson(text);
-  const pieces = json ?? Array.from(splitText(text), readPiece);
-  const version = json === undefined ? undefined : digest;
-  return joinContents(pieces.map((piece) => contentOf(piece, (document) => toObject(document, version))));
+  if (json !== undefined) {
+    const read = toObject(json, digest);
+    return 'version' in read ? { objects: [read], problems: [] } : { objects: [], problems: [read] };
+  }
+  const pieces = Array.from(splitText(text), readPiece);
+  return joinContents(pieces.map((piece) => contentOf(piece, (document) => toObject(document))));
 }
 
 /** The one object of a file of state, which is where it belongs. */
@@ -106,11 +109,10 @@ function splitText(text: string): Iterable<Written> {
 }
 
 /** What agents write, of whom there may be thousands. What is not JSON is as YAML right, or wrong at a line. */
-function readJson(text: string): ReadPiece[] | undefined {
+function readJson(text: string): ReadDocument | undefined {
   if (!text.startsWith('{')) return undefined;
   try {
-    const value: unknown = JSON.parse(text);
-    return [{ documents: [{ value, written: { text, line: 1 } }], problems: [] }];
+    return { value: JSON.parse(text) as unknown, written: { text, line: 1 } };
   } catch {
     return undefined;
   }
@@ -205,8 +207,7 @@ function toObject(
 
 /** What tells one text from another. */
 export function versionOf(text: string): Version {
-  // Not a slice of the text: that would hold on to all of it, for every object.
-  return hash('sha256', text, 'buffer').toString('hex', 0, 8) as Version;
+  return hash('sha256', text, 'base64url') as Version;
 }
 
 /** What its fields mean is not asked here, nor whether there is such a kind. */

@@ -72,9 +72,10 @@ export class ObjectIndex {
   }
   #hold(path: string, object: FileObject): void {
     const { kind, name } = object;
-    const others = this.holdersOf(kind, name).filter(([other]) => other !== path);
-    const holders = others.concat([[path, object]]).sort(([a], [b]) => (a < b ? -1 : 1));
-    this.#holders.set(`${kind}/${name}`, holders);
+    const key = `${kind}/${name}`;
+    const others = this.#holders.get(key)?.filter(([other]) => other !== path) ?? [];
+    const holders = [...others, [path, object] as const];
+    this.#holders.set(key, others.length === 0 ? holders : holders.sort(([a], [b]) => (a < b ? -1 : 1)));
     this.#update(kind, name);
   }
   #release(path: string, object: FileObject): void {
