@@ -71,7 +71,8 @@ export function dumpLinks({ socket, writer, names }: Scope): LinkRow[] {
   return rows;
 }
 
-function dumpAddresses({ socket, writer }: Scope): AddressRow[] {
+/** All addresses of both families. */
+export function dumpAddresses({ socket, writer }: Scope): AddressRow[] {
   writer.clear();
   writer.begin(RTM_GETADDR, NLM_F_DUMP);
   writer.put32(0);

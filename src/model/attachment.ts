@@ -67,6 +67,8 @@ export type Attachment = AttachmentKey & {
   readonly routes: readonly PodRoute[];
   readonly portMappings: readonly PortMapping[];
   readonly bandwidth?: Bandwidth;
+  /** Another provider made it: what is in the pod does not carry our marks. */
+  readonly adopted?: true;
   /** Of the bridge port; absent: what the node's settings say. */
   readonly hairpin?: boolean;
   readonly pod?: PodName;

@@ -1,6 +1,7 @@
 /** Routes over rtnetlink (include/uapi/linux/rtnetlink.h), marked by our rtm_protocol. */
 import { addressBits, addressFromBytes, type Family } from '#net/address.ts';
 import type { RouteItem } from '#model/host.ts';
+import type { ProviderRoute } from '#model/provider.ts';
 import { BIRD_ROUTE_PROTOCOL, MAIN_TABLE, METRIC, ROUTE_PROTOCOL } from '#model/numbers.ts';
 import { type Prefix, prefixAddress, prefixFamily, prefixLength } from '#net/prefix.ts';
 import {
@@ -88,6 +89,24 @@ export function removeLearnedRoute(writer: MessageWriter, { prefix, table, metri
   writer.put32(0);
   if (prefixLength(prefix) > 0) writer.address(RTA.dst, prefixAddress(prefix));
   writer.u32(RTA.priority, metric);
+  writer.end();
+}
+
+/** A route of another program, exactly that one. */
+export function removeForeignRoute(
+  writer: MessageWriter,
+  { prefix, metric, protocol, via, link }: ProviderRoute,
+  names: LinkNames,
+): void {
+  writer.begin(RTM_DELROUTE, 0);
+  writer.put8(prefixFamily(prefix) === 4 ? AF_INET : AF_INET6);
+  writer.put8(prefixLength(prefix));
+  for (const byte of [0, 0, MAIN_TABLE, protocol, RT_SCOPE_NOWHERE, RTN_UNSPEC]) writer.put8(byte);
+  writer.put32(0);
+  if (prefixLength(prefix) > 0) writer.address(RTA.dst, prefixAddress(prefix));
+  if (metric !== 0) writer.u32(RTA.priority, metric);
+  writer.u32(RTA.oif, names.index(link));
+  if (via !== undefined) writer.address(RTA.gateway, via);
   writer.end();
 }
 
