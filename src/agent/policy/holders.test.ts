@@ -5,7 +5,6 @@ import { Tellers } from './holders.ts';
 import { adopt, dropNode, holderOf, newBlock, take } from '#ipam/blocks/block.ts';
 import { BlockIndex } from '#ipam/blocks/block-index.ts';
 import type { Block } from '#model/block.ts';
-import type { NodeWorkloads } from '#model/workload.ts';
 import { address } from '#net/address.ts';
 import { prefix } from '#net/prefix.ts';
 
@@ -33,7 +32,7 @@ test('what a dead node told of its pods counts for nothing where its block is an
   };
   const tell = (node: string): void => {
     const pods = [FIRST, SECOND].map((ip) => ({ namespace: 'shop', name: ip, addresses: [ip], labels: {} }));
-    tellers.tell(node, { node, pods } as NodeWorkloads);
+    tellers.tell(node, { node, pods });
   };
   const held = take(newBlock(BLOCK, DEAD), DEAD, [1, 2]);
   become(held);

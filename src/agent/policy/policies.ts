@@ -5,59 +5,29 @@
  * - a pod's rules are in the kernel before it has a network (`admit`), or it gets none;
  * - when too many objects vanish at once, they stay in force until `tartan resume`.
  */
-import type { Ledger } from '../pods/attachments.ts';
 import { settleHeap } from '../heap.ts';
 import type { Braked } from '../host/host.ts';
-import type { Events, Logger } from '#lib/log.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
-import type { Complaints } from '#lib/complaints.ts';
 import { failsafeOf } from './failsafe.ts';
 import { type Holders, Tellers } from './holders.ts';
 import { Loader } from './loader.ts';
+import type { PoliciesOptions } from './options.ts';
 import { workloadsOf } from './workloads.ts';
-import type { Clock } from '#lib/clock.ts';
 import type { PolicyStatus } from '#api/status.ts';
 import { type Reconciler, startReconciler } from '#lib/reconciler.ts';
-import type { Kernel } from '#kernel/kernel.ts';
 import type { PolicyTable } from '#kernel/nftables/policy/policy.ts';
 import type { Way } from '#model/road.ts';
 import { Fault, toFault } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { POLICY_TABLE, type PolicyProgram } from '#model/policy-program.ts';
-import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { createInputs, isRetainedTier, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
-import type { Keep } from '#stores/last-good.ts';
 
 const RESYNC_MS = 600_000;
 /** One event is loaded at once; in a storm of them so long is waited for more between two loads. */
 const GATHER_MS = 20;
-
-export type PoliciesOptions = {
-  readonly settings: Settings;
-  readonly kernel: Kernel;
-  readonly ledger: Ledger;
-  readonly keep: Keep;
-  readonly clock: Clock;
-  readonly log: Logger;
-  readonly events: Events;
-  readonly complaints: Complaints;
-  readonly signal: AbortSignal;
-  /** Address of this host → the link that has it. */
-  readonly linkOf: (address: Address) => string | undefined;
-  /** The node that a block leads to with the address; undefined: there is no such block. */
-  readonly routedTo: (address: Address) => string | undefined;
-  /** Every source has told all it has. */
-  readonly isSynced: () => boolean;
-  /** This node's pods are others now. */
-  readonly onOwnPods: (pods: NodeWorkloads) => void;
-  /** What is enforced is in the kernel. */
-  readonly onLoaded: (view: PolicyView) => void;
-  /** What else is in the kernel goes too. */
-  readonly onLeave: () => void;
-};
 
 export class Policies {
   readonly #options: PoliciesOptions;

@@ -1,7 +1,8 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
 import type { AgentParts } from '../parts.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
-import { Policies, type PoliciesOptions } from './policies.ts';
+import type { PoliciesOptions } from './options.ts';
+import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import { removePolicyTables } from './tables.ts';
 import type { Manifest } from '#model/manifest.ts';

@@ -1,0 +1,35 @@
+/** What network policy on a node needs of the rest of the agent. */
+import type { Ledger } from '../pods/attachments.ts';
+import type { Kernel } from '#kernel/kernel.ts';
+import type { Clock } from '#lib/clock.ts';
+import type { Complaints } from '#lib/complaints.ts';
+import type { Events, Logger } from '#lib/log.ts';
+import type { Settings } from '#model/settings.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
+import type { Address } from '#net/address.ts';
+import type { PolicyView } from '#policy/inputs/inputs.ts';
+import type { Keep } from '#stores/last-good.ts';
+
+export type PoliciesOptions = {
+  readonly settings: Settings;
+  readonly kernel: Kernel;
+  readonly ledger: Ledger;
+  readonly keep: Keep;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly events: Events;
+  readonly complaints: Complaints;
+  readonly signal: AbortSignal;
+  /** Address of this host → the link that has it. */
+  readonly linkOf: (address: Address) => string | undefined;
+  /** The node that a block leads to with the address; undefined: there is no such block. */
+  readonly routedTo: (address: Address) => string | undefined;
+  /** Every source has told all it has. */
+  readonly isSynced: () => boolean;
+  /** This node's pods are others now. */
+  readonly onOwnPods: (pods: NodeWorkloads) => void;
+  /** What is enforced is in the kernel. */
+  readonly onLoaded: (view: PolicyView) => void;
+  /** What else is in the kernel goes too. */
+  readonly onLeave: () => void;
+};
