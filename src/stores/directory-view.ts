@@ -254,16 +254,12 @@ export class DirectoryView {
     this.#known.set(path, believed);
     yield* this.index.replace(path, problems.length === 0 ? objects : mergeObjects(before, objects));
     for (const problem of problems) this.#tell(path, problem);
-    if (this.isManifest(path)) yield* this.#tellRepetitions(before, objects);
-    this.#endGaps();
-  }
-  *#tellRepetitions(before: readonly FileObject[], objects: readonly FileObject[]): Generator<void> {
-    const known = new Set(before);
-    for (const object of objects) {
-      if (known.has(object)) continue;
+    const added = this.isManifest(path) ? new Set(objects).difference(new Set(before)) : [];
+    for (const object of added) {
       for (const [other, problem] of this.#repetitions(object)) this.#tell(other, problem);
       yield;
     }
+    this.#endGaps();
   }
   /** What the file held until now; of one that is not in order and was not read before, what is remembered of it. */
   #before(path: string, { problems }: FileContent): readonly FileObject[] {
