@@ -132,7 +132,8 @@ export class Subnets {
       const claim = there.value as SubnetClaim;
       if (claim.node !== this.#node) return false;
       const dueMs = (there.expiresAtMs ?? Infinity) - settings.network.lease.renewBeforeSeconds * 1000;
-      if (claim.reserved || clock.nowMs() < dueMs) return true;
+      const isAsked = claim.questioned !== undefined;
+      if (claim.reserved || (!isAsked && clock.nowMs() < dueMs)) return true;
     }
     const value: SubnetClaim = { node: this.#node, subnet, reserved: false };
     try {
