@@ -10,6 +10,8 @@ import { type Chores, startChores } from './chores.ts';
 import { armCrash } from './crash.ts';
 import { settleHeap } from './heap.ts';
 import { Host } from './host/host.ts';
+import { HostPasses } from './host/passes.ts';
+import { OnKubernetes } from './kubernetes/on-kubernetes.ts';
 import type { Events, LogTail } from '#lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
@@ -35,7 +37,6 @@ import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import { families, familyValues } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Feed } from '#stores/feed.ts';
-import type { Stored } from '#stores/store.ts';
 
 const HOST_RESYNC_MS = 60_000;
 const PLACE_RESYNC_MS = 15_000;
@@ -59,10 +60,10 @@ export class Agent {
   readonly #placeLoop: Reconciler;
   readonly #nodes: Feed;
   readonly #claims: Feed;
+  readonly kubernetes: OnKubernetes;
   readonly switching: Switching;
   readonly #readiness: Readiness;
-  /** When the oldest store change not yet programmed came in (monotonic ms). */
-  #changedAtMs: number | undefined;
+  readonly #passes: HostPasses;
 
   constructor(parts: AgentParts) {
     this.#parts = parts;
@@ -76,10 +77,12 @@ export class Agent {
       nudge: () => this.#hostLoop?.nudge(),
       reap: (names) => void reaper.reap(names),
     });
+    this.#passes = new HostPasses(this.host, parts);
     this.addresses = openAddresses({
       parts,
       claims: () => this.#claims,
       nodes: () => this.#nodes,
+      node: () => this.kubernetes.nodes.own,
       onNode: (name, block) => this.#onBlock(name, block),
       nudge: () => this.#placeLoop?.nudge(),
     });
@@ -101,14 +104,25 @@ export class Agent {
     this.flows = policing?.flows;
     this.routing = this.#openRouting();
     const onSynced = (): void => this.#placeLoop?.nudge();
-    this.#nodes = parts.feeds.follow('Node', { onChange: (...news) => this.#onNode(...news), onSynced });
+    this.#nodes = parts.feeds.follow('Node', { onChange: (name) => this.#onNode(name), onSynced });
     this.#claims = parts.feeds.follow('SubnetClaim', { onChange: () => this.#onClaim(), onSynced });
+    this.kubernetes = this.#openKubernetes();
     this.addresses.blocks.begin();
     this.#freeze(ledger.getMeta(PAUSED) !== undefined);
     this.policies?.begin();
     this.routing.begin();
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
     this.#placeLoop = startReconciler({ ...loop, resyncMs: PLACE_RESYNC_MS, pass: () => this.#placePass() });
+  }
+
+  #openKubernetes(): OnKubernetes {
+    return new OnKubernetes({
+      parts: this.#parts,
+      nodes: this.#nodes,
+      isReady: () => this.notReadyReasons().length === 0,
+      onChange: () => this.#onClaim(),
+      onPeer: (name) => this.#onNode(name),
+    });
   }
 
   #openCluster(): Cluster {
@@ -188,14 +202,25 @@ export class Agent {
   /** Resolves when the signal has aborted and nothing is under way any more. */
   get stopped(): Promise<unknown> {
     const loops = [this.#hostLoop, this.#placeLoop, this.chores];
-    return Promise.all([this.policies?.stopped, this.routing.stopped, ...loops.map((loop) => loop.stopped)]);
+    return Promise.all([
+      this.policies?.stopped,
+      this.routing.stopped,
+      this.kubernetes.stopped,
+      ...loops.map((loop) => loop.stopped),
+    ]);
   }
 
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
     const paused = this.host.paused ? ['paused by tartan pause'] : [];
     const policies = this.policies?.notReady() ?? [];
-    return [...this.#placeProblems(), ...policies, ...this.routing.notReady(), ...paused];
+    return [
+      ...this.#placeProblems(),
+      ...policies,
+      ...this.routing.notReady(),
+      ...this.kubernetes.notReady(),
+      ...paused,
+    ];
   }
 
   /** Of all nodes as the store has them, this one among them. */
@@ -233,7 +258,9 @@ export class Agent {
   }
 
   #isStoreKnown(): boolean {
-    return [this.#nodes, this.#claims, this.switching, this.addresses.blocks].every(({ synced }) => synced);
+    return [this.#nodes, this.#claims, this.kubernetes.nodes, this.switching, this.addresses.blocks].every(
+      ({ synced }) => synced,
+    );
   }
 
   #placeProblems(): string[] {
@@ -250,7 +277,11 @@ export class Agent {
     const node = this.settings.node.name;
     const { claimed } = this.addresses.place;
     const own = familyValues(claimed).map((subnet) => ({ node, subnet, reserved: false }));
-    return [...own, ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim)];
+    return [
+      ...own,
+      ...this.kubernetes.nodes.claims(),
+      ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim),
+    ];
   }
 
   async #followKernel(kernel: Kernel): Promise<void> {
@@ -280,11 +311,11 @@ export class Agent {
     this.#placeLoop?.nudge();
   }
 
-  #onNode(name: string, object: Stored | undefined): void {
-    if (this.#nodes.synced) this.#changedAtMs ??= this.#parts.clock.monotonicMs();
+  #onNode(name: string): void {
+    if (this.#nodes.synced) this.#passes.note();
     if (name === this.settings.node.name || this.switching.isUnderWay) this.#placeLoop?.nudge();
-    if (name === this.settings.node.name) return;
-    const advert = object?.value as NodeAdvert | undefined;
+    if (name === this.settings.node.name) return this.kubernetes.nudge();
+    const advert = this.kubernetes.advertOf(name);
     this.cluster.setAdvert(name, advert);
     this.routing.nudge();
     this.policies?.setNode(name, advert && advertAddresses(advert));
@@ -309,24 +340,16 @@ export class Agent {
   }
 
   async #hostPass(): Promise<'ok' | 'retry'> {
-    const { clock, metrics } = this.#parts;
-    const started = clock.monotonicMs();
     const { cluster, host } = this;
     const complete = cluster.self !== undefined && host.removalsAllowed;
     cluster.settle();
-    const changedAt = this.#changedAtMs;
-    this.#changedAtMs = undefined;
-    const outcome = await host.pass();
-    metrics.passes.inc({ result: outcome });
-    metrics.passSeconds.observe((clock.monotonicMs() - started) / 1000);
-    if (changedAt !== undefined && outcome === 'ok') {
-      metrics.convergenceSeconds.observe((clock.monotonicMs() - changedAt) / 1000);
-    }
+    const outcome = await this.#passes.pass();
     if (this.switching.hasNews()) this.#placeLoop.nudge();
-    if (complete && this.#readiness.judge(clock.monotonicMs())) {
+    if (complete && this.#readiness.judge(this.#parts.clock.monotonicMs())) {
       const { programmed, known } = countPeers(this);
       this.events.add('info', `ready: ${programmed} of ${known} peers in the store are programmed`);
       this.#placeLoop.nudge();
+      this.kubernetes.nudge();
       settleHeap();
     }
     return outcome;

@@ -9,6 +9,7 @@ import type { TunnelRoad } from './roads/tunnel-road.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import type { Settings } from '#model/settings.ts';
+import type { NodeApi } from '#stores/kubernetes/node-object.ts';
 import type { Keep } from '#stores/last-good.ts';
 import { Feeds } from '#stores/feed.ts';
 import type { Store } from '#stores/store.ts';
@@ -24,6 +25,8 @@ export type AgentParts = {
   readonly metrics: Metrics;
   readonly kernel: Kernel;
   readonly store: Store;
+  /** Of this node in Kubernetes; absent: the store is another one. */
+  readonly nodeApi?: NodeApi | undefined;
   /** What it holds, followed. */
   readonly feeds: Feeds;
   /** About objects that are wrong. */

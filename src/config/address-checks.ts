@@ -4,6 +4,15 @@ import { prefixLength } from '#net/prefix.ts';
 import type { Wrong } from './cross-checks.ts';
 import type { RawSettings } from './schema.ts';
 
+/** Where a node's subnets are others' to give. */
+export function checkNodeCidr({ addresses, network }: RawSettings): Wrong[] {
+  if (addresses.type !== 'node-cidr') return [];
+  return FAMILIES.filter((family) => network[`ipv${family}`]?.nodeSubnet !== undefined).map((family) => ({
+    path: ['network', `ipv${family}`, 'nodeSubnet'],
+    message: 'must not be there where addresses.type is node-cidr: the Node object has it',
+  }));
+}
+
 export function checkBlocks({ addresses, network, wiring }: RawSettings): Wrong[] {
   if (addresses.type !== 'blocks') return [];
   const errors: Wrong[] = [];

@@ -1,14 +1,15 @@
 /** Settings of addresses: which are handed to pods, and how a node comes by them. */
 import { z } from 'zod';
+import { ADDRESS_TYPES } from '#model/settings.ts';
 import { flag, group } from './group.ts';
 import { prefixText, setting, whole } from './values.ts';
 
 export const addresses = group(
   {
     type: setting(
-      z.enum(['subnet', 'blocks']),
-      'subnet, blocks',
-      'A node has one subnet, or takes blocks out of pools as its pods need them.',
+      z.enum(ADDRESS_TYPES),
+      ADDRESS_TYPES.join(', '),
+      'A node leases one subnet; has the one that Kubernetes gives it (`spec.podCIDRs` of its Node object, wherever the store has that from); or takes blocks out of pools as its pods need them.',
     ).default('subnet'),
     exclude: setting(z.array(prefixText), 'list of prefixes', 'Never handed to pods.').default([]),
     quarantineSeconds: setting(

@@ -98,6 +98,12 @@ const CROSS: readonly (readonly [string, RegExp])[] = [
   ['network: {ipv4: {subnetMin: 10.0.0.0}}', /network.ipv4.subnetMin: /],
   ['network: {ipv4: {nodeSubnet: 10.9.0.0/24}}', /network.ipv4.nodeSubnet: 10.9.0.0\/24 is outside/],
   ['profile: bare', /network: needs ipv4.range/],
+  [
+    'addresses: {type: node-cidr}\nnetwork: {ipv4: {nodeSubnet: 10.244.3.0/24}}',
+    /network.ipv4.nodeSubnet: must not be there where addresses.type is node-cidr/,
+  ],
+  ['kubernetes: {startupTaint: no key}', /kubernetes.startupTaint: must be the key of a taint/],
+  ['kubernetes: {flannel: {prefix: flannel}}', /kubernetes.flannel.prefix: must be a domain name/],
   ['addresses: {exclude: [1.0.0.0/8]}', /addresses.exclude.0: .*excludes nothing/],
   ['addresses: {exclude: [10.0.0.0/8]}', /addresses.exclude.0: .*leaves no address/],
   ['underlay: {mtu: 1500}\nwiring: {mtu: 1460}', /wiring.mtu: 1460 does not fit: the road leaves 1450/],

@@ -4,7 +4,7 @@ import { MIN_IPV6_MTU, OVERHEAD } from '#model/numbers.ts';
 import { FAMILIES, type Family } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
 import { subnetDefaults } from '#net/subnet-range.ts';
-import { checkBlocks } from './address-checks.ts';
+import { checkBlocks, checkNodeCidr } from './address-checks.ts';
 import type { Path } from './document.ts';
 import type { RawSettings } from './schema.ts';
 import { checkStore } from './store-checks.ts';
@@ -49,6 +49,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkPaths(raw),
     ...checkPolicy(raw),
     ...checkBlocks(raw),
+    ...checkNodeCidr(raw),
   ];
   const store = checkStore(raw);
   const warnings = [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw), ...store.warnings];

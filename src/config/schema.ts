@@ -7,6 +7,7 @@ import { HAIRPIN_MODES } from '#model/settings.ts';
 import type { Family } from '#net/address.ts';
 import { addresses } from './address-schema.ts';
 import { flag, group } from './group.ts';
+import { kubernetes } from './kubernetes-schema.ts';
 import { road } from './road-schema.ts';
 import { routing } from './routing-schema.ts';
 import { store } from './store-schema.ts';
@@ -242,6 +243,7 @@ export const settingsSchema = z.strictObject({
     'Protection against a store that lies.',
   ),
   store,
+  kubernetes,
   paths: group(
     {
       run: absolute('/run/tartan', 'Sockets and state that end with a reboot.'),

@@ -47,18 +47,25 @@ export type Event = {
   readonly time: string;
   readonly severity: 'info' | 'warning' | 'error';
   readonly text: string;
+  /** Whom it is about, where that is a pod. */
+  readonly pod?: { readonly namespace: string; readonly name: string; readonly uid?: string };
 };
 
 export class Events {
   readonly #log: Logger;
   readonly #kept: Event[] = [];
+  /** Told of each too. */
+  onAdd: (event: Event) => void = () => {};
   constructor(log: Logger) {
     this.#log = log;
   }
-  add(severity: Event['severity'], text: string, context: object = {}): void {
+  add(severity: Event['severity'], text: string, context: Pick<Event, 'pod'> & object = {}): void {
     this.#log[severity === 'warning' ? 'warn' : severity](context, text);
-    this.#kept.push({ time: new Date().toISOString(), severity, text });
+    const about = context.pod === undefined ? {} : { pod: context.pod };
+    const event: Event = { time: new Date().toISOString(), severity, text, ...about };
+    this.#kept.push(event);
     if (this.#kept.length > 100) this.#kept.shift();
+    this.onAdd(event);
   }
   list(): readonly Event[] {
     return this.#kept;

@@ -191,6 +191,24 @@ export type StoreSettings =
   | { readonly type: 'etcd'; readonly etcd: EtcdSettings }
   | { readonly type: 'kubernetes'; readonly kubernetes: ApiServerSettings };
 
+export const ADDRESS_TYPES = ['subnet', 'node-cidr', 'blocks'] as const;
+
+/** What an agent does with its Node object, where the store is Kubernetes. */
+export type NodeObjectSettings = {
+  /** Key of a taint that is taken off the node when it is ready. */
+  readonly startupTaint: string;
+  /** The condition NetworkUnavailable of the node says whether it has a network. */
+  readonly condition: boolean;
+  /** What an operator must see are Events too. */
+  readonly events: boolean;
+  readonly flannel: {
+    /** Nodes where flannel runs are peers, and know this node. */
+    readonly peers: boolean;
+    /** Of flannel's annotations, as its --kube-annotation-prefix. */
+    readonly prefix: string;
+  };
+};
+
 export type Settings = {
   readonly profile: string;
   readonly node: {
@@ -212,8 +230,8 @@ export type Settings = {
     readonly exclude: readonly Prefix[];
     /** A released address rests at least this long once its link is gone. */
     readonly quarantineSeconds: number;
-    /** One subnet for the node, or as many blocks as its pods need. */
-    readonly type: 'subnet' | 'blocks';
+    /** One subnet for the node, leased or (`node-cidr`) given by Kubernetes, or as many blocks as its pods need. */
+    readonly type: (typeof ADDRESS_TYPES)[number];
     readonly blocks: BlockSettings;
   };
   readonly underlay: UnderlaySettings;
@@ -254,6 +272,7 @@ export type Settings = {
   /** A pass that removes more than this share (0–1) of what is there stops and waits for `tartan resume`. */
   readonly brake: { readonly share: number; readonly minimum: number };
   readonly store: StoreSettings;
+  readonly kubernetes: NodeObjectSettings;
   readonly paths: {
     /** Boot-scoped state and sockets. */
     readonly run: string;

@@ -1,7 +1,8 @@
-/** How this node comes by addresses: by a subnet of its own, or by blocks. */
+/** How this node comes by addresses: by a subnet of its own, leased or given by Kubernetes, or by blocks. */
 import type { AddressAllocator } from './allocator.ts';
 import { Blocks, type BlocksOptions } from './blocks.ts';
 import type { AgentParts } from '../parts.ts';
+import { NodeCidrs } from './node-cidr.ts';
 import { Pools } from './pools.ts';
 import { Subnets } from './subnets.ts';
 import type { SubnetClaim } from '#model/world.ts';
@@ -31,6 +32,8 @@ export type AddressesOptions = Pick<BlocksOptions, 'onNode' | 'nudge'> & {
   readonly parts: AgentParts;
   /** Adverts, as the feed has them. */
   readonly nodes: () => Feed;
+  /** The Node object of this node in Kubernetes; undefined: there is none. */
+  readonly node: () => unknown;
   /** Claims on subnets, as the feed has them. */
   readonly claims: () => Feed;
 };
@@ -44,7 +47,23 @@ export function openAddresses(options: AddressesOptions): Addresses {
   const blocks = new Blocks({ ...options, claims: claimsNow, nodes: namesNow });
   const { place, allocator } = blocks;
   if (place !== undefined && allocator !== undefined) return { place, pools: allocator, blocks };
+  if (parts.settings.addresses.type === 'node-cidr') return { ...openNodeCidrs(options), blocks };
   return { ...openSubnets(parts, claims, blocks), blocks };
+}
+
+function openNodeCidrs({ parts, node }: AddressesOptions): Omit<Addresses, 'blocks'> {
+  const { settings, ledger } = parts;
+  const pools = new Pools(settings, ledger);
+  const onHeld = (held: PerFamily<Prefix>): void => pools.setSubnets(held);
+  return {
+    place: new NodeCidrs({ ...parts, node, onHeld, inUse: (subnet) => isInUse(ledger, subnet) }),
+    pools,
+  };
+}
+
+/** Addresses of attachments are in it. */
+function isInUse(ledger: AgentParts['ledger'], subnet: Prefix): boolean {
+  return ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip))));
 }
 
 function openSubnets(parts: AgentParts, claims: () => Feed, blocks: Blocks): Omit<Addresses, 'blocks'> {
@@ -55,8 +74,7 @@ function openSubnets(parts: AgentParts, claims: () => Feed, blocks: Blocks): Omi
     claims: () => claims().objects,
     blocks: () =>
       blocks.list().map(({ prefix, node }) => ({ subnet: prefix, node: node ?? '', reserved: false })),
-    inUse: (subnet) =>
-      ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip)))),
+    inUse: (subnet) => isInUse(ledger, subnet),
     onHeld: (held) => pools.setSubnets(held),
   });
   return { place: subnets, pools };

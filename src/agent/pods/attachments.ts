@@ -32,6 +32,7 @@ import {
 import { encodeResult } from '#cni/result.ts';
 import { encodeVersion } from '#cni/version.ts';
 import { findLeaks, type Leak } from '#ipam/leak.ts';
+import { given } from '#lib/given.ts';
 import type { Kernel } from '#kernel/kernel.ts';
 import { type Attachment, attachmentId } from '#model/attachment.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
@@ -161,7 +162,7 @@ export class Attachments {
         await this.#exclusively(id, attachment.containerId, async () => {
           // A request that came before may have removed it, and even added it anew.
           if (this.#bench.ledger.get(attachment) !== attachment) return;
-          events.add('warning', `GC removes ${id}: ${why}`);
+          events.add('warning', `GC removes ${id}: ${why}`, given('pod', attachment.pod));
           await removeAttachment(this.#bench, attachment, call);
         });
       } catch (error) {

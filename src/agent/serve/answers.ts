@@ -108,8 +108,14 @@ async function purge(agent: Agent): Promise<{ removed: string[]; failed: string[
   const failed = new Set(failures.map((failure) => failure.step.key));
   const left = new Set(host.seen.values());
   const policy = agent.policies?.leave() ?? [];
+  const kubernetes = await agent.kubernetes.leave();
   return {
-    removed: [...before.filter((item) => !left.has(item)).map(showItem), ...policy, ...routing],
-    failed: [...failed],
+    removed: [
+      ...before.filter((item) => !left.has(item)).map(showItem),
+      ...policy,
+      ...routing,
+      ...kubernetes.removed,
+    ],
+    failed: [...failed, ...kubernetes.failed],
   };
 }

@@ -71,6 +71,12 @@ export function settings(road: RoadName, directRouting = false): Settings {
     blackhole: true,
     brake: { share: 0.5, minimum: 10 },
     store: { type: 'directory', path: '/s' },
+    kubernetes: {
+      startupTaint: 'tartan.dev/agent-not-ready',
+      condition: true,
+      events: true,
+      flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
+    },
     paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
     log: { level: 'info' },
   };

@@ -1,0 +1,117 @@
+/**
+ * Nodes as Kubernetes knows them (v1 Node, from whatever store has them): whose which podCIDR is, and which nodes flannel
+ * still runs on. What an agent tells of its node stands before what flannel does.
+ */
+import type { AgentParts } from '../parts.ts';
+import { type AnnotatedNode, readFlannelNode } from '#ipam/flannel-node.ts';
+import { readPodCidrs } from '#ipam/pod-cidr.ts';
+import type { Manifest } from '#model/manifest.ts';
+import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
+import { familyValues } from '#net/per-family.ts';
+import type { Feed } from '#stores/feed.ts';
+
+export type NodeObjectsOptions = {
+  readonly parts: Pick<AgentParts, 'settings' | 'feeds' | 'complaints'>;
+  /** The own Node object, or anybody's subnets, are others now. */
+  readonly onChange: () => void;
+  /** flannel runs on that node, or (undefined) does no more. */
+  readonly onPeer: (name: string, advert: NodeAdvert | undefined) => void;
+};
+
+const NAME = /^v1\/Node\/([^/]+)$/;
+
+export class NodeObjects {
+  readonly #options: NodeObjectsOptions;
+  readonly #nodes = new Map<string, AnnotatedNode>();
+  readonly #peers = new Map<string, NodeAdvert>();
+  readonly #feed: Feed | undefined;
+  #own: unknown;
+
+  constructor(options: NodeObjectsOptions) {
+    this.#options = options;
+    const { settings, feeds } = options.parts;
+    if (!readsNodes(settings)) return;
+    this.#feed = feeds.follow('Manifest', {
+      onChange: (name, object) => {
+        const node = NAME.exec(name)?.[1];
+        if (node !== undefined) this.#set(node, (object?.value as Manifest | undefined)?.value);
+      },
+      onSynced: options.onChange,
+    });
+  }
+
+  get synced(): boolean {
+    return this.#feed?.synced ?? true;
+  }
+
+  /** The object of this node; undefined: there is none, or nobody asks for it. */
+  get own(): unknown {
+    return this.#own;
+  }
+
+  /** Where nodes have the subnets that Kubernetes gives them. */
+  claims(): SubnetClaim[] {
+    if (this.#options.parts.settings.addresses.type !== 'node-cidr') return [];
+    return [...this.#nodes.values()].flatMap(({ name, subnets }) =>
+      familyValues(subnets).map((subnet) => ({ node: name, subnet, reserved: true })),
+    );
+  }
+
+  /** As flannel tells of the node. */
+  peer(name: string): NodeAdvert | undefined {
+    return this.#peers.get(name);
+  }
+
+  #set(name: string, value: unknown): void {
+    const { settings } = this.#options.parts;
+    const isOwn = name === settings.node.name;
+    if (isOwn) this.#own = value;
+    const before = this.#nodes.get(name);
+    const node = value === undefined ? undefined : annotatedNode(name, value);
+    if (node === undefined) this.#nodes.delete(name);
+    else this.#nodes.set(name, node);
+    if (isOwn || JSON.stringify(before?.subnets) !== JSON.stringify(node?.subnets)) this.#options.onChange();
+    if (!isOwn) this.#setPeer(name, node);
+  }
+
+  #setPeer(name: string, node: AnnotatedNode | undefined): void {
+    const before = this.#peers.get(name);
+    const peer = node && this.#read(node);
+    if (JSON.stringify(before) === JSON.stringify(peer)) return;
+    if (peer === undefined) this.#peers.delete(name);
+    else this.#peers.set(name, peer);
+    this.#options.onPeer(name, peer);
+  }
+
+  #read(node: AnnotatedNode): NodeAdvert | undefined {
+    const { settings, complaints } = this.#options.parts;
+    if (!seesFlannel(settings)) return undefined;
+    const read = readFlannelNode(node, {
+      prefix: settings.kubernetes.flannel.prefix,
+      vxlanPort: settings.road.vxlan.port,
+      outer: settings.network.subnets[4] === undefined ? 6 : 4,
+    });
+    if (!Array.isArray(read)) return read;
+    for (const { path, message } of read) complaints.add(`${path}: ${message}; flannel’s node is no peer`);
+    return undefined;
+  }
+}
+
+type Settings = AgentParts['settings'];
+
+function seesFlannel({ store, kubernetes }: Settings): boolean {
+  return store.type === 'kubernetes' && kubernetes.flannel.peers;
+}
+
+/** Whether an agent with these settings asks for Node objects at all. */
+export function readsNodes(settings: Settings): boolean {
+  return settings.addresses.type === 'node-cidr' || seesFlannel(settings);
+}
+
+/** As much of a Node object as is asked for here. */
+function annotatedNode(name: string, value: unknown): AnnotatedNode {
+  const { annotations } = ((value as { metadata?: unknown }).metadata ?? {}) as { annotations?: unknown };
+  const given = typeof annotations === 'object' && annotations !== null ? Object.entries(annotations) : [];
+  const texts = given.filter((entry): entry is [string, string] => typeof entry[1] === 'string');
+  return { name, annotations: Object.fromEntries(texts), subnets: readPodCidrs(value).subnets };
+}
