@@ -81,6 +81,8 @@ export type ApiServerOptions = {
   /** More flags, without their dashes; they win over those that are set here. */
   readonly flags?: Readonly<Record<string, string>>;
   readonly audit?: boolean;
+  /** Pods have one, as a controller manager makes them in every namespace; without one pods could not be created. */
+  readonly serviceAccounts?: boolean;
 };
 
 type Site = { readonly netns: Namespace | undefined; readonly address: string; readonly port: number };
@@ -164,8 +166,7 @@ function flagsOf({ directory, site, etcd, options }: Parts): Record<string, stri
     'token-auth-file': file('tokens.csv'),
     'authorization-mode': 'Node,RBAC',
     'enable-admission-plugins': 'NodeRestriction',
-    // Without a controller manager no namespace has a service account to put into a pod.
-    'disable-admission-plugins': 'ServiceAccount',
+    ...(options.serviceAccounts === true ? {} : { 'disable-admission-plugins': 'ServiceAccount' }),
     'service-cluster-ip-range': '10.96.0.0/16',
     'service-account-issuer': 'https://kubernetes.default.svc',
     'service-account-signing-key-file': file('accounts.key'),

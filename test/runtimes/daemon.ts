@@ -16,6 +16,9 @@ export type Daemon = {
   signal(signal: NodeJS.Signals): void;
 };
 
+const running = new Set<ChildProcess>();
+process.once('exit', () => running.forEach((child) => child.kill('SIGKILL')));
+
 /** The last lines of a log, for a message. */
 export const tail = (log: string, lines = 30): string => log.trimEnd().split('\n').slice(-lines).join('\n');
 
@@ -35,9 +38,8 @@ export function startDaemon(
   closeSync(output);
   let failure: string | undefined;
   child.once('error', (error) => (failure = error.message));
-  const end = (): void => void child.kill('SIGKILL');
-  process.once('exit', end);
-  child.once('exit', () => process.off('exit', end));
+  running.add(child);
+  child.once('exit', () => running.delete(child));
   const ended = (): string | undefined => {
     if (failure !== undefined) return failure;
     if (child.signalCode !== null) return `by ${child.signalCode}`;

@@ -10,7 +10,7 @@ const BLOCK = 512;
 const BUSYBOX = '/usr/bin/busybox';
 export const IMAGE = 'tartan.test/busybox:1';
 
-type Entry =
+export type Entry =
   | { readonly name: string; readonly kind: 'file'; readonly data: Buffer; readonly mode?: number }
   | { readonly name: string; readonly kind: 'directory' }
   | { readonly name: string; readonly kind: 'link'; readonly target: string };
@@ -54,7 +54,7 @@ const describe = (mediaType: string, data: Buffer) => ({
   size: data.length,
 });
 
-function makeLayer(): Buffer {
+function makeLayer(more: readonly Entry[] = []): Buffer {
   const applets = execFileSync(BUSYBOX, ['--list'], { encoding: 'utf8' }).trim().split('\n');
   const directories = ['bin/', 'etc/', 'tmp/', 'proc/', 'sys/', 'dev/', 'root/', 'var/', 'run/'];
   return encodeTar([
@@ -65,6 +65,7 @@ function makeLayer(): Buffer {
       .map((name) => ({ name: `bin/${name}`, kind: 'link', target: 'busybox' }) as const),
     { name: 'etc/passwd', kind: 'file', data: Buffer.from('root:x:0:0:root:/root:/bin/sh\n') },
     { name: 'etc/group', kind: 'file', data: Buffer.from('root:x:0:\n') },
+    ...more,
   ]);
 }
 
@@ -73,10 +74,10 @@ export function writeRootfs(file: string): void {
   writeFileSync(file, makeLayer());
 }
 
-/** Writes the image named IMAGE to `file`. */
-export function writeImage(file: string): void {
+/** Writes the image to `file`, with more in it where a test needs that. */
+export function writeImage(file: string, name = IMAGE, more: readonly Entry[] = []): void {
   const architecture = process.arch === 'x64' ? 'amd64' : process.arch;
-  const layer = makeLayer();
+  const layer = makeLayer(more);
   const config = json({
     architecture,
     os: 'linux',
@@ -90,7 +91,7 @@ export function writeImage(file: string): void {
     config: describe('config.v1+json', config),
     layers: [describe('layer.v1.tar', layer)],
   });
-  const annotations = { 'io.containerd.image.name': IMAGE, 'org.opencontainers.image.ref.name': IMAGE };
+  const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name };
   const platform = { os: 'linux', architecture };
   const index = json({
     schemaVersion: 2,
