@@ -37,7 +37,11 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const events = openEvents(log);
   const notice = (text: string): void => events.add('warning', text);
-  const store = await openStore(settings.store, { lastGood: lastGoodOf(keep), notice });
+  const store = await openStore(settings.store, {
+    lastGood: lastGoodOf(keep),
+    notice,
+    node: settings.node.name,
+  });
   const base = { settings, clock: systemClock, log, signal: options.signal, events, store };
   const roads = await openRoads(base);
   const agent = new Agent({

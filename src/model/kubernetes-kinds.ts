@@ -40,6 +40,15 @@ export const STATE_RESOURCES = {
   },
 } as const satisfies Readonly<Record<string, StateResource>>;
 
+/** Kubernetes' own kind, there since every cluster has the namespace. */
+export const LEASE_RESOURCE = {
+  group: 'coordination.k8s.io',
+  version: 'v1',
+  plural: 'leases',
+  kind: 'Lease',
+  namespace: 'kube-system',
+} as const;
+
 /**
  * What is read of an object: `metadata` is asked for without the rest, `own` only where it is of this node, `whole` less
  * what nobody reads.

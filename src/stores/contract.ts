@@ -4,15 +4,17 @@ import { manifestContract } from './manifest-contract.ts';
 import type { Store, StoreEvent, Stored, StoreKind } from './store.ts';
 
 /** What every store must do, as tests. A store's own test file calls `storeContract` and adds what is its own. */
-export type StoreHarness = {
+export type StateHarness = {
   readonly store: Store;
   /** Another way to the same objects, as another process has; may be the same store. */
   readonly other: Store;
-  /** What an operator does, from outside: this is the text of that source now; undefined, and it is gone. */
-  readonly writeManifests: (source: string, text: string | undefined) => void | Promise<void>;
   /** Makes the source go away and, once that was noticed, come back with the same objects. */
   readonly interrupt: (noticed: () => Promise<void>) => Promise<void>;
   close(): Promise<void>;
+};
+export type StoreHarness = StateHarness & {
+  /** What an operator does, from outside: this is the text of that source now; undefined, and it is gone. */
+  readonly writeManifests: (source: string, text: string | undefined) => void | Promise<void>;
 };
 
 /** Follows a watch: every event in order, and the objects that a reader believes in. */
@@ -69,7 +71,18 @@ export class Follower {
 const CONFLICT = { code: 'store-conflict' };
 
 export function storeContract(name: string, open: () => Promise<StoreHarness>): void {
-  const run = (what: string, body: (harness: StoreHarness, follow: Follow) => Promise<void>): void => {
+  const run = runnerOf(name, open);
+  runState(run);
+  manifestContract(run);
+}
+
+/** All but operators' objects, where others than an operator write among them too. */
+export function stateContract(name: string, open: () => Promise<StateHarness>): void {
+  runState(runnerOf(name, open));
+}
+
+function runnerOf<Harness extends StateHarness>(name: string, open: () => Promise<Harness>): Run<Harness> {
+  return (what, body) => {
     void test(`${name}: ${what}`, async () => {
       const harness = await open();
       const stop = new AbortController();
@@ -81,15 +94,20 @@ export function storeContract(name: string, open: () => Promise<StoreHarness>): 
       }
     });
   };
+}
+
+function runState(run: Run): void {
   valueContract(run);
   swapContract(run);
   watchContract(run);
   gapContract(run);
-  manifestContract(run);
 }
 
 export type Follow = (kind?: StoreKind) => Follower;
-export type Run = (what: string, body: (harness: StoreHarness, follow: Follow) => Promise<void>) => void;
+export type Run<Harness extends StateHarness = StateHarness> = (
+  what: string,
+  body: (harness: Harness, follow: Follow) => Promise<void>,
+) => void;
 
 function valueContract(run: Run): void {
   run('values come back as they were, kinds and names apart', async ({ store, other }) => {

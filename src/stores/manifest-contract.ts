@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Manifest } from '#model/manifest.ts';
-import type { Run } from './contract.ts';
+import type { Run, StoreHarness } from './contract.ts';
 import type { Stored } from './store.ts';
 
 /** What every store must do with the operator's objects; a part of ./contract.ts. */
@@ -14,7 +14,7 @@ function valueOf(stored: Stored | undefined): unknown {
   return (stored?.value as Manifest | undefined)?.value;
 }
 
-export function manifestContract(run: Run): void {
+export function manifestContract(run: Run<StoreHarness>): void {
   run('the operator’s objects, whatever their kind, under their full names', async (harness, follow) => {
     const { store, other, writeManifests } = harness;
     const policy = object(POLICY, '{ name: web, namespace: shop }', 'spec: { podSelector: {} }\n');
@@ -58,7 +58,7 @@ export function manifestContract(run: Run): void {
   listContract(run);
 }
 
-function listContract(run: Run): void {
+function listContract(run: Run<StoreHarness>): void {
   run('a list of the API is the objects in it', async ({ writeManifests }, follow) => {
     const items = ['a', 'b'].map(
       (name) => `- apiVersion: v1\n  kind: Namespace\n  metadata: { name: ${name} }\n`,

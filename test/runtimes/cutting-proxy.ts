@@ -30,7 +30,7 @@ export async function startProxy(target: number): Promise<CuttingProxy> {
       pairs.delete(pair);
       for (const socket of pair) socket.destroy();
     };
-    for (const socket of pair) socket.on('error', end).on('close', end);
+    for (const socket of pair) socket.setNoDelay().on('error', end).on('close', end);
     client.pipe(upstream);
     let left = limit?.() ?? Infinity;
     upstream.on('data', (bytes: Buffer) => {
