@@ -1,8 +1,10 @@
 /** What a block-taking node goes by: pools, labels and wishes, as the store's objects and the settings say at this moment. */
 import type { Scene } from './blocks-holder.ts';
 import {
+  isOfPools,
   type PoolBook,
   type PoolDefaults,
+  poolManifest,
   readPools,
   selectPools,
   withPresentLengths,
@@ -39,15 +41,13 @@ export class BlocksScene {
   setManifest(name: string, manifest: Manifest | undefined): boolean {
     const own = this.#options.settings.node.name;
     if (name === `v1/Node/${own}`) this.#nodeLabels = labelsOf(manifest?.value);
-    else if (!/\/(?:IPPool|IPReservation|IPAMConfiguration)\//.test(name)) return false;
+    else if (!isOfPools(name)) return false;
     else this.#set(name, manifest);
     return true;
   }
   /** Pool objects of our own; `spec` as the store has it. */
   setPool(name: string, pool: { readonly origin: string; readonly spec: unknown } | undefined): void {
-    const head = { apiVersion: 'tartan.dev/v1', kind: 'Pool', metadata: { name } };
-    const manifest = pool && { source: pool.origin, value: { ...head, spec: pool.spec } };
-    this.#set(`tartan.dev/v1/Pool/${name}`, manifest);
+    this.#set(`tartan.dev/v1/Pool/${name}`, pool && poolManifest(name, pool.origin, pool.spec));
   }
   #set(name: string, manifest: Manifest | undefined): void {
     if (manifest === undefined) this.#manifests.delete(name);

@@ -14,6 +14,7 @@ import {
 import { FLOWS, type FlowQuery } from '#api/flows.ts';
 import type { POLICY_API } from '#api/policy.ts';
 import type { FlowLine } from '#model/flow-event.ts';
+import { TEXT_TYPE, type TextAnswer, serveTexts } from '#lib/text-server.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
 
 type PolicyCall = keyof typeof POLICY_API;
@@ -22,7 +23,6 @@ type Handler<C extends ApiCall> = (...request: ApiRequest<C>) => unknown;
 export type ApiHandlers = { readonly [C in Exclude<ApiCall, PolicyCall>]: Handler<C> } & {
   readonly [C in PolicyCall]?: Handler<C>;
 };
-export type TextAnswer = { readonly status: number; readonly body: string };
 export type TextHandlers = {
   readonly [N in keyof typeof TEXT_PATHS]: () => TextAnswer | Promise<TextAnswer>;
 };
@@ -53,18 +53,13 @@ export async function serveApi(
 }
 
 /** `listen` is host:port; an IPv6 host stands in brackets. */
-export async function serveText(listen: string, text: TextHandlers): Promise<Server> {
-  const at = listen.lastIndexOf(':');
-  const host = listen.slice(0, at).replace(/^\[|\]$/g, '');
-  const server = createServer((request, response) => void route(request, response, { text }));
-  await new Promise<void>((resolve, reject) =>
-    server.once('error', reject).listen(Number(listen.slice(at + 1)), host, resolve),
-  );
-  return server;
+export function serveText(listen: string, text: TextHandlers): Promise<Server> {
+  const names = Object.keys(TEXT_PATHS) as (keyof typeof TEXT_PATHS)[];
+  return serveTexts(listen, Object.fromEntries(names.map((name) => [TEXT_PATHS[name], text[name]])));
 }
 
 type Routes = {
-  readonly api?: ApiHandlers;
+  readonly api: ApiHandlers;
   readonly text: TextHandlers;
   readonly streams?: StreamHandlers;
 };
@@ -93,7 +88,7 @@ async function answerText(
   const path = request.url?.split('?')[0];
   const name = Object.entries(TEXT_PATHS).find(([, known]) => known === path)?.[0];
   const { status, body } = await text[name as keyof typeof TEXT_PATHS]();
-  response.writeHead(status, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' }).end(body);
+  response.writeHead(status, { 'content-type': TEXT_TYPE }).end(body);
 }
 
 async function answerCall(
@@ -104,7 +99,7 @@ async function answerCall(
   const path = request.url?.split('?')[0];
   const calls = Object.entries(API) as [ApiCall, CallShape][];
   const [name, call] = calls.find(([, one]) => one.path === path && one.method === request.method) ?? [];
-  const handler = name === undefined ? undefined : api?.[name];
+  const handler = name === undefined ? undefined : api[name];
   if (call === undefined || handler === undefined) {
     throw new Refused(404, `no such call: ${request.method} ${request.url}`);
   }

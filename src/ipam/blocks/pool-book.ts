@@ -27,6 +27,16 @@ export type PoolDefaults = {
   readonly exclude: readonly Prefix[];
 };
 
+/** Whether an object of this name (`apiVersion/kind/…`) may say something of pools. */
+export function isOfPools(name: string): boolean {
+  return /\/(?:IPPool|IPReservation|IPAMConfiguration)\//.test(name);
+}
+
+/** A Pool of our own, of which a store keeps the `spec`, as the object that an operator wrote. */
+export function poolManifest(name: string, origin: string, spec: unknown): Manifest {
+  return { source: origin, value: { apiVersion: 'tartan.dev/v1', kind: 'Pool', metadata: { name }, spec } };
+}
+
 type Read = { readonly object: PoolObject; readonly where: string };
 
 /** Manifests in any order; those that are not about addresses are passed over. */
