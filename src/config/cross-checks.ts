@@ -5,6 +5,7 @@ import { FAMILIES, type Family } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefixLength } from '#net/prefix.ts';
 import { subnetDefaults } from '#net/subnet-range.ts';
 import { checkBlocks, checkNodeCidr } from './address-checks.ts';
+import { checkController } from './controller-checks.ts';
 import type { Path } from './document.ts';
 import type { RawSettings } from './schema.ts';
 import { checkStore } from './store-checks.ts';
@@ -50,6 +51,7 @@ export function crossCheck(raw: RawSettings): Checked {
     ...checkPolicy(raw),
     ...checkBlocks(raw),
     ...checkNodeCidr(raw),
+    ...checkController(raw),
   ];
   const store = checkStore(raw);
   const warnings = [...warnUnused(raw), ...warnMode(raw), ...warnMasquerade(raw), ...store.warnings];

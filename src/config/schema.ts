@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { HAIRPIN_MODES } from '#model/settings.ts';
 import type { Family } from '#net/address.ts';
 import { addresses } from './address-schema.ts';
+import { controller } from './controller-schema.ts';
 import { flag, group } from './group.ts';
 import { kubernetes } from './kubernetes-schema.ts';
 import { road } from './road-schema.ts';
@@ -244,6 +245,7 @@ export const settingsSchema = z.strictObject({
   ),
   store,
   kubernetes,
+  controller,
   paths: group(
     {
       run: absolute('/run/tartan', 'Sockets and state that end with a reboot.'),

@@ -209,6 +209,21 @@ export type NodeObjectSettings = {
   };
 };
 
+/** Of what is done once for the whole cluster. */
+export type ControllerSettings = {
+  readonly lease: {
+    readonly durationSeconds: number;
+    /** After so long without a renewal the leader does nothing more. */
+    readonly deadlineSeconds: number;
+    readonly retrySeconds: number;
+  };
+  /** A node that seems gone is asked after so long. */
+  readonly graceSeconds: number;
+  readonly brake: { readonly share: number; readonly minimum: number };
+  /** host:port of metrics and health; absent: none. */
+  readonly listen?: string | undefined;
+};
+
 export type Settings = {
   readonly profile: string;
   readonly node: {
@@ -273,6 +288,7 @@ export type Settings = {
   readonly brake: { readonly share: number; readonly minimum: number };
   readonly store: StoreSettings;
   readonly kubernetes: NodeObjectSettings;
+  readonly controller: ControllerSettings;
   readonly paths: {
     /** Boot-scoped state and sockets. */
     readonly run: string;

@@ -77,6 +77,11 @@ export function settings(road: RoadName, directRouting = false): Settings {
       events: true,
       flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
     },
+    controller: {
+      lease: { durationSeconds: 15, deadlineSeconds: 10, retrySeconds: 2 },
+      graceSeconds: 900,
+      brake: { share: 0.5, minimum: 3 },
+    },
     paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
     log: { level: 'info' },
   };
