@@ -1,9 +1,18 @@
 /** Writes the generated documents; tests of test/house compare them. */
 import { writeFileSync } from 'node:fs';
+import { stringify } from 'yaml';
 import { renderErrorDocs, renderSettingsDocs } from '#config/docs.ts';
+import { ALERTS } from '#deploy/alerts.ts';
 import { DOCUMENTATION, ON_BRIDGE } from '../test/host/scenarios/documentation.ts';
 import { renderScenarios } from '../test/host/scenarios/table.ts';
 
 writeFileSync('docs/settings.md', renderSettingsDocs());
 writeFileSync('docs/errors.md', renderErrorDocs());
 writeFileSync('docs/policy-scenarios.md', renderScenarios(DOCUMENTATION, ON_BRIDGE));
+
+const ALERTS_HEAD = `# Alerts for Prometheus, printed from src/deploy/alerts.ts by make docs; do not edit. What to do: docs/guide/alerts.md
+`;
+writeFileSync(
+  'deploy/monitoring/alerts.yaml',
+  ALERTS_HEAD + stringify({ groups: ALERTS }, { lineWidth: 0, singleQuote: true }),
+);

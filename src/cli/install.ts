@@ -8,12 +8,14 @@ import type { Settings } from '#model/settings.ts';
 import { unlessAway } from './client.ts';
 import { clientOf, configOf, formatOf, textOption, withAgent, withConfig, withOutput } from './options.ts';
 import { builtExecutable, install, uninstall } from './installation.ts';
+import { installInKubernetes, isForKubernetes, withKubernetes } from './install-kubernetes.ts';
 import { EXIT, print } from './output.ts';
 import type { Doors, Make } from './program.ts';
 import { readSettings } from './settings-file.ts';
 
-export function installCommand(make: Make): Command {
+export function installCommand(make: Make, { version }: Pick<Doors, 'version'>): Command {
   const command = make('install', (options) => {
+    if (isForKubernetes(options)) return installInKubernetes(options, version);
     requireRoot('install');
     const report = install(
       readSettings(configOf(options)).settings,
@@ -24,8 +26,10 @@ export function installCommand(make: Make): Command {
     );
     return EXIT.ok;
   });
-  return withOutput(withConfig(command))
-    .description('write the CNI executable and configuration where the runtime looks for them')
+  return withKubernetes(withOutput(withConfig(command)))
+    .description(
+      'write the CNI executable and configuration where the runtime looks for them; with --profile, print what installs Tartan in Kubernetes',
+    )
     .option('--executable <file>', 'the built tartan-cni (default: beside this program)');
 }
 

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
+import type { MigrationReport } from '#migration/report.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
 import type { Settings } from '#model/settings.ts';
@@ -20,6 +21,11 @@ export type Doors = {
   readonly facts: (settings: Settings) => Promise<HostFacts>;
   /** What an agent would do for `uninstall --purge`, without one. */
   readonly purge: (settings: Settings) => Promise<PurgeAnswer>;
+  /** What flannel has on this node, and taking it over. `agent`: as it answers. */
+  readonly migrateFlannel: (
+    settings: Settings,
+    options: { readonly trial: boolean; readonly agent: 'away' | 'waits' | 'ready' },
+  ) => Promise<MigrationReport>;
   /** `tartan choose --measure`; tells how far it is. */
   readonly measure: (
     options: MeasureOptions,
@@ -60,6 +66,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   apply: async (make, doors) => (await import('./apply.ts')).applyCommand(make, doors),
   delete: async (make, doors) => (await import('./apply.ts')).deleteCommand(make, doors),
   store: async (make, doors) => (await import('./store.ts')).storeCommand(make, doors),
+  migrate: async (make, doors) => (await import('./migrate.ts')).migrateCommand(make, doors),
   plan: async (make) => (await import('./plan.ts')).planCommand(make),
   'from-flannel': async (make) => (await import('./from-flannel.ts')).fromFlannelCommand(make),
   policy: async (make) => (await import('./policy.ts')).policyCommand(make),
@@ -71,7 +78,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   resume: async (make) => (await import('./pause.ts')).resumeCommand(make),
   switch: async (make) => (await import('./switch.ts')).switchCommand(make),
   support: async (make, doors) => (await import('./support.ts')).supportCommand(make, doors),
-  install: async (make) => (await import('./install.ts')).installCommand(make),
+  install: async (make, doors) => (await import('./install.ts')).installCommand(make, doors),
   uninstall: async (make, doors) => (await import('./install.ts')).uninstallCommand(make, doors),
   lab: async (make) =>
     make('lab', () => EXIT.usage).description(

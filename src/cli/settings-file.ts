@@ -12,12 +12,12 @@ const DEFAULT_RUN = '/run/tartan';
 
 /**
  * Throws Fault `settings-invalid` with every problem at its place. The default file may be missing: then everything is
- * the profile's. A node that the file does not name has the host's name.
+ * the profile's. A node that the file does not name is called by TARTAN_NODE, as in a pod, else as its host.
  */
 export function readSettings(file: string): ParsedSettings {
-  const name = hostname().toLowerCase();
+  const name = process.env['TARTAN_NODE'] ?? hostname().toLowerCase();
   const base = stringify({ apiVersion: API_VERSION, kind: 'Settings', node: { name } });
-  const documents: SettingsDocument[] = [{ origin: 'host name', text: base }];
+  const documents: SettingsDocument[] = [{ origin: 'name of the node', text: base }];
   const text = readText(file);
   if (text !== undefined) documents.push({ origin: file, text });
   return parseSettings(documents, readProfiles());

@@ -100,7 +100,7 @@ const RESOURCES: Readonly<Record<keyof typeof STATE_RESOURCES, Resource>> = {
     spec: poolSchema,
     columns: [
       column('Prefix', 'prefix'),
-      column('Blocks', 'blockLength', 'integer'),
+      column('Block length', 'blockLength', 'integer'),
       column('Enabled', 'enabled', 'boolean'),
       column('Mode', 'mode'),
       wide('Nodes', 'nodes'),

@@ -1,6 +1,6 @@
 /**
  * Schemas of zod as structural schemas of Kubernetes (apiextensions.k8s.io/v1, JSONSchemaProps): types everywhere, no
- * references, no alternatives but null, and patterns that RE2 knows. What Kubernetes cannot say is left to those who read the
+ * references, no alternatives, and patterns that RE2 knows. What Kubernetes cannot say is left to those who read the
  * objects; a schema of which nothing would be left is refused when the code is made, not by an API server.
  */
 import { z } from 'zod';
@@ -11,7 +11,6 @@ export type StructuralSchema = { readonly [key: string]: unknown };
 const TAKEN = new Set([
   'type',
   'description',
-  'enum',
   'required',
   'minimum',
   'maximum',
@@ -22,7 +21,7 @@ const TAKEN = new Set([
   'nullable',
 ]);
 /** Said by other means, or checked by readers: unknown fields are pruned, so that nothing need forbid them. */
-const DROPPED = new Set(['additionalProperties', 'propertyNames', 'properties', 'items', 'anyOf', 'pattern']);
+const DROPPED = new Set(['additionalProperties', 'propertyNames', 'properties', 'items', 'enum', 'pattern']);
 
 /** The schema of what is written. Throws TypeError for what has no structural form. */
 export function structuralOf(schema: z.ZodType): StructuralSchema {
@@ -30,31 +29,23 @@ export function structuralOf(schema: z.ZodType): StructuralSchema {
 }
 
 function convert(schema: StructuralSchema, path: string): StructuralSchema {
-  const { anyOf, ...rest } = schema;
-  if (Array.isArray(anyOf))
-    return convert({ ...onlyOf(anyOf as StructuralSchema[], path), ...rest, nullable: true }, path);
+  if ('anyOf' in schema) throw new TypeError(`${path}: a choice of types has no structural form`);
   if (typeof schema['type'] !== 'string') throw new TypeError(`${path}: has no type`);
   const unknown = Object.keys(schema).filter((key) => !TAKEN.has(key) && !DROPPED.has(key));
   if (unknown.length > 0) throw new TypeError(`${path}: nobody has thought of ${unknown.join(', ')}`);
   return {
     ...Object.fromEntries(Object.entries(schema).filter(([key]) => TAKEN.has(key))),
+    ...enumOf(schema),
     ...patternOf(schema, path),
     ...propertiesOf(schema, path),
     ...itemsOf(schema, path),
   };
 }
 
-/** X of `X or null`. */
-function onlyOf(choices: readonly StructuralSchema[], path: string): StructuralSchema {
-  const others = choices.filter((choice) => !isNull(choice));
-  const [only] = others;
-  if (only === undefined || others.length > 1 || others.length === choices.length)
-    throw new TypeError(`${path}: a choice of types has no structural form`);
-  return only;
-}
-
-function isNull({ type, nullable, enum: values }: StructuralSchema): boolean {
-  return type === 'null' || (nullable === true && Array.isArray(values) && values[0] === null);
+/** An API server wants null among the values, and kubectl does not take it there: a pattern says the same. */
+function enumOf({ enum: values, nullable }: StructuralSchema): StructuralSchema {
+  if (!Array.isArray(values)) return {};
+  return nullable === true ? { pattern: `^(${values.join('|')})$` } : { enum: values };
 }
 
 function patternOf({ pattern }: StructuralSchema, path: string): StructuralSchema {
