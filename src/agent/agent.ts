@@ -155,6 +155,7 @@ export class Agent {
       log,
       notReady: () => this.notReadyReasons(),
       rest: restOf(this.#parts),
+      known: (pod) => this.kubernetes.awaitPod(pod, this.policies),
       admit: () => this.policies?.admit(),
       dismiss: () => this.policies?.dismiss(),
       crash: armCrash(process.env['TARTAN_KILL_AT']),
@@ -340,9 +341,8 @@ export class Agent {
   }
 
   async #hostPass(): Promise<'ok' | 'retry'> {
-    const { cluster, host } = this;
-    const complete = cluster.self !== undefined && host.removalsAllowed;
-    cluster.settle();
+    const complete = this.cluster.self !== undefined && this.host.removalsAllowed;
+    this.cluster.settle();
     const outcome = await this.#passes.pass();
     if (this.switching.hasNews()) this.#placeLoop.nudge();
     if (complete && this.#readiness.judge(this.#parts.clock.monotonicMs())) {

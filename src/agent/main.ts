@@ -6,6 +6,7 @@ import { LogTail, openEvents, openLog } from '#lib/log.ts';
 import { openIpsecKeys } from './roads/ipsec-keys.ts';
 import { IpsecRoad } from './roads/ipsec-road.ts';
 import { openMetrics } from './metrics.ts';
+import { nodeApiOf } from './kubernetes/node-api.ts';
 import { type AgentParts, openFeeds } from './parts.ts';
 import { openTunnelRoad } from './roads/tunnel-road.ts';
 import { openTunnelSecrets } from './roads/tunnel-secrets.ts';
@@ -42,7 +43,8 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     notice,
     node: settings.node.name,
   });
-  const base = { settings, clock: systemClock, log, signal: options.signal, events, store };
+  const nodeApi = await nodeApiOf(store, settings);
+  const base = { settings, clock: systemClock, log, signal: options.signal, events, store, nodeApi };
   const roads = await openRoads(base);
   const agent = new Agent({
     ...base,

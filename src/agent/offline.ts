@@ -6,6 +6,8 @@ import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from './boot.ts';
 import { gatherFacts, type Scene } from './host/facts.ts';
+import { nodeApiOf } from './kubernetes/node-api.ts';
+import { leaveNode } from './kubernetes/own-node.ts';
 import { liveNamespaces } from './pods/leaks.ts';
 import { readNodeFile } from './node-file.ts';
 import { leaveRouting } from './routing/leave.ts';
@@ -19,6 +21,7 @@ import { requiredFamilies } from '#backends/ways.ts';
 import { type Kernel } from '#kernel/kernel.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
+import { systemClock } from '#lib/clock.ts';
 import type { Attachment } from '#model/attachment.ts';
 import type { Block } from '#model/block.ts';
 import { diff } from '#model/diff.ts';
@@ -116,12 +119,10 @@ async function reapDeadLinks(kernel: Kernel, seen: HostState, living: readonly A
 }
 
 /** The advert goes; leased subnets too, unless pods live in them. What an operator reserved stays his. */
-async function leaveStore(
-  { store: settings, node }: Settings,
-  living: readonly Attachment[],
-): Promise<string[]> {
-  if (settings.type === 'directory' && !existsSync(join(settings.path, 'state'))) return [];
-  const store = await openStore(settings);
+async function leaveStore(settings: Settings, living: readonly Attachment[]): Promise<string[]> {
+  const { store: place, node } = settings;
+  if (place.type === 'directory' && !existsSync(join(place.path, 'state'))) return [];
+  const store = await openStore(place);
   try {
     const claims = living.length > 0 ? [] : await store.list('SubnetClaim');
     const own = claims.filter(({ value }) => {
@@ -132,7 +133,9 @@ async function leaveStore(
     const ours = [...told.filter(({ name }) => name === node.name), ...own];
     for (const { kind, name } of ours) if (kind !== 'Manifest') await store.remove(kind, name);
     const left = living.length > 0 ? [] : await leaveBlocks(store, node.name);
-    return [...ours.map(({ kind, name }) => `${kind} ${name} of the store`), ...left];
+    const api = await nodeApiOf(store, settings);
+    const said = api === undefined ? [] : await leaveNode({ settings, clock: systemClock }, api);
+    return [...ours.map(({ kind, name }) => `${kind} ${name} of the store`), ...left, ...said];
   } finally {
     store.close();
   }

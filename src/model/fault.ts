@@ -13,6 +13,10 @@ export const FAULTS = {
   'cni-config': { cni: 7, hint: 'correct the network configuration' },
   'agent-away': { cni: 11, hint: 'start the agent: systemctl status tartan' },
   'not-ready': { cni: 11, hint: 'tartan status says what the node waits for' },
+  'pod-unknown': {
+    cni: 11,
+    hint: 'the runtime tries again, and the pod is added once the API server tells of it',
+  },
   'addresses-exhausted': {
     cni: 11,
     hint: 'tartan status shows pool use; enlarge the range, or run GC for leaked addresses',

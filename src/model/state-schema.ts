@@ -124,6 +124,10 @@ export const workloadsSchema = z.strictObject({
       name: z.string(),
       addresses: z.array(address),
       labels: texts,
+      account: z.string().exactOptional(),
+      ports: z
+        .array(z.strictObject({ name: z.string(), protocol: wholeNumber(0, 255), port }))
+        .exactOptional(),
     }),
   ),
 }) satisfies z.ZodType<NodeWorkloads>;

@@ -71,13 +71,17 @@ export type PolicyWorld = {
   readonly failsafe: Readonly<Record<Direction, readonly Failsafe[]>>;
 };
 
-/** A pod as the agent of its node knows it: what it was attached with. */
+/** A pod as the agent of its node knows it: what it was attached with, and what its Pod object says where that is known. */
 export type Workload = {
   readonly namespace: string;
   readonly name: string;
   readonly addresses: readonly Address[];
-  /** As the runtime tells them; those of a Pod object count more. */
+  /** As the Pod object has them, where there is one, else as the runtime tells them. */
   readonly labels: Labels;
+  /** Of the Pod object. Absent: `default`. */
+  readonly account?: string;
+  /** Of the Pod object. Absent: none. */
+  readonly ports?: readonly NamedPort[];
 };
 
 /** All pods that have addresses of one node, as its agent publishes them in the store under the node's name. */

@@ -3,6 +3,9 @@ import type { AgentParts } from '../parts.ts';
 import { startEventSender } from './event-sender.ts';
 import { NodeObjects, type NodeObjectsOptions } from './node-objects.ts';
 import { OwnNode } from './own-node.ts';
+import { createPodGate } from './pod-gate.ts';
+import type { Policies } from '../policy/policies.ts';
+import type { PodName } from '#model/attachment.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Feed } from '#stores/feed.ts';
 
@@ -19,10 +22,12 @@ export class OnKubernetes {
   readonly #sender: Promise<void> | undefined;
   readonly #node: string;
   readonly #adverts: Feed;
+  readonly #parts: AgentParts;
 
   constructor(options: OnKubernetesOptions) {
     const { parts } = options;
     this.#adverts = options.nodes;
+    this.#parts = parts;
     const { nodeApi: api, settings, events, log } = parts;
     const node = settings.node.name;
     this.#node = node;
@@ -52,6 +57,20 @@ export class OnKubernetes {
 
   #told(node: string): NodeAdvert | undefined {
     return this.#adverts.objects.get(node)?.value as NodeAdvert | undefined;
+  }
+
+  /** Resolves when policies can know the pod's labels. Throws Fault `pod-unknown`. */
+  async awaitPod(pod: PodName, policies: Policies | undefined): Promise<void> {
+    const { settings, store, clock } = this.#parts;
+    if (settings.store.type !== 'kubernetes' || policies === undefined) return;
+    const gate = createPodGate({
+      node: this.#node,
+      clock,
+      store,
+      known: (name) => policies.manifest(name),
+      learn: (name, manifest) => policies.setManifest(name, manifest),
+    });
+    await gate(pod);
   }
 
   /** The node became ready, or tells something else of itself. */

@@ -30,6 +30,7 @@ export async function addAttachment(bench: Bench, request: AddRequest, call: Cal
     return answerAgain(bench, existing, { inode, hash: configHash(request.raw) });
   if (existing !== undefined) await awaitGone(bench, existing, call);
 
+  if (request.pod !== undefined) await bench.known(request.pod);
   // From here on everything that is done is undone unless the end is reached.
   await using rollback = new AsyncDisposableStack();
   const given = await takeAddresses(bench, request, { call, rollback });

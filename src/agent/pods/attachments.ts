@@ -34,7 +34,7 @@ import { encodeVersion } from '#cni/version.ts';
 import { findLeaks, type Leak } from '#ipam/leak.ts';
 import { given } from '#lib/given.ts';
 import type { Kernel } from '#kernel/kernel.ts';
-import { type Attachment, attachmentId } from '#model/attachment.ts';
+import { type Attachment, attachmentId, type PodName } from '#model/attachment.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
 import { IFB_PREFIX, POD_LINK_PREFIX } from '#model/numbers.ts';
 import type { Settings } from '#model/settings.ts';
@@ -60,6 +60,8 @@ export type Bench = {
   readonly notReady: () => string[];
   /** Resolves when an address whose link is gone now has rested long enough; undefined: at once. */
   readonly rest: () => Promise<void> | undefined;
+  /** Waits until as much of the pod is known as its policies need. Throws Fault `pod-unknown`. */
+  readonly known: (pod: PodName) => Promise<void>;
   /** The ledger has one more: its policies are in the kernel when this returns, or it throws. */
   readonly admit: () => void;
   /** The ledger has one less. */

@@ -12,6 +12,7 @@ import { systemClock } from '#lib/clock.ts';
 import { FakeKernel } from '#kernel/fake.ts';
 import type { Attachment } from '#model/attachment.ts';
 import { type Manifest, manifestOf } from '#model/manifest.ts';
+import type { NodeWorkloads } from '#model/workload.ts';
 import { address } from '#net/address.ts';
 import { interfaceAddress, prefix } from '#net/prefix.ts';
 import { openKeep } from '#stores/last-good.ts';
@@ -30,6 +31,7 @@ type Bench = {
   readonly kernel: FakeKernel;
   readonly attachments: Attachment[];
   synced: boolean;
+  readonly told: NodeWorkloads[];
   readonly texts: () => string[];
   /** What keeps accepted objects goes on in a successor. */
   readonly directory: string;
@@ -44,6 +46,7 @@ function start(t: TestContext, before?: Bench, placed = true): Bench {
   const events = new Events(log);
   const attachments: Attachment[] = [];
   const bench = { synced: false };
+  const told: NodeWorkloads[] = [];
   const policies = new Policies({
     settings,
     kernel,
@@ -58,7 +61,7 @@ function start(t: TestContext, before?: Bench, placed = true): Bench {
     linkOf: () => undefined,
     routedTo: () => undefined,
     isSynced: () => bench.synced,
-    onOwnPods: () => {},
+    onOwnPods: (pods) => told.push(pods),
     onLoaded: () => {},
     onLeave: () => {},
   });
@@ -72,6 +75,7 @@ function start(t: TestContext, before?: Bench, placed = true): Bench {
   });
   return Object.assign(bench, {
     policies,
+    told,
     kernel,
     attachments,
     directory,
@@ -122,6 +126,85 @@ test('nothing is loaded, and no pod added, before every source has told all', as
   policies.setPlace([address('192.0.2.1')], holdersOf([]));
   await until('the table', () => selected(bench, '10.244.0.2'));
   assert.deepEqual(policies.notReady(), []);
+});
+
+const POD = 'v1/Pod/shop/web';
+const podObject = (uid: string): Manifest =>
+  manifestOf('api', {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { namespace: 'shop', name: 'web', uid, labels: { app: 'web' } },
+    spec: { containers: [{ ports: [{ name: 'http', containerPort: 80 }] }] },
+  });
+
+test('a pod whose object is gone keeps its labels as long as it is attached, over a restart too', async (t) => {
+  const first = start(t);
+  first.synced = true;
+  first.attachments.push({
+    ...attached('web', '10.244.0.2', ''),
+    labels: {},
+    pod: { namespace: 'shop', name: 'web', uid: 'u1' },
+  });
+  first.policies.setManifest(POD, podObject('u1'));
+  first.policies.setManifest(...isolate('web'));
+  first.policies.dismiss();
+  await until('the policy selects it', () => selected(first, '10.244.0.2'));
+  first.policies.setManifest(POD, undefined);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.ok(selected(first, '10.244.0.2'));
+
+  const second = start(t, first);
+  second.attachments.push(...first.attachments);
+  const [name, policy] = isolate('web');
+  second.policies.setManifest(name, policy);
+  second.policies.forgetOthers(new Set([name]));
+  second.synced = true;
+  second.policies.dismiss();
+  await until('the policies are loaded', () => second.policies.notReady().length === 0);
+  assert.ok(selected(second, '10.244.0.2'));
+  second.attachments.pop();
+  second.policies.dismiss();
+  await until('it is let go', () => !selected(second, '10.244.0.2'));
+});
+
+test('another pod of that name has its own labels', async (t) => {
+  const bench = start(t);
+  bench.synced = true;
+  bench.attachments.push({
+    ...attached('web', '10.244.0.2', ''),
+    labels: {},
+    pod: { namespace: 'shop', name: 'web', uid: 'u2' },
+  });
+  bench.policies.setManifest(POD, podObject('u1'));
+  bench.policies.setManifest(...isolate('web'));
+  bench.policies.dismiss();
+  await until('the policy selects it', () => selected(bench, '10.244.0.2'));
+  bench.policies.setManifest(POD, undefined);
+  await until('it is let go', () => !selected(bench, '10.244.0.2'));
+});
+
+test('the other nodes are told of pods with what their objects say, and not before these are known', async (t) => {
+  const bench = start(t);
+  bench.attachments.push({
+    ...attached('web', '10.244.0.2', ''),
+    labels: {},
+    pod: { namespace: 'shop', name: 'web', uid: 'u1' },
+  });
+  bench.policies.dismiss();
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  assert.equal(bench.told.length, 0);
+  bench.synced = true;
+  bench.policies.setManifest(POD, podObject('u1'));
+  await until('told', () => bench.told.length > 0);
+  assert.deepEqual(bench.told[0]?.pods, [
+    {
+      namespace: 'shop',
+      name: 'web',
+      addresses: ['10.244.0.2'],
+      labels: { app: 'web' },
+      ports: [{ name: 'http', protocol: 6, port: 80 }],
+    },
+  ]);
 });
 
 test('a pod’s rules are in the kernel when it is admitted, and a pod without them is not', async (t) => {

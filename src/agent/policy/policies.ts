@@ -10,6 +10,7 @@ import type { Braked } from '../host/host.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
 import { failsafeOf } from './failsafe.ts';
 import { type Holders, Tellers } from './holders.ts';
+import { Lingering } from './lingering.ts';
 import { Loader } from './loader.ts';
 import type { PoliciesOptions } from './options.ts';
 import { workloadsOf } from './workloads.ts';
@@ -41,6 +42,7 @@ export class Policies {
   readonly #tellers: Tellers;
   /** The own addresses, as text; undefined: not yet known. */
   #place: string | undefined;
+  readonly #lingering: Lingering;
   /** Names of tiers that are kept though they are gone. */
   #retained = new Set<string>();
   /** What the next load brings may deny what was allowed. */
@@ -79,7 +81,8 @@ export class Policies {
       routedTo: options.routedTo,
       onBelieved: (name, pods) => this.#inputs.setWorkloads(name, pods),
     });
-    this.#inputs.setOwn(this.ownPods().pods);
+    this.#lingering = new Lingering(options.ledger, options.keep);
+    this.#inputs.setOwn(workloadsOf(options.ledger.list()));
     for (const [name, manifest] of options.keep.entries()) {
       if (!isRetainedTier(name)) continue;
       this.#retained.add(name);
@@ -110,15 +113,20 @@ export class Policies {
   /** The store has told all its objects: what else was kept of them was removed while no agent ran. */
   forgetOthers(told: { has(name: string): boolean }): void {
     for (const name of this.#retained) this.#inputs.setManifest(name, undefined);
-    for (const [name] of this.#options.keep.entries())
-      if (!told.has(name) && !this.#retained.has(name)) this.#options.keep.remove(name);
+    for (const [name, manifest] of this.#options.keep.entries()) {
+      if (told.has(name) || this.#retained.has(name)) continue;
+      if (this.#lingering.take(name)) this.#inputs.setManifest(name, manifest);
+      else this.#options.keep.remove(name);
+    }
     this.#keepRetained();
     this.nudge();
   }
 
   setManifest(name: string, manifest: Manifest | undefined): void {
-    if (manifest === undefined) this.#vanished.add(name);
-    else {
+    if (manifest === undefined) {
+      if (!this.#lingering.take(name)) this.#vanished.add(name);
+    } else {
+      this.#lingering.drop(name);
       this.#vanished.delete(name);
       this.#present.add(name);
       this.#accept(name, manifest);
@@ -169,6 +177,11 @@ export class Policies {
     this.#loop?.nudge();
   }
 
+  /** The object as it is in force. */
+  manifest(name: string): Manifest | undefined {
+    return this.#options.keep.get(name);
+  }
+
   /** The ledger has another pod: its rules are in the kernel when this returns. Throws Fault `policy-load`. */
   admit(): void {
     this.#setOwn();
@@ -183,6 +196,7 @@ export class Policies {
 
   /** A pod of the ledger is gone: soon its address is nobody's. */
   dismiss(): void {
+    for (const name of this.#lingering.release()) this.#forget(name);
     this.#setOwn();
     this.#loop?.nudge();
   }
@@ -231,15 +245,15 @@ export class Policies {
     };
   }
 
-  ownPods(): NodeWorkloads {
-    const { ledger, settings } = this.#options;
-    return { node: settings.node.name, pods: workloadsOf(ledger.list()) };
+  #setOwn(): void {
+    this.#inputs.setOwn(workloadsOf(this.#options.ledger.list()));
+    this.#tellOwn();
   }
 
-  #setOwn(): void {
-    const own = this.ownPods();
-    this.#inputs.setOwn(own.pods);
-    this.#options.onOwnPods(own);
+  /** Not before their objects are known: what the agent before this one told is better than less. */
+  #tellOwn(): void {
+    const { onOwnPods, settings } = this.#options;
+    if (this.#isSynced()) onOwnPods({ node: settings.node.name, pods: this.#inputs.told() });
   }
 
   #onInput(): void {
@@ -278,6 +292,7 @@ export class Policies {
     this.#mayDeny = false;
     try {
       const view = this.view();
+      this.#tellOwn();
       const changed = this.loader.load(view) || this.#hasUntold;
       this.#hasUntold = false;
       this.#noteLoaded();

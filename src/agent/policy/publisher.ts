@@ -1,4 +1,5 @@
 /** Tells the other nodes of this node's pods, by one object in the store that is written when it has to change. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Logger } from '#lib/log.ts';
 import type { Clock } from '#lib/clock.ts';
 import { startReconciler } from '#lib/reconciler.ts';
@@ -30,7 +31,7 @@ export function startPublisher({ store, clock, signal, log, published }: Publish
     if (wanted === undefined || !published.synced) return 'ok';
     await clock.sleep(GATHER_MS, signal);
     const present = published.objects.get(wanted.node)?.value;
-    if (!signal.aborted && JSON.stringify(present) !== JSON.stringify(wanted))
+    if (!signal.aborted && !isDeepStrictEqual(present, wanted))
       await store.put('Workloads', wanted.node, wanted);
     return 'ok';
   };

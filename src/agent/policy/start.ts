@@ -53,7 +53,6 @@ export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions):
     onSynced: () => policies.nudge(),
   });
   const publisher = startPublisher({ ...parts, published: workloads });
-  publisher.publish(policies.ownPods());
   return { policies, flows };
 }
 

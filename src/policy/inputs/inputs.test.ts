@@ -121,6 +121,24 @@ test('offline: texts by file, with problems at their lines', () => {
   assert.equal(view.warnings.length, 1);
 });
 
+test('what a node tells of its pods says elsewhere what their objects say here', () => {
+  const mine = POD.replace('nodeName: b', `nodeName: ${NODE}`);
+  const here = made(mine);
+  here.setOwn([run('shop/db', ['10.0.0.2']), run('shop/web', ['10.0.0.9'], { app: 'old' })]);
+  const there = createInputs({ node: 'b' });
+  const tell = (): void =>
+    there.setWorkloads(NODE, { node: NODE, pods: JSON.parse(JSON.stringify(here.told())) });
+  tell();
+  assert.deepEqual(pods(there), pods(here));
+  assert.deepEqual(pods(there)[1]?.labels, { app: 'web' });
+  assert.equal(pods(there)[1]?.account, 'robot');
+  // What has finished is nobody elsewhere; here its rules stay as long as its link does.
+  put(here, mine.replace('phase: Running', 'phase: Failed'));
+  tell();
+  assert.deepEqual(pods(there)[1]?.addresses, []);
+  assert.deepEqual(pods(here)[1]?.addresses, ['10.0.0.9']);
+});
+
 test('a snapshot, as JSON and back, makes the same view', () => {
   const inputs = made(`${POLICY}---\n${POD}`);
   inputs.setOwn([run('shop/db', ['10.0.0.2'])]);

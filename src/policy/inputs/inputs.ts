@@ -52,6 +52,8 @@ export type PolicyInputs = {
   setWorkloads(node: string, workloads: NodeWorkloads | undefined): void;
   /** This node's own pods, from its ledger: they count more than what the store tells of them. */
   setOwn(pods: readonly Workload[]): void;
+  /** This node's own pods as the other nodes are to know them. */
+  told(): readonly Workload[];
   /** From the nodes' adverts; labels come from v1 Node manifests. */
   setNode(name: string, addresses: readonly Address[] | undefined): void;
   /** Ports of hosts that no policy closes; answers whether they are others. */
@@ -154,6 +156,10 @@ class Inputs implements PolicyInputs {
     this.#own = pods;
     this.#world.pods.putRuns(this.#options.node, pods);
     this.#world.pods.putOwnAddresses(new Set(pods.flatMap(({ addresses }) => addresses)));
+  }
+
+  told(): readonly Workload[] {
+    return this.#world.pods.told();
   }
 
   setNode(name: string, addresses: readonly Address[] | undefined): void {

@@ -1,7 +1,8 @@
 /**
  * Pods, as three tell of them. Where they say different things of one pod:
  *
- *     labels, ports, account     the Pod object; without it, or where it has no labels, the agent that runs the pod
+ *     labels, ports, account     the Pod object; without it, or where it has no labels, the agent that runs the pod,
+ *                                which tells what its Pod object says, as agents need not read those of other nodes
  *     addresses                  this node's own ledger; the Pod object; the agent that runs the pod
  *
  * Runtimes that know no cluster may run pods of one name on several nodes: each is an endpoint, and a Pod object of that
@@ -70,6 +71,12 @@ export class Pods {
     this.#own = addresses;
   }
 
+  /** This node's pods as the others are told of them: with what their objects say, and no addresses once they have finished. */
+  told(): Workload[] {
+    const own = this.#byNode.get(this.#node) ?? new Map<string, Workload>();
+    return Array.from(own, ([name, run]) => tellOf(this.#known.get(name)?.object, run));
+  }
+
   *inNamespace(namespace: string): Generator<PlacedPod> {
     for (const name of this.#byNamespace.get(namespace) ?? []) yield* this.#placed.get(name) ?? [];
   }
@@ -131,7 +138,7 @@ const NOTHING: Known = { runs: new Map() };
 /** At least one of both is there. */
 function describe(object: PodObject | undefined, run: Workload | undefined) {
   const { namespace, name } = (object ?? run) as PodObject | Workload;
-  const { account, ports, hostNetwork } = object ?? PLAIN;
+  const { account, ports, hostNetwork } = object ?? { ...PLAIN, ...run };
   // What has a network of its own is a pod of its own, whatever is written of it.
   const isHost = hostNetwork && run === undefined;
   return {
@@ -146,6 +153,19 @@ function describe(object: PodObject | undefined, run: Workload | undefined) {
 
 /** What no runtime tells. */
 const PLAIN = { account: 'default', ports: [], hostNetwork: false };
+
+function tellOf(object: PodObject | undefined, run: Workload): Workload {
+  if (object === undefined) return run;
+  const { namespace, name, addresses, labels } = run;
+  return {
+    namespace,
+    name,
+    addresses: object.finished ? [] : addresses,
+    labels: object.labels ?? labels,
+    ...(object.account === PLAIN.account ? {} : { account: object.account }),
+    ...(object.ports.length === 0 ? {} : { ports: object.ports }),
+  };
+}
 
 const podKey = ({ namespace, name, node }: Pod): string => `pod ${namespace}/${name} ${node}`;
 
@@ -202,8 +222,7 @@ const ordered = new WeakMap<Workload, Workload>();
 function inOrder(workload: Workload): Workload {
   const known = ordered.get(workload);
   if (known !== undefined) return known;
-  const { namespace, name, addresses, labels } = workload;
-  const now = { namespace, name, addresses: [...new Set(addresses)].sort(), labels };
+  const now = { ...workload, addresses: [...new Set(workload.addresses)].sort() };
   ordered.set(workload, now);
   return now;
 }
