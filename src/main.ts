@@ -18,8 +18,13 @@ process.stdout.on('error', ({ code }: NodeJS.ErrnoException) => process.exit(cod
 void runProgram(process.argv.slice(2), {
   version: typeof TARTAN_VERSION === 'string' ? TARTAN_VERSION : '0.1.0-source',
   agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
+  controller: async (settings, options) =>
+    (await import('#controller/main.ts')).runController(settings, options),
+  cluster: async (settings) => (await import('#controller/main.ts')).readStatus(settings),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
+  migrateFlannel: async (settings, options) =>
+    (await import('#agent/migration/report.ts')).migrateFlannel(settings, options),
   measure: async (options, progress) =>
     (await import('#lab/measure/measure.ts')).measureRoads(options, progress),
   lab: async (words) => (await import('#lab/command.ts')).runLab(words),

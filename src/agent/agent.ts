@@ -4,14 +4,16 @@
  * is removed before every source has said what it wants, and readiness comes after the first full pass.
  */
 import { type Addresses, openAddresses } from './addresses/addresses.ts';
-import { Attachments, type Ledger } from './pods/attachments.ts';
+import type { Attachments, Ledger } from './pods/attachments.ts';
+import { openAttachments } from './pods/open.ts';
 import { Cluster } from './roads/cluster.ts';
 import { type Chores, startChores } from './chores.ts';
-import { armCrash } from './crash.ts';
+import { type Freezing, openFreezing } from './freezing.ts';
 import { settleHeap } from './heap.ts';
 import { Host } from './host/host.ts';
 import { HostPasses } from './host/passes.ts';
 import { OnKubernetes } from './kubernetes/on-kubernetes.ts';
+import { type FlannelPeers, openFlannelPeers } from './migration/flannel-peers.ts';
 import type { Events, LogTail } from '#lib/log.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
@@ -40,9 +42,6 @@ import type { Feed } from '#stores/feed.ts';
 
 const HOST_RESYNC_MS = 60_000;
 const PLACE_RESYNC_MS = 15_000;
-/** In the ledger while the node is paused: a restart of the agent does not resume. */
-const PAUSED = 'paused';
-
 export class Agent {
   readonly #parts: AgentParts;
   readonly host: Host;
@@ -61,8 +60,10 @@ export class Agent {
   readonly #nodes: Feed;
   readonly #claims: Feed;
   readonly kubernetes: OnKubernetes;
+  readonly #flannel: FlannelPeers;
   readonly switching: Switching;
   readonly #readiness: Readiness;
+  readonly #freezing: Freezing;
   readonly #passes: HostPasses;
 
   constructor(parts: AgentParts) {
@@ -83,15 +84,15 @@ export class Agent {
       claims: () => this.#claims,
       nodes: () => this.#nodes,
       node: () => this.kubernetes.nodes.own,
+      foreign: () => this.#flannel.claims(),
       onNode: (name, block) => this.#onBlock(name, block),
       nudge: () => this.#placeLoop?.nudge(),
     });
     this.cluster = this.#openCluster();
     this.#readiness = new Readiness(this);
     this.switching = startSwitching(this, parts, () => this.#placeLoop?.nudge());
-    this.attachments = this.#openAttachments(reaper);
+    this.attachments = openAttachments(this, parts, reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
-    this.attachments.recover();
     void settleOrphans(this.addresses.pools, restOf(parts));
     const { host, cluster } = this;
     this.chores = startChores({ ...parts, host, cluster, inFlight: this.attachments.inFlight, loop });
@@ -106,9 +107,10 @@ export class Agent {
     const onSynced = (): void => this.#placeLoop?.nudge();
     this.#nodes = parts.feeds.follow('Node', { onChange: (name) => this.#onNode(name), onSynced });
     this.#claims = parts.feeds.follow('SubnetClaim', { onChange: () => this.#onClaim(), onSynced });
+    this.#flannel = openFlannelPeers(this, parts, () => this.#placeLoop?.nudge());
     this.kubernetes = this.#openKubernetes();
     this.addresses.blocks.begin();
-    this.#freeze(ledger.getMeta(PAUSED) !== undefined);
+    this.#freezing = openFreezing(ledger, [this.host, this.routing, this.policies]);
     this.policies?.begin();
     this.routing.begin();
     this.#hostLoop = startReconciler({ ...loop, resyncMs: HOST_RESYNC_MS, pass: () => this.#hostPass() });
@@ -138,27 +140,6 @@ export class Agent {
       ...keysOf(this.#parts),
       nudge: () => this.#hostLoop?.nudge(),
       publish: (advert) => this.#publish(advert),
-    });
-  }
-
-  #openAttachments(reaper: Reaper): Attachments {
-    const { settings, kernel, ledger, events, log } = this.#parts;
-    return new Attachments({
-      settings,
-      kernel,
-      host: this.host,
-      cluster: this.cluster,
-      pools: this.addresses.pools,
-      ledger,
-      reaper,
-      events,
-      log,
-      notReady: () => this.notReadyReasons(),
-      rest: restOf(this.#parts),
-      known: (pod) => this.kubernetes.awaitPod(pod, this.policies),
-      admit: () => this.policies?.admit(),
-      dismiss: () => this.policies?.dismiss(),
-      crash: armCrash(process.env['TARTAN_KILL_AT']),
     });
   }
 
@@ -231,22 +212,12 @@ export class Agent {
 
   /** Freezes the node, also over a restart of the agent, until `release`. */
   pause(): void {
-    this.ledger.setMeta(PAUSED, 'yes');
-    this.#freeze(true);
-  }
-
-  #freeze(paused: boolean): void {
-    this.host.paused = paused;
-    this.routing.paused = paused;
-    if (this.policies !== undefined) this.policies.paused = paused;
+    this.#freezing.pause();
   }
 
   /** The operator agrees to what is held back, by a pause or by the brake. */
   release(): void {
-    this.ledger.setMeta(PAUSED, undefined);
-    this.host.release();
-    this.policies?.release();
-    this.routing.release();
+    this.#freezing.release();
     this.resync();
   }
 
@@ -259,9 +230,14 @@ export class Agent {
   }
 
   #isStoreKnown(): boolean {
-    return [this.#nodes, this.#claims, this.kubernetes.nodes, this.switching, this.addresses.blocks].every(
-      ({ synced }) => synced,
-    );
+    return [
+      this.#nodes,
+      this.#claims,
+      this.kubernetes.nodes,
+      this.#flannel,
+      this.switching,
+      this.addresses.blocks,
+    ].every(({ synced }) => synced);
   }
 
   #placeProblems(): string[] {
@@ -278,11 +254,8 @@ export class Agent {
     const node = this.settings.node.name;
     const { claimed } = this.addresses.place;
     const own = familyValues(claimed).map((subnet) => ({ node, subnet, reserved: false }));
-    return [
-      ...own,
-      ...this.kubernetes.nodes.claims(),
-      ...[...this.#claims.objects.values()].map((object) => object.value as SubnetClaim),
-    ];
+    const claims = [...this.#claims.objects.values()].map((object) => object.value as SubnetClaim);
+    return [...own, ...this.kubernetes.nodes.claims(), ...claims, ...this.#flannel.claims()];
   }
 
   async #followKernel(kernel: Kernel): Promise<void> {
@@ -317,6 +290,7 @@ export class Agent {
     if (name === this.settings.node.name || this.switching.isUnderWay) this.#placeLoop?.nudge();
     if (name === this.settings.node.name) return this.kubernetes.nudge();
     const advert = this.kubernetes.advertOf(name);
+    this.#flannel.isStale = true;
     this.cluster.setAdvert(name, advert);
     this.routing.nudge();
     this.policies?.setNode(name, advert && advertAddresses(advert));
@@ -337,11 +311,13 @@ export class Agent {
     if (this.cluster.self !== undefined) this.host.allowRemovals();
     await this.cluster.advertise(this.#readiness.reached, this.switching.say());
     await this.switching.goOn();
+    if (this.#readiness.reached) this.#flannel.tidy();
     return this.cluster.self === undefined ? 'retry' : 'ok';
   }
 
   async #hostPass(): Promise<'ok' | 'retry'> {
     const complete = this.cluster.self !== undefined && this.host.removalsAllowed;
+    if (this.#flannel.isStale) this.#flannel.consider();
     this.cluster.settle();
     const outcome = await this.#passes.pass();
     if (this.switching.hasNews()) this.#placeLoop.nudge();
@@ -357,6 +333,7 @@ export class Agent {
 
   /** Writes the advert when the store holds another one (or none): also after somebody changed it. */
   async #publish(advert: NodeAdvert): Promise<void> {
+    await this.#flannel.keep(advert);
     const present = this.#nodes.objects.get(advert.name);
     if (present !== undefined && JSON.stringify(present.value) === JSON.stringify(advert)) return;
     await this.#parts.store.put('Node', advert.name, advert);

@@ -5,6 +5,7 @@ import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from '#lib/log.ts';
 import { openIpsecKeys } from './roads/ipsec-keys.ts';
 import { IpsecRoad } from './roads/ipsec-road.ts';
+import { takeOverFlannel } from './migration/take-over.ts';
 import { openMetrics } from './metrics.ts';
 import { nodeApiOf } from './kubernetes/node-api.ts';
 import { type AgentParts, openFeeds } from './parts.ts';
@@ -45,6 +46,8 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   });
   const nodeApi = await nodeApiOf(store, settings);
   const base = { settings, clock: systemClock, log, signal: options.signal, events, store, nodeApi };
+  const ledger = openLedger(`${settings.paths.run}/attachments.journal`);
+  for (const what of takeOverFlannel({ settings, ledger })) events.add('info', `taken over: ${what}`);
   const roads = await openRoads(base);
   const agent = new Agent({
     ...base,
@@ -54,7 +57,7 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
     logTail,
     metrics: openMetrics(settings.node.name),
     keep,
-    ledger: openLedger(`${settings.paths.run}/attachments.journal`),
+    ledger,
   });
   roads.follow(agent);
   await agent.run();

@@ -4,6 +4,7 @@ import type { Ledger } from './pods/attachments.ts';
 import type { ClusterOptions } from './roads/cluster.ts';
 import type { IpsecRoad } from './roads/ipsec-road.ts';
 import type { Events, Logger, LogTail } from '#lib/log.ts';
+import { adoptedOf } from './migration/take-over.ts';
 import type { Metrics } from './metrics.ts';
 import type { TunnelRoad } from './roads/tunnel-road.ts';
 import type { Clock } from '#lib/clock.ts';
@@ -47,8 +48,9 @@ export function keysOf({
   wireguardKey,
   tunnelKeys,
   ipsec,
-}: AgentParts): Pick<ClusterOptions, 'wireguardKey' | 'tunnelKeys' | 'ipsec'> {
-  return { wireguardKey, tunnelKeys, ipsec: ipsec && (() => ipsec.self()) };
+  ledger,
+}: AgentParts): Pick<ClusterOptions, 'wireguardKey' | 'tunnelKeys' | 'ipsec' | 'adopted'> {
+  return { wireguardKey, tunnelKeys, ipsec: ipsec && (() => ipsec.self()), adopted: () => adoptedOf(ledger) };
 }
 
 type Followed = Pick<AgentParts, 'settings' | 'store' | 'clock' | 'log' | 'signal' | 'events'>;

@@ -19,6 +19,9 @@ import { localMac, type Mac } from '#net/mac.ts';
 import type { PerFamily } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
+/** By which peers know the node's VXLAN device, and pods its bridge: they need not find out that they have another. */
+export type Adopted = { readonly vtepMac?: Mac; readonly bridgeMac?: Mac };
+
 /** What a plan may depend on of the node itself. */
 export type Self = {
   readonly name: string;
@@ -39,6 +42,8 @@ export type Self = {
   readonly ipsec?: IpsecSelf;
   /** Public keys of this node in the userspace tunnel, the newest first. */
   readonly tunnelKeys?: readonly string[];
+  /** What was taken over from another provider; absent: nothing was. */
+  readonly adopted?: Adopted;
 };
 
 export type Placed = Pick<Self, 'settings' | 'underlay'>;

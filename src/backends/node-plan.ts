@@ -9,6 +9,7 @@ import type { Problem } from '#model/fault.ts';
 import { MAIN_TABLE, METRIC, MIN_IPV6_MTU, PORT_RULE } from '#model/numbers.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Address, Family } from '#net/address.ts';
+import type { Mac } from '#net/mac.ts';
 import { families, perFamily } from '#net/per-family.ts';
 import {
   interfaceAddress,
@@ -23,7 +24,15 @@ import { chooseForPeer, type Lane } from './choose.ts';
 import { directRoute } from './host-gw.ts';
 import { backendFor } from './index.ts';
 import { bridgeRules, inetRules } from './rules.ts';
-import { encapsulates, outerPackets, requiredFamilies, roadOverhead, roadsOf, waysOf } from './ways.ts';
+import {
+  encapsulates,
+  hasSegment,
+  outerPackets,
+  requiredFamilies,
+  roadOverhead,
+  roadsOf,
+  waysOf,
+} from './ways.ts';
 
 const EVERYTHING = { 4: prefix('0.0.0.0/0'), 6: prefix('::/0') } as const;
 
@@ -182,13 +191,19 @@ function planBridge(self: Self): Item[] {
       type: 'bridge',
       name,
       mtu: bridgeMtu(self),
-      mac: bridgeMac(self.name),
+      mac: ownBridgeMac(self),
       promiscuous: hairpin === 'promiscuous-bridge',
     },
     ...families(self.subnets).flatMap((family) => bridgeFamily(self, family)),
     ...families(self.subnets).flatMap((family) => answerForPods(self, family)),
-    { kind: 'nft-table', family: 'bridge', body: bridgeRules(self, bridgeMac(self.name)) },
+    { kind: 'nft-table', family: 'bridge', body: bridgeRules(self, ownBridgeMac(self)) },
   ];
+}
+
+/** On a segment the other nodes know it by the node's name. */
+function ownBridgeMac(self: Self): Mac {
+  const own = bridgeMac(self.name);
+  return hasSegment(self) ? own : (self.adopted?.bridgeMac ?? own);
 }
 
 /** The gateway is the first address of the subnet. */

@@ -31,7 +31,7 @@ export function vtepMac(node: string, vni: number): Mac {
 const own = new WeakMap<Self, Mac>();
 
 function ownMac(self: Self): Mac {
-  const mac = own.get(self) ?? vtepMac(self.name, self.settings.road.vxlan.vni);
+  const mac = own.get(self) ?? self.adopted?.vtepMac ?? vtepMac(self.name, self.settings.road.vxlan.vni);
   own.set(self, mac);
   return mac;
 }
@@ -43,7 +43,7 @@ export const vxlan: NetworkBackend = {
   automatic: true,
   advertise(self) {
     const { vni, port } = self.settings.road.vxlan;
-    return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => vtepMac(self.name, vni)) } };
+    return { vxlan: { vni, port, mac: mapFamilies(self.subnets, () => ownMac(self)) } };
   },
   mismatch,
   far: vtepOf,
@@ -100,7 +100,7 @@ function deviceOf(self: Self): VxlanLink {
     learning,
     gbp,
     mtu: deviceMtu(vxlan, self),
-    mac: vtepMac(self.name, vni),
+    mac: ownMac(self),
     ...(txChecksumOffload ? {} : { txChecksumOffload: false }),
   };
 }

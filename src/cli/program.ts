@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import type { MigrationReport } from '#migration/report.ts';
+import type { ClusterStatus } from '#model/cluster-status.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
 import type { Settings } from '#model/settings.ts';
@@ -15,6 +16,13 @@ export type Doors = {
   readonly version: string;
   /** Serves until the signal aborts. */
   readonly agent: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
+  /** As `agent`. */
+  readonly controller: (
+    settings: Settings,
+    options: { signal: AbortSignal; version: string },
+  ) => Promise<void>;
+  /** What the leading controller last wrote; undefined: none has led yet. */
+  readonly cluster: (settings: Settings) => Promise<ClusterStatus | undefined>;
   /** The store that the settings name, as an operator uses it. */
   readonly objects: (settings: Settings) => Promise<ObjectStore>;
   /** What an agent would tell of this host, without one. */
@@ -58,7 +66,8 @@ type Load = (make: Make, doors: Doors) => Promise<Command>;
 /** Each is loaded when it is named: an agent, of which every node has one, holds no other in memory. */
 const COMMANDS: Readonly<Record<string, Load>> = {
   agent: async (make, doors) => (await import('./agent.ts')).agentCommand(make, doors),
-  status: async (make) => (await import('./status.ts')).statusCommand(make),
+  controller: async (make, doors) => (await import('./controller.ts')).controllerCommand(make, doors),
+  status: async (make, doors) => (await import('./status.ts')).statusCommand(make, doors),
   doctor: async (make, doors) => (await import('./doctor.ts')).doctorCommand(make, doors),
   routes: async (make) => (await import('./routes.ts')).routesCommand(make),
   get: async (make, doors) => (await import('./get.ts')).getCommand(make, doors),

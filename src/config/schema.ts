@@ -8,6 +8,7 @@ import type { Family } from '#net/address.ts';
 import { addresses } from './address-schema.ts';
 import { controller } from './controller-schema.ts';
 import { flag, group } from './group.ts';
+import { migration } from './migration-schema.ts';
 import { kubernetes } from './kubernetes-schema.ts';
 import { road } from './road-schema.ts';
 import { routing } from './routing-schema.ts';
@@ -246,6 +247,7 @@ export const settingsSchema = z.strictObject({
   store,
   kubernetes,
   controller,
+  migration,
   paths: group(
     {
       run: absolute('/run/tartan', 'Sockets and state that end with a reboot.'),

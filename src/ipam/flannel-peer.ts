@@ -62,15 +62,22 @@ function isShared(backend: string | undefined): backend is 'vxlan' | 'host-gw' {
 export function leaseOfAdvert(
   advert: NodeAdvert,
 ): { readonly key: string; readonly value: string } | undefined {
-  const { road, addresses, subnets, vxlan } = advert;
+  const { road, addresses, subnets } = advert;
   if (!isShared(road) || addresses[4] === undefined || subnets[4] === undefined) return undefined;
-  const mac = vxlan?.mac[4];
-  if (road === 'vxlan' && mac === undefined) return undefined;
+  const data = dataOf(advert);
+  if (data === undefined) return undefined;
   const value = {
     PublicIP: addresses[4],
     PublicIPv6: subnets[6] === undefined ? null : (addresses[6] ?? null),
     BackendType: road,
-    BackendData: road === 'vxlan' ? { VNI: vxlan?.vni, VtepMAC: mac } : null,
+    BackendData: data,
   };
   return { key: familyValues(subnets).map(claimName).join('&'), value: JSON.stringify(value) };
+}
+
+/** Undefined: what flannel needs to know is missing. */
+function dataOf({ road, vxlan }: NodeAdvert): object | null | undefined {
+  if (road !== 'vxlan') return null;
+  const mac = vxlan?.mac[4];
+  return mac === undefined ? undefined : { VNI: vxlan?.vni, VtepMAC: mac };
 }

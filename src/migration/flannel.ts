@@ -3,6 +3,7 @@
  * links and addresses. Names and marks change, and nothing that packets go by. What is ours by now is not due again, so a
  * take-over that was cut short goes on where it was.
  */
+import { given } from '#lib/given.ts';
 import type { Problem } from '#model/fault.ts';
 import type { AdoptedPod, HandOver, ProviderLink, ProviderRoute } from '#model/provider.ts';
 import type { Settings } from '#model/settings.ts';
@@ -39,11 +40,14 @@ export type FlannelScene = {
   readonly pods: PodsPlan;
 };
 
+/** A link that keeps the MAC by which others know it. */
+export type LinkPlan = HandOver & { readonly mac: Mac };
+
 export type FlannelPlan = {
   /** Absent: flannel never was here. */
   readonly subnets: PerFamily<Prefix>;
-  readonly device?: HandOver & { readonly mac: Mac };
-  readonly bridge?: HandOver;
+  readonly device?: LinkPlan;
+  readonly bridge?: LinkPlan;
   readonly pods: readonly AdoptedPod[];
   readonly problems: readonly Problem[];
   readonly notes: readonly Problem[];
@@ -80,12 +84,10 @@ export function planFlannel(scene: FlannelScene): FlannelPlan {
   const { subnetFile, pods } = scene;
   const found = findDevice(scene);
   const bridge = findBridge(scene);
-  const device =
-    found?.ours === false && found.mac !== undefined ? handOver(found, scene.deviceName) : undefined;
   return {
     subnets: subnetFile?.subnets ?? {},
-    ...(device === undefined ? {} : { device: { ...device, mac: found?.mac as Mac } }),
-    ...(bridge === undefined || bridge.ours ? {} : { bridge: handOver(bridge, bridge.name) }),
+    ...given('device', handOver(found, scene.deviceName)),
+    ...given('bridge', handOver(bridge, bridge?.name)),
     pods: pods.adopted,
     problems: [...problemsOf(scene, found), ...pods.problems],
     notes: pods.notes,
@@ -110,15 +112,17 @@ export function describeFlannel({ subnets, device, bridge, pods }: FlannelPlan):
   ];
 }
 
-function handOver({ name }: ProviderLink, to: string): HandOver {
-  return { from: name, to, ours: true };
+/** Undefined: there is none, or it is ours by now. */
+function handOver(link: ProviderLink | undefined, to: string | undefined): LinkPlan | undefined {
+  if (link === undefined || to === undefined || link.ours || link.mac === undefined) return undefined;
+  return { from: link.name, to, ours: true, mac: link.mac };
 }
 
 /** flannel's device, also once it is ours. */
 function findDevice({ settings, links, deviceName }: FlannelScene): ProviderLink | undefined {
   if (settings.road.type !== 'vxlan') return undefined;
-  const names = [deviceName, `flannel.${settings.road.vxlan.vni}`];
-  return links.find(({ name, type }) => type === 'vxlan' && names.includes(name));
+  const before = `flannel.${settings.road.vxlan.vni}`;
+  return links.find(({ name, type }) => type === 'vxlan' && (name === deviceName || name === before));
 }
 
 /** A bridge of this name is taken over with pods on it, or with the node's own address: the CNI plugin made it. */

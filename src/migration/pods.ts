@@ -62,9 +62,11 @@ export function planPods(scene: PodsScene): PodsPlan {
     if (typeof found === 'string') notes.push({ path: owner, message: found });
     else if (found !== undefined) adopted.push(found);
   }
-  const strangers = [...pairs].filter(([address]) => !noted.has(address) && scene.isPods(address));
+  const strangers = [...pairs].filter(
+    ([address, { host }]) => !host.ours && !noted.has(address) && scene.isPods(address),
+  );
   const problems = strangers.map(([address, { namespace, host }]) => ({
-    path: `${address}`,
+    path: address,
     message: `is a pod’s (${namespace.path}, link ${host.name}), but no IPAM plugin has noted whose: it would be given out again`,
   }));
   return { adopted, problems, notes };
@@ -110,7 +112,8 @@ function adoptOne(
   const pair = own.map(({ address }) => known.pairs.get(address)).find((one) => one !== undefined);
   if (pair === undefined)
     return holder === undefined ? 'no pod has its address: the note is left behind' : undefined;
-  if (holder !== undefined && pair.host.name === to && pair.host.ours) return undefined;
+  // The ledger has it before its link has our name.
+  if (pair.host.ours) return undefined;
   const attachment = holder ?? attachmentOf(scene, key, { ...pair, to });
   return { attachment, link: { from: pair.host.name, to, ours: true } };
 }

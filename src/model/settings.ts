@@ -191,6 +191,15 @@ export type StoreSettings =
   | { readonly type: 'etcd'; readonly etcd: EtcdSettings }
   | { readonly type: 'kubernetes'; readonly kubernetes: ApiServerSettings };
 
+/** What flannel has on the node; each where flanneld and its CNI plugin were told. */
+export type FlannelPlaces = {
+  /** Of its keys in the etcd of the store. */
+  readonly prefix: string;
+  readonly subnetFile: string;
+  /** Below it: networks (host-local's), flannel (its plugin's). */
+  readonly cniState: string;
+};
+
 export const ADDRESS_TYPES = ['subnet', 'node-cidr', 'blocks'] as const;
 
 /** What an agent does with its Node object, where the store is Kubernetes. */
@@ -289,6 +298,8 @@ export type Settings = {
   readonly store: StoreSettings;
   readonly kubernetes: NodeObjectSettings;
   readonly controller: ControllerSettings;
+  /** `flannel`: absent or null: the cluster does not move from there. */
+  readonly migration?: { readonly flannel?: FlannelPlaces | null | undefined };
   readonly paths: {
     /** Boot-scoped state and sockets. */
     readonly run: string;

@@ -212,21 +212,24 @@ function mergeSettings(
     profile: 'flannel',
     ...settings,
     node: { name },
-    store: { type: 'directory', path: paths.store },
+    store: settings.store ?? { type: 'directory', path: paths.store },
     paths: { run: paths.run, state: paths.state, cniBin: paths.bin, cniConf: paths.conf, etc: paths.etc },
   };
 }
 
-/** A node with Tartan's agent and executable; `settings` is settings.yaml but for node, store and paths. */
+/** A node with Tartan's agent and executable; `settings` is settings.yaml but for node, paths and, unless it is given, store. */
 export async function startNode(
   name: string,
   settings: Record<string, unknown> = {},
   options: NodeOptions & {
     readonly store?: string;
+    /** Where the node is already: it stays when the node is stopped. */
+    readonly place?: Namespace;
     readonly room?: (netns: Namespace, directory: string) => Promise<AgentRoom>;
   } = {},
 ): Promise<Node> {
-  const { netns, remove } = await makeNodeNamespace(name, options.index ?? 1, options.underlay);
+  const made = options.place && { netns: options.place, remove: () => undefined };
+  const { netns, remove } = made ?? (await makeNodeNamespace(name, options.index ?? 1, options.underlay));
   const directory = mkdtempSync(join(tmpdir(), `bx-${name}-`));
   const paths = makePaths(directory, options.store);
   const socket = installExecutable(paths);

@@ -34,6 +34,7 @@ const doors: Doors = {
   agent: elsewhere,
   facts: elsewhere,
   purge: elsewhere,
+  migrateFlannel: elsewhere,
   measure: elsewhere,
   lab: elsewhere,
 };

@@ -5,6 +5,7 @@ import { test } from 'node:test';
 const VALUES = ['lib', 'net', 'model'];
 const THINKING = [
   'config',
+  'migration',
   'ipam',
   'backends',
   'wiring',

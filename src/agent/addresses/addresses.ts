@@ -36,6 +36,8 @@ export type AddressesOptions = Pick<BlocksOptions, 'onNode' | 'nudge'> & {
   readonly node: () => unknown;
   /** Claims on subnets, as the feed has them. */
   readonly claims: () => Feed;
+  /** Subnets that another provider gave. */
+  readonly foreign: () => readonly SubnetClaim[];
 };
 
 export function openAddresses(options: AddressesOptions): Addresses {
@@ -48,7 +50,7 @@ export function openAddresses(options: AddressesOptions): Addresses {
   const { place, allocator } = blocks;
   if (place !== undefined && allocator !== undefined) return { place, pools: allocator, blocks };
   if (parts.settings.addresses.type === 'node-cidr') return { ...openNodeCidrs(options), blocks };
-  return { ...openSubnets(parts, claims, blocks), blocks };
+  return { ...openSubnets(options, blocks), blocks };
 }
 
 function openNodeCidrs({ parts, node }: AddressesOptions): Omit<Addresses, 'blocks'> {
@@ -66,14 +68,20 @@ function isInUse(ledger: AgentParts['ledger'], subnet: Prefix): boolean {
   return ledger.list().some(({ addresses }) => addresses.some((ip) => contains(subnet, prefixAddress(ip))));
 }
 
-function openSubnets(parts: AgentParts, claims: () => Feed, blocks: Blocks): Omit<Addresses, 'blocks'> {
+function openSubnets(
+  { parts, claims, foreign }: AddressesOptions,
+  blocks: Blocks,
+): Omit<Addresses, 'blocks'> {
   const { settings, ledger } = parts;
   const pools = new Pools(settings, ledger);
   const subnets = new Subnets({
     ...parts,
     claims: () => claims().objects,
     blocks: () =>
-      blocks.list().map(({ prefix, node }) => ({ subnet: prefix, node: node ?? '', reserved: false })),
+      blocks
+        .list()
+        .map(({ prefix, node }) => ({ subnet: prefix, node: node ?? '', reserved: false }))
+        .concat(foreign()),
     inUse: (subnet) => isInUse(ledger, subnet),
     onHeld: (held) => pools.setSubnets(held),
   });

@@ -8,9 +8,11 @@ import { delegateRest } from './delegated.ts';
 import type { CheckRequest } from '#cni/request.ts';
 import type { Interest } from '#kernel/kernel.ts';
 import { netnsInode } from '#kernel/netns.ts';
+import { lookAtLinks, lookAtRoutes } from '#kernel/take-over.ts';
 import { attachmentId } from '#model/attachment.ts';
 import { Fault, type Problem } from '#model/fault.ts';
-import type { Item } from '#model/host.ts';
+import { type Item, type ItemKey, keyOf } from '#model/host.ts';
+import { MAIN_TABLE } from '#model/numbers.ts';
 import { checkAttachment } from '#wiring/check.ts';
 import { planPod } from '#wiring/pod.ts';
 
@@ -31,7 +33,9 @@ export async function checkAttached(bench: Bench, request: CheckRequest, call: C
     }
     using inside = bench.kernel.within(netns);
     const routes = request.prevResult.routes.map(({ dst }) => dst);
-    const seen = { host: seenHost, container: inside.observe(interestOf(container)), routes };
+    const inPod = inside.observe(interestOf(container));
+    if (attachment.adopted === true) addUnmarked(inPod, container, netns);
+    const seen = { host: seenHost, container: inPod, routes };
     problems.push(...checkAttachment(attachment, context, seen));
   } finally {
     closeSync(netns);
@@ -46,6 +50,23 @@ export async function checkAttached(bench: Bench, request: CheckRequest, call: C
     );
   }
   await delegateRest(request, call);
+}
+
+/**
+ * Addresses and routes that another provider put into the pod, and the rest as if it were as ours: how that one kept
+ * neighbours and sysctls is not ours to judge.
+ */
+function addUnmarked(seen: Map<ItemKey, Item>, wanted: readonly Item[], netns: number): void {
+  const rest = wanted.filter(({ kind }) => kind !== 'address' && kind !== 'route' && kind !== 'link');
+  const addresses = lookAtLinks(netns).flatMap(({ name, addresses: held }) =>
+    held.map((address): Item => ({ kind: 'address', link: name, address, nodad: true })),
+  );
+  const routes = lookAtRoutes(netns).map(({ prefix, metric, link, via }): Item => {
+    const route = { kind: 'route', type: 'unicast', prefix, table: MAIN_TABLE, metric, link } as const;
+    return via === undefined ? route : { ...route, via };
+  });
+  for (const item of [...rest, ...addresses, ...routes])
+    if (!seen.has(keyOf(item))) seen.set(keyOf(item), item);
 }
 
 /** What to look at for these items: their sysctls, and links that only stand in them. */

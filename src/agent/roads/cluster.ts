@@ -5,10 +5,11 @@
  */
 import type { Host } from '../host/host.ts';
 import type { Events } from '#lib/log.ts';
-import type { Self } from '#backends/backend.ts';
+import type { Adopted, Self } from '#backends/backend.ts';
 import { selectInterface } from '#backends/interface.ts';
 import { advertOf, checkRoad, planBlackholes, planNode, planPeer, podMtu } from '#backends/node-plan.ts';
 import { hasSegment, requiredFamilies, roadsOf, wayFor } from '#backends/ways.ts';
+import { given } from '#lib/given.ts';
 import { resolveClaims, type SubnetConflict, SubnetUse } from '#ipam/conflict.ts';
 import { toFault } from '#model/fault.ts';
 import type { IpsecSelf } from '#model/ipsec.ts';
@@ -46,6 +47,8 @@ export type ClusterOptions = {
   readonly wireguardKey?: (() => string) | undefined;
   /** Public keys of this node in the userspace tunnel, the newest first; none where none are needed. */
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
+  /** What was taken over from another provider. */
+  readonly adopted?: (() => Adopted | undefined) | undefined;
   /** IPsec's nonce and the names of its secrets, as they are now. */
   readonly ipsec?: (() => IpsecSelf | undefined) | undefined;
   /** Who is here on the segment of all nodes. */
@@ -117,9 +120,10 @@ export class Cluster {
       ...place,
       legacyPods: this.#options.legacyPods(),
       ...(poolModes.length === 0 ? {} : { poolModes }),
-      ...(key === undefined ? {} : { wireguardKey: key }),
-      ...(keys === undefined ? {} : { tunnelKeys: keys }),
-      ...(names === undefined ? {} : { ipsec: names }),
+      ...given('wireguardKey', key),
+      ...given('tunnelKeys', keys),
+      ...given('ipsec', names),
+      ...given('adopted', this.#options.adopted?.()),
     };
     return { ...self, ...this.#bridgeMtu(self) };
   }

@@ -1,7 +1,7 @@
 /** The nftables part of one network namespace: our tables, their elements, our rules in others' chains. */
 import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
-import type { Item } from '#model/host.ts';
+import type { Item, NftElementItem } from '#model/host.ts';
 import type { Change, Failure } from '../kernel.ts';
 import { openNetlink } from '../netlink/socket.ts';
 import { NETLINK_NETFILTER } from '../sys.ts';
@@ -37,15 +37,16 @@ export function openNftables(): Nftables {
   const rules = new ForeignRules(library, socket);
   let bases: ReadonlySet<string> = new Set();
 
-  const applyOne = (step: Step): void => {
+  const applyOne = (step: Step, next: readonly NftElementItem[] = []): void => {
     const removes = step.op === 'remove';
     const item = removes ? step.was : step.item;
-    if (item.kind === 'nft-table') return removes ? tables.remove(item.family) : tables.load(item);
+    if (item.kind === 'nft-table') return removes ? tables.remove(item.family) : tables.load(item, next);
     if (item.kind === 'foreign-rule') return removes ? rules.remove(item) : rules.insert(item);
     throw new TypeError(`${item.kind} is no nftables item`);
   };
-  const applyRun = (kind: Item['kind'], steps: readonly Step[]): Failure[] => {
-    if (kind !== 'nft-element') return steps.flatMap((step) => attempt(step, applyOne));
+  const applyRun = ([kind, steps]: Run, after: Run | undefined): Failure[] => {
+    const next = after?.[0] === 'nft-element' ? added(after[1]) : [];
+    if (kind !== 'nft-element') return steps.flatMap((step) => attempt(step, (one) => applyOne(one, next)));
     return applyElements(socket, steps as readonly ElementStep[]).map(({ step, refusal }) => ({
       step,
       code: refusal.code,
@@ -53,7 +54,10 @@ export function openNftables(): Nftables {
     }));
   };
   return {
-    apply: (steps) => runs(steps).flatMap(([kind, run]) => applyRun(kind, run)),
+    apply: (steps) => {
+      const all = runs(steps);
+      return all.flatMap((run, at) => applyRun(run, all[at + 1]));
+    },
     observe: () => [...tables.observe(), ...dumpElements(socket), ...rules.observe()],
     filterChains: () => {
       const chains = listFilterChains(library);
@@ -83,9 +87,15 @@ function attempt(step: Step, work: (step: Step) => void): Failure[] {
   }
 }
 
+type Run = readonly [Item['kind'], Step[]];
+
+function added(steps: readonly Step[]): NftElementItem[] {
+  return steps.flatMap((step) => (step.op === 'remove' ? [] : [step.item as NftElementItem]));
+}
+
 /** Neighbouring steps of one kind together. */
-function runs(steps: readonly Step[]): [Item['kind'], Step[]][] {
-  const found: [Item['kind'], Step[]][] = [];
+function runs(steps: readonly Step[]): Run[] {
+  const found: Run[] = [];
   for (const step of steps) {
     const { kind } = step.op === 'remove' ? step.was : step.item;
     const last = found.at(-1);

@@ -28,12 +28,16 @@ export class Tables {
     this.#elements = elements;
   }
 
-  /** Throws NftError, and then the table is as before. */
-  load(item: NftTableItem): void {
-    const present = declarations(this.#list(item.family) ?? '');
+  /**
+   * Throws NftError, and then the table is as before. `elements`: what comes next; a new table has them from its first
+   * packet on, or it would drop for a moment what it is about to let through.
+   */
+  load(item: NftTableItem, elements: readonly NftElementItem[] = []): void {
+    const listed = this.#list(item.family);
+    const present = declarations(listed ?? '');
     try {
       if (changesHooks(item, present)) throw new NftError('a chain changes its hook');
-      this.#library.run(reloadTable(item, present));
+      this.#library.run(listed === undefined ? recreateTable(item, elements) : reloadTable(item, present));
     } catch (error) {
       if (!(error instanceof NftError)) throw error;
       this.#library.run(recreateTable(item, this.#elements()));

@@ -80,12 +80,6 @@ function entryOf(key: string, { value = '', lease }: KeyValue): FlannelKey {
   return { key, value: decodeText(value), isLeased: lease !== undefined };
 }
 
-/** The value of one key; undefined: there is none. */
-export async function readKey(client: EtcdClient, key: string): Promise<FlannelKey | undefined> {
-  const kv = await readKv(client, key);
-  return kv === undefined ? undefined : entryOf(key, kv);
-}
-
 async function readKv(client: EtcdClient, key: string): Promise<KeyValue | undefined> {
   const { kvs } = await client.call<RangeResponse>('/v3/kv/range', { key: encodeText(key) });
   return kvs?.[0];
@@ -107,23 +101,36 @@ export type KeepOptions = {
 export async function keepKey(client: EtcdClient, options: KeepOptions): Promise<'kept' | 'written'> {
   const { key, value, ttlSeconds, isOwn } = options;
   const kv = await readKv(client, key);
-  const present = kv === undefined ? undefined : decodeText(kv.value ?? '');
-  if (present !== undefined && !isOwn(present))
-    throw new Fault('store-conflict', `${key} is another node’s: ${present}`);
-  const isReserved = kv !== undefined && kv.lease === undefined;
+  if (kv === undefined) {
+    await write(client, options, { lease: await grant(client, ttlSeconds), expect: '0' });
+    return 'written';
+  }
+  const present = decodeText(kv.value ?? '');
+  if (!isOwn(present)) throw new Fault('store-conflict', `${key} is another node’s: ${present}`);
+  const isReserved = kv.lease === undefined;
   if (present === value && (isReserved || (await isFresh(client, kv, options)))) return 'kept';
-  const lease = isReserved ? undefined : await grant(client, ttlSeconds);
-  const put = { key: encodeText(key), value: encodeText(value), ...(lease === undefined ? {} : { lease }) };
-  const answer = await client.call<TxnResponse>('/v3/kv/txn', {
-    compare: [{ key: put.key, target: 'MOD', result: 'EQUAL', mod_revision: kv?.mod_revision ?? '0' }],
-    success: [{ request_put: put }],
-  });
-  if (answer.succeeded !== true) throw new Fault('store-conflict', `${key} was written by somebody else`);
+  const lease = isReserved ? {} : { lease: await grant(client, ttlSeconds) };
+  await write(client, options, { ...lease, expect: kv.mod_revision });
   return 'written';
 }
 
-async function isFresh(client: EtcdClient, kv: KeyValue | undefined, options: KeepOptions): Promise<boolean> {
-  const { TTL = '0' } = await client.call<LeaseResponse>('/v3/lease/timetolive', { ID: kv?.lease ?? '0' });
+type Held = { readonly lease?: string; readonly expect: string };
+
+async function write(
+  client: EtcdClient,
+  { key: name, value: text }: KeepOptions,
+  { expect, ...held }: Held,
+): Promise<void> {
+  const [key, value] = [encodeText(name), encodeText(text)];
+  const answer = await client.call<TxnResponse>('/v3/kv/txn', {
+    compare: [{ key, target: 'MOD', result: 'EQUAL', mod_revision: expect }],
+    success: [{ request_put: { key, value, ...held } }],
+  });
+  if (answer.succeeded !== true) throw new Fault('store-conflict', `${name} was written by somebody else`);
+}
+
+async function isFresh(client: EtcdClient, kv: KeyValue, options: KeepOptions): Promise<boolean> {
+  const { TTL = '0' } = await client.call<LeaseResponse>('/v3/lease/timetolive', { ID: kv.lease ?? '0' });
   return Number(TTL) > options.renewBeforeSeconds;
 }
 

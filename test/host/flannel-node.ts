@@ -1,0 +1,275 @@
+/**
+ * A node as flannel leaves it: the device, routes, neighbours, rules, files and keys that flanneld makes, pods by the CNI
+ * plugins that it calls. TARTAN_FLANNELD names a real flanneld to run in its place.
+ */
+import { type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { request } from 'node:http';
+import { join } from 'node:path';
+import { makeForwarding, makeNamespace, type Namespace, waitFor } from './namespace.ts';
+import { REFERENCE_PLUGINS, type Underlay } from './node.ts';
+
+export const PREFIX = '/coreos.com/network';
+export const NET_CONF = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}';
+const FLANNELD = process.env['TARTAN_FLANNELD'];
+
+export type Keys = {
+  readonly endpoint: string;
+  put(key: string, value: string, ttlSeconds?: number): Promise<void>;
+  /** Of subnets, by the last part of the key. */
+  leases(): Promise<Map<string, string>>;
+  stop(): Promise<void>;
+};
+
+/** An etcd that nodes of the underlay reach. */
+export async function startKeys(underlay: Underlay, directory: string): Promise<Keys> {
+  const endpoint = 'http://172.30.0.254:2379';
+  const flags = {
+    'data-dir': join(directory, 'etcd'),
+    'listen-client-urls': `${endpoint},unix://localhost:1`,
+    'advertise-client-urls': endpoint,
+    'listen-peer-urls': 'unix://localhost:2',
+    'initial-advertise-peer-urls': 'http://localhost:2',
+    'initial-cluster': 'default=http://localhost:2',
+    'unsafe-no-fsync': 'true',
+    logger: 'zap',
+    'log-level': 'error',
+  };
+  const words = Object.entries(flags).map(([flag, value]) => `--${flag}=${value}`);
+  const etcd = underlay.netns.start(['env', '-C', directory, 'etcd', ...words]);
+  const socketPath = join(directory, 'localhost:1');
+  const call = (path: string, body: object) => post(socketPath, path, body);
+  await waitFor(
+    'etcd',
+    () =>
+      call('/v3/kv/range', { key: 'AA==' }).then(
+        () => true,
+        () => false,
+      ),
+    30_000,
+  );
+  return {
+    endpoint,
+    put: async (key, value, ttlSeconds) => {
+      const { ID } = ttlSeconds === undefined ? {} : await call('/v3/lease/grant', { TTL: ttlSeconds });
+      await call('/v3/kv/put', {
+        key: base64(key),
+        value: base64(value),
+        ...(ID === undefined ? {} : { lease: ID }),
+      });
+    },
+    leases: async () => {
+      const [key, range_end] = [base64(`${PREFIX}/subnets/`), base64(`${PREFIX}/subnets0`)];
+      const { kvs = [] } = (await call('/v3/kv/range', { key, range_end })) as {
+        kvs?: Record<string, string>[];
+      };
+      return new Map(
+        kvs.map((kv) => [text(kv['key']).slice(`${PREFIX}/subnets/`.length), text(kv['value'])]),
+      );
+    },
+    stop: () => end(etcd),
+  };
+}
+
+const base64 = (value: string): string => Buffer.from(value).toString('base64');
+const text = (value = ''): string => Buffer.from(value, 'base64').toString();
+
+function post(socketPath: string, path: string, body: object): Promise<Record<string, unknown>> {
+  return new Promise((resolve, reject) => {
+    const asked = request({ socketPath, path, method: 'POST', agent: false }, (response) => {
+      let got = '';
+      response.setEncoding('utf8').on('data', (part: string) => (got += part));
+      response.on('end', () =>
+        response.statusCode === 200 ? resolve(JSON.parse(got)) : reject(new Error(got)),
+      );
+    });
+    asked.on('error', reject);
+    asked.end(JSON.stringify(body));
+  });
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, 'exit');
+  child.kill('SIGTERM');
+  await gone;
+}
+
+export type FlannelPod = {
+  readonly id: string;
+  readonly netns: Namespace;
+  readonly address: string;
+  readonly result: unknown;
+};
+
+export type FlannelNode = {
+  readonly netns: Namespace;
+  readonly index: number;
+  readonly directory: string;
+  /** By the plugins that flannel's calls: bridge and host-local. */
+  addPod(id: string): Promise<FlannelPod>;
+  delPod(pod: FlannelPod): Promise<void>;
+  /** What a running flanneld does when keys change. */
+  follow(keys: Keys): Promise<void>;
+  stopDaemon(): Promise<void>;
+};
+
+export async function startFlannel(
+  place: { readonly underlay: Underlay; readonly index: number; readonly directory: string },
+  keys: Keys,
+): Promise<FlannelNode> {
+  const { underlay, index, directory } = place;
+  const netns = makeNamespace(`n${index}`);
+  await makeForwarding(netns);
+  underlay.plug(netns, index);
+  mkdirSync(directory, { recursive: true });
+  const daemon = FLANNELD === undefined ? undefined : await startDaemon(FLANNELD, { netns, directory, keys });
+  if (daemon === undefined) await makeByHand({ netns, index, directory, keys });
+  const node = { netns, index, directory };
+  return {
+    ...node,
+    addPod: (id) => addPod(node, id),
+    delPod: async (pod) => {
+      await callPlugin(node, pod, 'DEL');
+      pod.netns.remove();
+    },
+    follow: async () => {
+      if (daemon === undefined) await programPeers(node, keys);
+    },
+    stopDaemon: async () => {
+      if (daemon !== undefined) await end(daemon);
+    },
+  };
+}
+
+type Place = { readonly netns: Namespace; readonly index: number; readonly directory: string };
+
+async function startDaemon(
+  program: string,
+  { netns, directory, keys }: { netns: Namespace; directory: string; keys: Keys },
+): Promise<ChildProcess> {
+  const subnetFile = join(directory, 'subnet.env');
+  const words = [
+    `--etcd-endpoints=${keys.endpoint}`,
+    '--ip-masq',
+    `--subnet-file=${subnetFile}`,
+    '--iface=eth0',
+  ];
+  const daemon = netns.start([program, ...words], { stdio: ['ignore', 'inherit', 'inherit'] });
+  await waitFor('flanneld', () => existsSync(subnetFile), 30_000);
+  return daemon;
+}
+
+/** flannel pkg/backend/vxlan/device.go and vxlan_network.go; pkg/trafficmngr/iptables; pkg/subnet/etcd. */
+async function makeByHand({ netns, index, directory, keys }: Place & { readonly keys: Keys }): Promise<void> {
+  netns.ip(`link add flannel.1 type vxlan id 1 dev eth0 local 172.30.0.${index} dstport 8472 nolearning`);
+  netns.ip('link set flannel.1 mtu 1450');
+  await netns.must(['sysctl', '-qw', 'net.ipv6.conf.flannel/1.accept_ra=0']);
+  netns.ip(`addr add 10.244.${index}.0/32 dev flannel.1`);
+  netns.ip('link set flannel.1 up');
+  const [device] = netns.list<{ address: string }>('link show flannel.1');
+  const data = { VNI: 1, VtepMAC: device?.address };
+  const value = { PublicIP: `172.30.0.${index}`, PublicIPv6: null, BackendType: 'vxlan', BackendData: data };
+  await keys.put(`${PREFIX}/subnets/10.244.${index}.0-24`, JSON.stringify(value), 86_400);
+  await netns.must(['iptables-restore', '--noflush', '--wait'], { input: rules(index) });
+  const env = [
+    'FLANNEL_NETWORK=10.244.0.0/16',
+    `FLANNEL_SUBNET=10.244.${index}.1/24`,
+    'FLANNEL_MTU=1450',
+    'FLANNEL_IPMASQ=true',
+  ];
+  writeFileSync(join(directory, 'subnet.env'), `${env.join('\n')}\n`);
+}
+
+function rules(index: number): string {
+  const [net, own] = ['10.244.0.0/16', `10.244.${index}.0/24`];
+  const comment = '-m comment --comment "flanneld masq"';
+  return `*nat
+:FLANNEL-POSTRTG - [0:0]
+-A POSTROUTING ${comment} -j FLANNEL-POSTRTG
+-A FLANNEL-POSTRTG -m mark --mark 0x4000/0x4000 ${comment} -j RETURN
+-A FLANNEL-POSTRTG -s ${own} -d ${net} ${comment} -j RETURN
+-A FLANNEL-POSTRTG -s ${net} -d ${own} ${comment} -j RETURN
+-A FLANNEL-POSTRTG ! -s ${net} -d ${own} ${comment} -j RETURN
+-A FLANNEL-POSTRTG -s ${net} ! -d 224.0.0.0/4 ${comment} -j MASQUERADE --random-fully
+-A FLANNEL-POSTRTG ! -s ${net} -d ${net} ${comment} -j MASQUERADE --random-fully
+COMMIT
+*filter
+:FLANNEL-FWD - [0:0]
+-A FORWARD -m comment --comment "flanneld forward" -j FLANNEL-FWD
+-A FLANNEL-FWD -s ${net} -m comment --comment "flanneld forward" -j ACCEPT
+-A FLANNEL-FWD -d ${net} -m comment --comment "flanneld forward" -j ACCEPT
+COMMIT
+`;
+}
+
+async function programPeers({ netns, index }: Place, keys: Keys): Promise<void> {
+  for (const [key, value] of await keys.leases()) {
+    const [net = ''] = key.split('-');
+    const { PublicIP, BackendData } = JSON.parse(value) as {
+      PublicIP: string;
+      BackendData: { VtepMAC: string };
+    };
+    if (PublicIP === `172.30.0.${index}`) continue;
+    const mac = BackendData.VtepMAC;
+    netns.ip(`neigh replace ${net} lladdr ${mac} dev flannel.1 nud permanent`);
+    await netns.must([
+      'bridge',
+      'fdb',
+      'replace',
+      mac,
+      'dev',
+      'flannel.1',
+      'dst',
+      PublicIP,
+      'self',
+      'permanent',
+    ]);
+    netns.ip(`route replace ${net}/24 via ${net} dev flannel.1 onlink`);
+  }
+}
+
+/** What flannel's CNI plugin makes of subnet.env and of its shipped conflist. */
+export function delegateOf({ directory }: Pick<Place, 'directory'>): Record<string, unknown> {
+  const env = Object.fromEntries(
+    readFileSync(join(directory, 'subnet.env'), 'utf8')
+      .split('\n')
+      .map((line) => line.split('=')),
+  ) as Record<string, string>;
+  const subnet = env['FLANNEL_SUBNET']?.replace(/\.\d+\//, '.0/');
+  return {
+    cniVersion: '0.3.1',
+    name: 'cbr0',
+    type: 'bridge',
+    bridge: 'cni0',
+    isGateway: true,
+    isDefaultGateway: true,
+    hairpinMode: true,
+    ipMasq: false,
+    mtu: Number(env['FLANNEL_MTU']),
+    ipam: {
+      type: 'host-local',
+      dataDir: join(directory, 'cni/networks'),
+      ranges: [[{ subnet }]],
+      routes: [{ dst: '10.244.0.0/16' }],
+    },
+  };
+}
+
+async function callPlugin(node: Place, pod: Pick<FlannelPod, 'id' | 'netns'>, verb: string): Promise<string> {
+  const env = { CNI_COMMAND: verb, CNI_CONTAINERID: pod.id, CNI_NETNS: pod.netns.path, CNI_IFNAME: 'eth0' };
+  const words = Object.entries({ ...env, CNI_PATH: REFERENCE_PLUGINS }).map(
+    ([name, value]) => `${name}=${value}`,
+  );
+  return node.netns.must(['env', ...words, join(REFERENCE_PLUGINS, 'bridge')], {
+    input: JSON.stringify(delegateOf(node)),
+  });
+}
+
+async function addPod(node: Place, id: string): Promise<FlannelPod> {
+  const netns = makeNamespace(id);
+  const stdout = await callPlugin(node, { id, netns }, 'ADD');
+  const result = JSON.parse(stdout) as { ips: { address: string }[] };
+  return { id, netns, address: result.ips[0]?.address.split('/')[0] ?? '', result };
+}
