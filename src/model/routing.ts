@@ -123,6 +123,8 @@ export type ServiceAddress = {
   readonly local: boolean;
   /** Nodes with ready endpoints. */
   readonly ready: readonly string[];
+  /** The service itself says whether its address is announced alone; what lies in an announced range is anyway. */
+  readonly alone?: boolean;
 };
 
 export type Remote =

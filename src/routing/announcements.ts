@@ -28,7 +28,7 @@ export const SERVICE_KINDS: readonly ServiceKind[] = ['cluster', 'external', 'lo
 export function serviceRanges({ settings, services }: RoutingInput): Prefix[] {
   const { ranges, single } = settings.services;
   const alone = services
-    .filter(({ kind }) => single.includes(kind))
+    .filter(({ kind, alone = single.includes(kind) }) => alone)
     .map(({ address }) => hostPrefix(address));
   return sortPrefixes([...SERVICE_KINDS.flatMap((kind) => ranges[kind]), ...alone]);
 }
@@ -51,8 +51,9 @@ function isUsed(range: Prefix, kind: ServiceKind, services: readonly ServiceAddr
 /** Whether the address is announced by itself. */
 function isTold(service: ServiceAddress, { ranges, single }: ServiceAnnouncements, self: string): boolean {
   const range = ranges[service.kind].find((each) => contains(each, service.address));
-  const isAlone = single.includes(service.kind);
-  if (range === undefined && (!isAlone || ranges[service.kind].length > 0)) return false;
+  const isAlone = service.alone ?? single.includes(service.kind);
+  const isMeant = service.alone === true || (isAlone && ranges[service.kind].length === 0);
+  if (range === undefined && !isMeant) return false;
   if (service.local) return service.ready.includes(self);
   return isAlone && service.ready.length > 0;
 }

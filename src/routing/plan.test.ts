@@ -208,6 +208,12 @@ test('services: ranges by all nodes, single addresses by use, local ones by node
   assert.deepEqual(told({}, ['load-balancer']), ['10.96.0.0/12', '10.96.0.2/32', '203.0.113.5/32']);
   const used = [...services, serviceOf('198.51.100.7', { kind: 'external' })];
   assert.ok(told({ services: used }).includes('198.51.100.7/32'));
+  const own = [
+    serviceOf('192.0.2.9', { kind: 'external', alone: true }),
+    serviceOf('192.0.2.10', { kind: 'external', alone: true, local: true }),
+    serviceOf('203.0.113.7', { kind: 'load-balancer', alone: false }),
+  ];
+  assert.deepEqual(told({ services: own }, ['load-balancer']), ['10.96.0.0/12', '192.0.2.9/32']);
   assert.deepEqual(told({ nodes: [nodeOf(1, { withoutServices: true })] }), []);
 });
 

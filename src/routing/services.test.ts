@@ -49,3 +49,30 @@ test('every address of a service, with the nodes that are ready for it', () => {
     { address: '198.51.100.7', kind: 'load-balancer', local: true, ready },
   ]);
 });
+
+test('kube-router’s annotations of a service say what is announced alone, and by whom', () => {
+  const service = (annotations: string): unknown[] => {
+    const { manifests } = readManifests(
+      'objects.yaml',
+      `{ apiVersion: v1, kind: Service, metadata: { name: web, annotations: { ${annotations} } }, spec: { clusterIP: 10.96.0.7,
+        externalIPs: [203.0.113.7] }, status: { loadBalancer: { ingress: [{ ip: 198.51.100.7 }] } } }`,
+    );
+    return serviceAddresses(manifests.flatMap((manifest) => readServiceObject(manifest) ?? [])).map(
+      ({ kind, local, alone }) => [kind, local, alone],
+    );
+  };
+  assert.deepEqual(
+    service(
+      "'kube-router.io/service.advertise.clusterip': 'true', 'kube-router.io/service.advertise.externalip': 'false'",
+    ),
+    [
+      ['cluster', false, true],
+      ['external', false, false],
+      ['load-balancer', false, undefined],
+    ],
+  );
+  assert.deepEqual(service("'kube-router.io/service.local': '', 'kube-router.io/service.skiplbips': ''"), [
+    ['cluster', true, undefined],
+    ['external', true, undefined],
+  ]);
+});

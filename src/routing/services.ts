@@ -1,8 +1,10 @@
 /**
- * Addresses of services, from Kubernetes' Service and EndpointSlice objects (kubernetes/api core/v1, discovery/v1). Only what
+ * Addresses of services, from Kubernetes' Service and EndpointSlice objects (kubernetes/api core/v1, discovery/v1) and
+ * kube-router's annotations of services (docs/bgp.md, pkg/controllers/routing/ecmp_vip.go). Only what
  * announcing needs is looked at; the rest of these objects is somebody else's business, and what cannot be read is passed over.
  */
 import { z } from 'zod';
+import { given } from '#lib/given.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { ServiceAddress, ServiceKind } from '#model/routing.ts';
 import { parseAddress } from '#net/address.ts';
@@ -11,6 +13,7 @@ const metadata = z.object({
   name: z.string(),
   namespace: z.string().nullish(),
   labels: z.record(z.string(), z.string()).nullish(),
+  annotations: z.record(z.string(), z.string()).nullish(),
 });
 const texts = z.array(z.string()).nullish();
 
@@ -85,18 +88,38 @@ function noteReady(object: Slice, ready: Map<string, Set<string>>): void {
   ready.set(place, nodes);
 }
 
-function addressesOf({ spec, status }: Service, ready: readonly string[]): ServiceAddress[] {
-  const local = spec?.externalTrafficPolicy === 'Local';
-  const found: Readonly<Record<ServiceKind, readonly (string | null | undefined)[]>> = {
-    cluster: [...new Set([...(spec?.clusterIPs ?? []), spec?.clusterIP])],
-    external: spec?.externalIPs ?? [],
-    'load-balancer': (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip),
+const PREFIX = 'kube-router.io/service.';
+const ADVERTISE: Readonly<Record<ServiceKind, string>> = {
+  cluster: `${PREFIX}advertise.clusterip`,
+  external: `${PREFIX}advertise.externalip`,
+  'load-balancer': `${PREFIX}advertise.loadbalancerip`,
+};
+
+function addressesOf({ metadata, spec, status }: Service, ready: readonly string[]): ServiceAddress[] {
+  const annotations = metadata.annotations ?? {};
+  const says = (name: string): boolean => Object.hasOwn(annotations, `${PREFIX}${name}`);
+  const local = spec?.externalTrafficPolicy === 'Local' || says('local');
+  const addresses = (kind: ServiceKind, texts: Texts): ServiceAddress[] => {
+    const alone = BOOLEANS[annotations[ADVERTISE[kind]] ?? ''];
+    // A headless service has the word None.
+    const found = [...new Set(texts)].flatMap((text) => parseAddress(text ?? '') ?? []);
+    return found.map((address) => ({ address, kind, local, ready, ...given('alone', alone) }));
   };
-  return (Object.keys(found) as ServiceKind[]).flatMap((kind) =>
-    found[kind].flatMap((text): ServiceAddress[] => {
-      // A headless service has the word None.
-      const address = parseAddress(text ?? '');
-      return address === undefined ? [] : [{ address, kind, local, ready }];
-    }),
-  );
+  return [
+    ...addresses('cluster', [...(spec?.clusterIPs ?? []), spec?.clusterIP]),
+    ...addresses('external', spec?.externalIPs ?? []),
+    ...addresses('load-balancer', says('skiplbips') ? [] : balancersOf(status)),
+  ];
 }
+
+type Texts = readonly (string | null | undefined)[];
+
+function balancersOf(status: Service['status']): Texts {
+  return (status?.loadBalancer?.ingress ?? []).map(({ ip }) => ip);
+}
+
+/** What Go's strconv.ParseBool takes; anything else says nothing. */
+const BOOLEANS: Readonly<Record<string, boolean>> = Object.fromEntries([
+  ...['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true]),
+  ...['0', 'f', 'F', 'FALSE', 'false', 'False'].map((text) => [text, false]),
+]);

@@ -13,34 +13,50 @@ import { execute, waitFor } from './namespace.ts';
 export const DEADLINE_MS = 60_000;
 
 /** `ip netns exec` in the lab's router. */
-export function inRouter({ name }: Lab, ...words: string[]): string {
+export function inRouter({ name }: Pick<Lab, 'name'>, ...words: string[]): string {
   return execFileSync('ip', ['netns', 'exec', routerNetns(name), ...words], { encoding: 'utf8' });
 }
 
 export type Daemon = { readonly directory: string; stop(): void };
 
-/** FRR's bgpd and zebra in the router, by their own configuration language. */
-export async function startFrr(lab: Lab, config: string): Promise<Daemon> {
+export type Frr = Daemon & { vtysh(...commands: string[]): string };
+
+/** FRR's zebra and other daemons in the router, each with its configuration in FRR's own language. */
+export async function startFrr(
+  lab: Pick<Lab, 'name'>,
+  configs: Readonly<Record<string, string>>,
+): Promise<Frr> {
   const directory = mkdtempSync(join(tmpdir(), 'bg-frr-'));
   const at = (name: string): string => join(directory, name);
   // Its daemons run as their own user.
   execFileSync('chown', ['frr:frr', directory]);
-  writeFileSync(at('zebra.conf'), '\n');
-  writeFileSync(at('bgpd.conf'), config);
-  const common = ['-d', '-P', '0', '-z', at('zserv'), '--vty_socket', directory];
-  for (const name of ['zebra', 'bgpd'])
+  const daemons = Object.entries({ zebra: '\n', ...configs });
+  for (const [name, config] of daemons) {
+    writeFileSync(at(`${name}.conf`), config);
+    const files = ['-f', at(`${name}.conf`), '-i', at(`${name}.pid`), '--log', `file:${at(`${name}.log`)}`];
+    const sockets = ['-z', at('zserv'), '--vty_socket', directory];
     inRouter(
       lab,
       `/usr/lib/frr/${name}`,
-      ...common,
-      '-f',
-      at(`${name}.conf`),
-      '-i',
-      at(`${name}.pid`),
-      '--log',
-      `file:${at(`${name}.log`)}`,
+      '-d',
+      '-P',
+      '0',
+      ...sockets,
+      ...files,
+      ...(name === 'bfdd' ? ['--bfdctl', at('bfdd.sock')] : []),
     );
-  return { directory, stop: () => stopDaemons(directory, ['bgpd.pid', 'zebra.pid']) };
+  }
+  const vtysh = (...commands: string[]): string =>
+    inRouter(lab, 'vtysh', '--vty_socket', directory, ...commands.flatMap((command) => ['-c', command]));
+  return {
+    directory,
+    vtysh,
+    stop: () =>
+      stopDaemons(
+        directory,
+        daemons.map(([name]) => `${name}.pid`),
+      ),
+  };
 }
 
 /** BIRD in the router, by hand. */

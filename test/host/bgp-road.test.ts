@@ -13,8 +13,8 @@ import {
   assertAllReach,
   awaitRoutes,
   birdPid,
-  type Daemon,
   DEADLINE_MS,
+  type Frr,
   inRouter,
   learnedBy,
   must,
@@ -95,7 +95,7 @@ function frrOf(lab: Lab): string {
 
 describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () => {
   let lab: Lab;
-  let frr: Daemon | undefined;
+  let frr: Frr | undefined;
   const secrets = mkdtempSync(join(tmpdir(), 'bg-secrets-'));
 
   before(async () => {
@@ -182,7 +182,7 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
 
   test('with it, FRR learns all pods’ routes, and the nodes what FRR announces but what the filter keeps', async () => {
     writeSecret(secrets, ['bgp', 'router'], PASSWORD);
-    frr = await startFrr(lab, frrOf(lab));
+    frr = await startFrr(lab, { bgpd: frrOf(lab) });
     await waitFor('FRR to have the routes of all pods', () => routerHas().length === 6, DEADLINE_MS);
     for (const { name } of lab.nodes) {
       const { learned, sessions, problems } = await awaitRoutes(
@@ -291,9 +291,8 @@ describe('profile calico: BGP by BIRD, and FRR as a peer outside', { skip }, () 
         writeSecret(secrets, ['bgp', 'router'], NEXT_PASSWORD);
         for (const { name } of lab.nodes) await awaitPassword(name, NEXT_PASSWORD);
         const ends = lab.nodes.flatMap(({ addresses }) => [addresses[4], addresses[6]]);
-        const words = ends.flatMap((end) => ['-c', `neighbor ${end} password ${NEXT_PASSWORD}`]);
-        const socket = frr?.directory ?? assert.fail();
-        inRouter(lab, 'vtysh', '--vty_socket', socket, '-c', 'configure', '-c', 'router bgp 65001', ...words);
+        const words = ends.map((end) => `neighbor ${end} password ${NEXT_PASSWORD}`);
+        frr?.vtysh('configure', 'router bgp 65001', ...words);
         await allUp();
       },
     );
