@@ -16,16 +16,24 @@ export type FencedStore = Pick<Store, 'get'> & {
   remove(kind: StateKind, name: string, options: { readonly expect: Version }): Promise<void>;
 };
 
-export function fence(store: Store, leadership: Pick<Leadership, 'ensure'>): FencedStore {
+/** `onWrite` is told what was done. */
+export function fence(
+  store: Store,
+  leadership: Pick<Leadership, 'ensure'>,
+  onWrite: (verb: 'put' | 'remove', kind: StateKind) => void = () => {},
+): FencedStore {
   return {
     get: (kind, name) => store.get(kind, name),
     put: async (kind, name, value, options) => {
       leadership.ensure();
-      return store.put(kind, name, value, options);
+      const stored = await store.put(kind, name, value, options);
+      onWrite('put', kind);
+      return stored;
     },
     remove: async (kind, name, options) => {
       leadership.ensure();
-      return store.remove(kind, name, options);
+      await store.remove(kind, name, options);
+      onWrite('remove', kind);
     },
   };
 }

@@ -51,7 +51,9 @@ export const FAULTS = {
   'subnet-exhausted': { hint: 'enlarge network.ranges or shorten the subnets' },
   'subnet-lost': { hint: 'another node holds the subnet; new pods are refused until it is resolved' },
   'interface-not-found': { hint: 'set underlay.interface to the link that carries traffic between nodes' },
-  'no-controller': { hint: 'run tartan controller; the first one leads after controller.lease.durationSeconds' },
+  'no-controller': {
+    hint: 'run tartan controller; the first one leads after controller.lease.durationSeconds',
+  },
   'no-root': { hint: 'run as root' },
   'request-invalid': { hint: 'correct what the message names; --help shows how it is written' },
   'lab-state': { hint: 'make down removes a broken lab' },

@@ -32,6 +32,8 @@ const doors: Doors = {
   version: 'test',
   objects: ({ store }) => openObjects(store),
   agent: elsewhere,
+  controller: elsewhere,
+  cluster: elsewhere,
   facts: elsewhere,
   purge: elsewhere,
   migrateFlannel: elsewhere,

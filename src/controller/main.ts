@@ -1,0 +1,68 @@
+/** Starts and stops a controller. */
+import { randomUUID } from 'node:crypto';
+import type { Server } from 'node:http';
+import { hostname } from 'node:os';
+import { Controller } from './controller.ts';
+import { openMetrics } from './metrics.ts';
+import { systemClock } from '#lib/clock.ts';
+import { Complaints } from '#lib/complaints.ts';
+import { LogTail, openEvents, openLog } from '#lib/log.ts';
+import { serveTexts } from '#lib/text-server.ts';
+import { CLUSTER_STATUS, type ClusterStatus } from '#model/cluster-status.ts';
+import type { Settings } from '#model/settings.ts';
+import { Feeds } from '#stores/feed.ts';
+import { openStore } from '#stores/open.ts';
+
+export type RunOptions = {
+  readonly version: string;
+  /** Aborts: the lease is given up once nothing is under way, and the process may end. */
+  readonly signal: AbortSignal;
+};
+
+/** Runs until the signal aborts. Throws a Fault when it cannot start. */
+export async function runController(settings: Settings, { version, signal }: RunOptions): Promise<void> {
+  const identity = `${hostname()}_${randomUUID()}`;
+  const log = openLog(settings.log.level, identity, new LogTail());
+  const events = openEvents(log);
+  const store = await openStore(settings.store, { notice: (text) => events.add('warning', text) });
+  const complaints = new Complaints(events, systemClock, signal);
+  const onMalformed = (text: string): void => complaints.add(`not read: ${text}`);
+  const clock = systemClock;
+  const metrics = openMetrics();
+  const feeds = new Feeds({ store, clock, log, signal, onMalformed });
+  const parts = { settings, version, identity, signal, clock, log, events, metrics, store, feeds };
+  const controller = new Controller(parts);
+  const server = await serve(settings, controller, () => metrics.registry.metrics());
+  log.info({ version, store: settings.store.type }, 'the controller runs');
+  await controller.run();
+  server?.close();
+  server?.closeAllConnections();
+  store.close();
+}
+
+/** What a controller that leads, or led, has written; undefined: there is nothing. */
+export async function readStatus(settings: Settings): Promise<ClusterStatus | undefined> {
+  const store = await openStore(settings.store);
+  try {
+    const found = await store.get('ClusterStatus', CLUSTER_STATUS);
+    return found?.value as ClusterStatus | undefined;
+  } finally {
+    store.close();
+  }
+}
+
+async function serve(
+  { controller: { listen } }: Settings,
+  controller: Controller,
+  metrics: () => Promise<string>,
+): Promise<Server | undefined> {
+  if (listen === undefined) return undefined;
+  return serveTexts(listen, {
+    '/metrics': async () => ({ status: 200, body: await metrics() }),
+    '/healthz': () => ({ status: 200, body: 'ok\n' }),
+    '/readyz': () => {
+      const reasons = controller.notReadyReasons();
+      return { status: reasons.length === 0 ? 200 : 503, body: `${reasons.join('\n') || 'ok'}\n` };
+    },
+  });
+}
