@@ -21,8 +21,14 @@ const AT_ONCE = 16;
 export async function openObjects(settings: StoreSettings): Promise<ObjectStore> {
   if (settings.type === 'directory')
     return new Objects(openDirectoryStore(settings.path), directoryShelf(settings.path));
-  if (settings.type === 'kubernetes')
-    throw new Fault('settings-invalid', 'store.type kubernetes is not built yet');
+  if (settings.type === 'kubernetes') {
+    const [{ openKubernetesStore }, { kubernetesShelf }] = await Promise.all([
+      import('./kubernetes/kubernetes.ts'),
+      import('./kubernetes/shelf.ts'),
+    ]);
+    const store = openKubernetesStore({ settings: settings.kubernetes });
+    return new Objects(store, kubernetesShelf(store));
+  }
   const [{ openEtcdStore }, { etcdShelf }] = await Promise.all([
     import('./etcd/etcd.ts'),
     import('./etcd/shelf.ts'),
@@ -32,7 +38,9 @@ export async function openObjects(settings: StoreSettings): Promise<ObjectStore>
 }
 
 type Entry = { readonly object: StoreObject; readonly stored: Stored };
-type Change = { readonly object: StoreObject; readonly present: Entry | undefined };
+type Wish = { readonly object: StoreObject; readonly present: Entry | undefined };
+/** `isDue`: it is not there as it is wanted. */
+type Change = Wish & { readonly isDue: boolean };
 
 class Objects implements ObjectStore {
   readonly #store: OpenStore;
@@ -51,16 +59,18 @@ class Objects implements ObjectStore {
   }
 
   async apply(objects: readonly StoreObject[], isTrial = false): Promise<Outcome[]> {
-    const entries = await this.#entries();
-    const changes = objects.map((object) => ({ object, present: entries.get(object.name) }));
-    const due = changes.filter(isDifferent);
-    refuse([...problemsOf(objects), ...due.flatMap((change) => this.#refusals(change))]);
+    const entries = await this.#entries(objects.map(({ name }) => name));
+    const { changes, problems } = await this.#compare(
+      objects.map((object) => ({ object, present: entries.get(object.name) })),
+    );
+    const due = changes.filter(({ isDue }) => isDue);
+    refuse([...problemsOf(objects), ...problems, ...due.flatMap((change) => this.#refusals(change))]);
     if (!isTrial) await this.#put(due);
     return changes.map((change) => ({ name: change.object.name, outcome: outcomeOf(change) }));
   }
 
   async remove(names: readonly string[], isTrial = false): Promise<Outcome[]> {
-    const entries = await this.#entries();
+    const entries = await this.#entries(names);
     const there = names.flatMap((name) => entries.get(name) ?? []);
     refuse(there.flatMap((present) => this.#refusals({ object: present.object, present })));
     if (!isTrial) await this.#take(there);
@@ -70,7 +80,8 @@ class Objects implements ObjectStore {
   async exportTo(directory: string): Promise<Outcome[]> {
     if (existsSync(directory) && readdirSync(directory).length > 0)
       throw new Fault('request-invalid', `${directory} is not empty`);
-    const entries = [...(await this.#entries()).values()];
+    const isForeign = this.#shelf.isForeign ?? (() => false);
+    const entries = [...(await this.#entries()).values()].filter(({ object }) => !isForeign(object.name));
     const target = openDirectoryStore(directory);
     try {
       const isOperators = ({ stored }: Entry): boolean => this.#shelf.holds(stored.origin);
@@ -90,17 +101,20 @@ class Objects implements ObjectStore {
   async importFrom(directory: string): Promise<Outcome[]> {
     const isStore = ['manifests', 'state'].some((name) => existsSync(join(directory, name)));
     if (!isStore) throw new Fault('request-invalid', `${directory} has no manifests/ and no state/`);
-    const entries = await this.#entries();
     const source = openDirectoryStore(directory);
     try {
       const { found, problems } = await readAll(source);
-      const changes = found.map((stored) => ({
+      const isForeign = this.#shelf.isForeign ?? (() => false);
+      const moved = found.filter((stored) => !isForeign(nameOf(stored)));
+      const entries = await this.#entries(moved.map(nameOf));
+      const wishes = moved.map((stored) => ({
         object: objectOf(stored),
         stored,
         present: entries.get(nameOf(stored)),
       }));
-      refuse([...problems, ...changes.flatMap((change) => clash(change))]);
-      const due = changes.filter(({ present }) => present === undefined);
+      const compared = await this.#compare(wishes);
+      refuse([...problems, ...compared.problems, ...compared.changes.flatMap((change) => clash(change))]);
+      const due = wishes.filter(({ present }) => present === undefined);
       const shelf = directoryShelf(directory);
       const isOperators = ({ stored }: { readonly stored: Stored }): boolean => shelf.holds(stored.origin);
       await this.#put(due.filter(isOperators));
@@ -113,24 +127,44 @@ class Objects implements ObjectStore {
             await this.#store.put(kind, name, value, { expect: 'absent', ...options });
         },
       );
-      return changes.map((change) => ({ name: change.object.name, outcome: outcomeOf(change) }));
+      return compared.changes.map((change) => ({ name: change.object.name, outcome: outcomeOf(change) }));
     } finally {
       source.close();
     }
   }
 
-  async #entries(): Promise<Map<string, Entry>> {
-    const lists = await Promise.all(STORE_KINDS.map((kind) => this.#store.list(kind)));
-    const entries = lists.flat().map((stored) => ({ object: objectOf(stored), stored }));
+  /** Of these names at least. */
+  async #entries(names?: readonly string[]): Promise<Map<string, Entry>> {
+    const stored =
+      names === undefined || this.#shelf.find === undefined
+        ? (await Promise.all(STORE_KINDS.map((kind) => this.#store.list(kind)))).flat()
+        : await this.#shelf.find(names);
+    const entries = stored.map((each) => ({ object: objectOf(each), stored: each }));
     entries.sort((a, b) => (a.object.name < b.object.name ? -1 : 1));
     return new Map(entries.map((entry) => [entry.object.name, entry]));
   }
-  #refusals({ object, present }: Change): Problem[] {
+  /** Our own kinds are the same in every store; of others, the store may know more than what is written. */
+  async #compare(wishes: readonly Wish[]): Promise<{ changes: Change[]; problems: Problem[] }> {
+    const { trial } = this.#shelf;
+    const isAsked = ({ object }: Wish): boolean => trial !== undefined && !isOurs(object);
+    const asked = wishes.filter((wish) => problemOf(wish.object) === undefined && isAsked(wish));
+    const answers = (await trial?.(asked.map(({ object }) => object))) ?? [];
+    const problems: Problem[] = [];
+    const changes = wishes.map((wish) => {
+      const answer = answers[asked.indexOf(wish)];
+      if (answer === undefined) return { ...wish, isDue: isDifferent(wish) };
+      if ('isDue' in answer) return { ...wish, ...answer };
+      problems.push({ path: wish.object.origin, message: `${wish.object.name}: ${answer.problem}` });
+      return { ...wish, isDue: false };
+    });
+    return { changes, problems };
+  }
+  #refusals({ object, present }: Wish): Problem[] {
     const message = present === undefined ? undefined : this.#shelf.refusal(present.object);
     return message === undefined ? [] : [{ path: object.origin, message: `${object.name} ${message}` }];
   }
   /** Our own kinds stand where agents look for them; in a directory, operators' files come first. */
-  async #put(changes: readonly Change[]): Promise<void> {
+  async #put(changes: readonly Wish[]): Promise<void> {
     const objects = changes.map(({ object }) => object);
     const ours = this.#shelf.keepsState ? [] : objects.filter(isOurs);
     await this.#shelf.put(objects.filter((object) => !ours.includes(object)));
@@ -170,17 +204,17 @@ function objectOf(stored: Stored): StoreObject {
   return { name: nameOf(stored), value: { apiVersion: API_VERSION, kind, metadata: { name }, spec }, origin };
 }
 
-function isDifferent({ object, present }: Change): boolean {
+function isDifferent({ object, present }: Wish): boolean {
   return present === undefined || !isDeepStrictEqual(present.object.value, object.value);
 }
 
 function outcomeOf(change: Change): Outcome['outcome'] {
   if (change.present === undefined) return 'created';
-  return isDifferent(change) ? 'changed' : 'unchanged';
+  return change.isDue ? 'changed' : 'unchanged';
 }
 
-function clash({ object, present }: Change): Problem[] {
-  if (present === undefined || !isDifferent({ object, present })) return [];
+function clash({ object, present, isDue }: Change): Problem[] {
+  if (present === undefined || !isDue) return [];
   return [
     { path: object.origin, message: `${object.name} is another one in the store: ${present.object.origin}` },
   ];

@@ -8,6 +8,7 @@ import { stringify } from 'yaml';
 import { shortHash } from '#lib/hash.ts';
 import type { StoreObject } from '#model/store-object.ts';
 import { replaceFile } from './files.ts';
+import type { Stored } from './store.ts';
 
 export interface Shelf {
   /** Objects of our own kinds too, in place of what agents write. */
@@ -18,7 +19,16 @@ export interface Shelf {
   remove(objects: readonly StoreObject[]): Promise<void>;
   /** It stands among what operators write. */
   holds(origin: string): boolean;
+  /** Those of these names that there are, for a store that holds much else; absent: all are looked through. */
+  find?(names: readonly string[]): Promise<Stored[]>;
+  /** What writing each would do, as the store says; absent: it is due when it is not what is there. */
+  trial?(objects: readonly StoreObject[]): Promise<Trial[]>;
+  /** It is made by others than operators and agents, and stays where it is when state moves. */
+  isForeign?(name: string): boolean;
 }
+
+/** It would change something; or why it cannot be. */
+export type Trial = { readonly isDue: boolean } | { readonly problem: string };
 
 /** Longer ones are cut and told apart by their hash; with it and the ending a file name has at most 255 bytes. */
 const MAX_NAME = 200;

@@ -3,7 +3,8 @@
  * answers to calls after a while, so that later calls are answered earlier.
  */
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import { createServer, request } from 'node:http';
+import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export type EchoingProxy = AsyncDisposable & {
@@ -47,7 +48,10 @@ export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
   };
 }
 
-async function repeat(response: IncomingMessage, answer: ServerResponse, onEcho: () => void): Promise<void> {
+/** What a stream begins with comes once. */
+const isChange = (line: string): boolean => /"events"|"type":"(?:ADDED|MODIFIED|DELETED)"/.test(line);
+
+export async function repeat(response: Readable, answer: Writable, onEcho: () => void): Promise<void> {
   const told: string[] = [];
   let rest = '';
   response.setEncoding('utf8');
@@ -57,15 +61,14 @@ async function repeat(response: IncomingMessage, answer: ServerResponse, onEcho:
     for (const line of lines) {
       const old = told[Math.floor(Math.random() * told.length)];
       for (const each of [line, line, ...(old === undefined ? [] : [old])]) answer.write(`${each}\n`);
-      // What a stream begins with comes once.
-      if (line.includes('"events"')) told.push(line);
+      if (isChange(line)) told.push(line);
       onEcho();
     }
   }
   answer.end();
 }
 
-async function late(response: IncomingMessage, answer: ServerResponse): Promise<void> {
+export async function late(response: Readable, answer: Writable): Promise<void> {
   const parts: Buffer[] = [];
   for await (const part of response as AsyncIterable<Buffer>) parts.push(part);
   await sleep(Math.random() * 30);
