@@ -4,7 +4,7 @@
  */
 import { type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { makeForwarding, makeNamespace, type Namespace, waitFor } from './namespace.ts';
@@ -89,10 +89,10 @@ function post(socketPath: string, path: string, body: object): Promise<Record<st
   });
 }
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
-  child.kill('SIGTERM');
+  child.kill(signal);
   await gone;
 }
 
@@ -124,7 +124,8 @@ export async function startFlannel(
   await makeForwarding(netns);
   underlay.plug(netns, index);
   mkdirSync(directory, { recursive: true });
-  const daemon = FLANNELD === undefined ? undefined : await startDaemon(FLANNELD, { netns, directory, keys });
+  const daemon =
+    FLANNELD === undefined ? undefined : await startDaemon(FLANNELD, { netns, index, directory, keys });
   if (daemon === undefined) await makeByHand({ netns, index, directory, keys });
   const node = { netns, index, directory };
   return {
@@ -138,7 +139,8 @@ export async function startFlannel(
       if (daemon === undefined) await programPeers(node, keys);
     },
     stopDaemon: async () => {
-      if (daemon !== undefined) await end(daemon);
+      // On SIGTERM it removes its rules, and pods would speak to the outside in their own names.
+      if (daemon !== undefined) await end(daemon, 'SIGKILL');
     },
   };
 }
@@ -147,9 +149,11 @@ type Place = { readonly netns: Namespace; readonly index: number; readonly direc
 
 async function startDaemon(
   program: string,
-  { netns, directory, keys }: { netns: Namespace; directory: string; keys: Keys },
+  { netns, index, directory, keys }: Place & { readonly keys: Keys },
 ): Promise<ChildProcess> {
   const subnetFile = join(directory, 'subnet.env');
+  // It takes the subnet that it had.
+  writeFileSync(subnetFile, envOf(index));
   const words = [
     `--etcd-endpoints=${keys.endpoint}`,
     '--ip-masq',
@@ -157,8 +161,17 @@ async function startDaemon(
     '--iface=eth0',
   ];
   const daemon = netns.start([program, ...words], { stdio: ['ignore', 'inherit', 'inherit'] });
-  await waitFor('flanneld', () => existsSync(subnetFile), 30_000);
+  const isUp = async (): Promise<boolean> =>
+    (await keys.leases()).has(`10.244.${index}.0-24`) && netns.list('link show type vxlan').length > 0;
+  await waitFor('flanneld', isUp, 30_000);
   return daemon;
+}
+
+function envOf(index: number): string {
+  const values = { NETWORK: '10.244.0.0/16', SUBNET: `10.244.${index}.1/24`, MTU: 1450, IPMASQ: true };
+  return Object.entries(values)
+    .map(([name, value]) => `FLANNEL_${name}=${value}\n`)
+    .join('');
 }
 
 /** flannel pkg/backend/vxlan/device.go and vxlan_network.go; pkg/trafficmngr/iptables; pkg/subnet/etcd. */
@@ -173,13 +186,7 @@ async function makeByHand({ netns, index, directory, keys }: Place & { readonly 
   const value = { PublicIP: `172.30.0.${index}`, PublicIPv6: null, BackendType: 'vxlan', BackendData: data };
   await keys.put(`${PREFIX}/subnets/10.244.${index}.0-24`, JSON.stringify(value), 86_400);
   await netns.must(['iptables-restore', '--noflush', '--wait'], { input: rules(index) });
-  const env = [
-    'FLANNEL_NETWORK=10.244.0.0/16',
-    `FLANNEL_SUBNET=10.244.${index}.1/24`,
-    'FLANNEL_MTU=1450',
-    'FLANNEL_IPMASQ=true',
-  ];
-  writeFileSync(join(directory, 'subnet.env'), `${env.join('\n')}\n`);
+  writeFileSync(join(directory, 'subnet.env'), envOf(index));
 }
 
 function rules(index: number): string {
