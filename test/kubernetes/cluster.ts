@@ -21,7 +21,14 @@ const USERS: Readonly<Record<string, User>> = {
   manager: { name: 'system:kube-controller-manager' },
   scheduler: { name: 'system:kube-scheduler' },
   proxy: { name: 'system:kube-proxy' },
+  tartan: { name: 'tartan' },
   node4: { name: 'system:node:node4', groups: ['system:nodes'] },
+};
+
+/** Pods of a node that is gone are replaced after seconds instead of five minutes. */
+const EVICTION = {
+  'default-not-ready-toleration-seconds': '5',
+  'default-unreachable-toleration-seconds': '5',
 };
 
 /** Why a cluster cannot be run here, or undefined. */
@@ -45,6 +52,8 @@ export type KubeObject = {
 
 export type Cluster = AsyncDisposable & {
   readonly directory: string;
+  /** On every node, under the same path. */
+  readonly shared: string;
   readonly underlay: Underlay;
   readonly api: ApiServer;
   readonly nodes: ReadonlyMap<string, KubeNode>;
@@ -76,7 +85,7 @@ export async function startCluster(names: readonly string[] = ['node1', 'node2',
   };
   try {
     const place = { netns, address: CONTROL.address };
-    const api = await startApiServer({ place, users: USERS, serviceAccounts: true });
+    const api = await startApiServer({ place, users: USERS, serviceAccounts: true, flags: EVICTION });
     undo.push(() => api[Symbol.asyncDispose]());
     const daemons = startControllers(netns, api, directory);
     for (const daemon of Object.values(daemons)) undo.push(() => daemon.stop());
@@ -127,6 +136,8 @@ type Parts = {
 
 function makeCluster({ directory, underlay, api, daemons, images, stop }: Parts): Cluster {
   const nodes = new Map<string, KubeNode>();
+  const shared = join(directory, 'shared');
+  mkdirSync(shared);
   const kubectl: Cluster['kubectl'] = async (words, input) => {
     const done = await api.kubectl(words, input === undefined ? {} : { input });
     if (done.code === 0) return done.stdout;
@@ -144,7 +155,7 @@ function makeCluster({ directory, underlay, api, daemons, images, stop }: Parts)
       { name, address: `172.30.0.${index}`, netns, folder },
       {
         kubeconfigs: { kubelet: read(name), proxy: read('proxy') },
-        directory: api.directory,
+        directories: [api.directory, shared],
         clusterCidr: POD_RANGE,
         dns: DNS_ADDRESS,
         images,
@@ -158,6 +169,7 @@ function makeCluster({ directory, underlay, api, daemons, images, stop }: Parts)
   };
   return {
     directory,
+    shared,
     underlay,
     api,
     nodes,
@@ -173,8 +185,7 @@ function makeCluster({ directory, underlay, api, daemons, images, stop }: Parts)
     killNode: async (name) => {
       const node = nodes.get(name);
       nodes.delete(name);
-      await node?.stop();
-      node?.netns.remove();
+      await node?.stop().finally(() => node.netns.remove());
       // The switch's end of the cable goes with the other end, a moment later.
       await waitFor(`the cable of ${name} to be gone`, () => !cables(underlay).includes(`p${name.slice(4)}`));
     },

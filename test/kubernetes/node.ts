@@ -12,6 +12,8 @@ import { pathOf } from './programs.ts';
 import { makeRoom, removeGroups, type Room } from './room.ts';
 
 export const ROOT = resolve(import.meta.dirname, '../..');
+/** The control group of containers, of all nodes. */
+const CONTAINERS = 'k8s.io';
 const SOCKET = '/run/containerd/containerd.sock';
 export const CLUSTER_DOMAIN = 'cluster.local';
 
@@ -44,12 +46,11 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.snapshotter.
     runtime_type = "io.containerd.runc.v2"
 `;
 
-const kubeletConfig = (group: string, dns: string) => ({
+const kubeletConfig = (dns: string) => ({
   apiVersion: 'kubelet.config.k8s.io/v1beta1',
   kind: 'KubeletConfiguration',
   cgroupDriver: 'cgroupfs',
   cgroupsPerQOS: false,
-  cgroupRoot: `/${group}`,
   enforceNodeAllocatable: [],
   failSwapOn: false,
   authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
@@ -81,8 +82,8 @@ const proxyConfig = (node: string, clusterCidr: string) => ({
 export type Joining = {
   /** The text of kubeconfig files. */
   readonly kubeconfigs: { readonly kubelet: string; readonly proxy: string };
-  /** What the kubeconfig files name: certificates. */
-  readonly directory: string;
+  /** Of the host, on the node under the same paths; the certificates that kubeconfig files name among them. */
+  readonly directories: readonly string[];
   readonly clusterCidr: string;
   readonly dns: string;
   /** Files that `ctr image import` reads. */
@@ -92,12 +93,11 @@ export type Joining = {
 /** Starts the node; it has registered itself when kubelet comes to it, which this does not wait for. */
 export async function startKubeNode(machine: Machine, joining: Joining): Promise<KubeNode> {
   mkdirSync(machine.folder, { recursive: true });
-  const binds = [ROOT, dirname(pathOf('kubelet')), joining.directory];
+  const binds = [ROOT, dirname(pathOf('kubelet')), ...joining.directories];
   const room = await makeRoom(machine.netns, join(machine.folder, 'room'), binds);
   const stop = async (): Promise<void> => {
     await room.stop();
-    removeGroups(machine.netns.name);
-    removeGroups('k8s.io');
+    removeGroups(CONTAINERS);
   };
   try {
     await writeFiles(room, machine, joining);
@@ -123,7 +123,7 @@ async function writeFiles(room: Room, machine: Machine, joining: Joining): Promi
   const files = {
     '/etc/containerd/config.toml': CONTAINERD,
     '/etc/kubernetes/kubelet': joining.kubeconfigs.kubelet,
-    '/etc/kubernetes/kubelet.yaml': stringify(kubeletConfig(machine.netns.name, joining.dns)),
+    '/etc/kubernetes/kubelet.yaml': stringify(kubeletConfig(joining.dns)),
     '/etc/kubernetes/kube-proxy': joining.kubeconfigs.proxy,
     '/etc/kubernetes/kube-proxy.yaml': stringify(proxyConfig(machine.name, joining.clusterCidr)),
   };

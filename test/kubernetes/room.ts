@@ -151,12 +151,20 @@ async function startInside(
   };
 }
 
-/** Control groups that containers of the room were in: without processes by now; children go first. */
+/** Control groups below that name in which nothing is any more; children go first. */
 export function removeGroups(name: string): void {
   for (const top of globSync([`/sys/fs/cgroup/*/${name}`, `/sys/fs/cgroup/${name}`])) {
     const inside = readdirSync(top, { recursive: true, withFileTypes: true });
     const directories = inside.filter((entry) => entry.isDirectory());
     const paths = directories.map((entry) => join(entry.parentPath, entry.name));
-    for (const group of [top, ...paths].sort().reverse()) rmdirSync(group);
+    for (const group of [top, ...paths].sort().reverse()) removeGroup(group);
+  }
+}
+
+function removeGroup(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EBUSY') throw error;
   }
 }

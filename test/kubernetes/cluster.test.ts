@@ -1,0 +1,215 @@
+/**
+ * Tartan as the network of a real three-node cluster, from its first minute to its last: each step stands on the one
+ * before, so after a failure the rest is skipped.
+ */
+import assert from 'node:assert/strict';
+import { after, before, describe, test, type TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { waitFor } from '../host/namespace.ts';
+import { tail } from '../runtimes/daemon.ts';
+import { makeAgent, type Agent } from './agents.ts';
+import { DNS_ADDRESS, noCluster, POD_RANGE, startCluster, type Cluster } from './cluster.ts';
+import { writeNodeImage } from './images.ts';
+import {
+  everyPair,
+  fetchPage,
+  inPod,
+  isReady,
+  lookAt,
+  startPings,
+  waitForNodes,
+  waitForPods,
+  type Pod,
+} from './looks.ts';
+import { clientPod, dnsObjects, NODE_PORT, webObjects, webPolicy, WEB_PORT } from './workloads.ts';
+
+const NODES = ['node1', 'node2', 'node3'];
+const PODS = 6;
+
+describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
+  let cluster: Cluster;
+  let failed: string | undefined;
+  const agents = new Map<string, Agent>();
+  const looks = new Map<string, string[]>();
+
+  const settings = (profile: string): Record<string, unknown> => ({
+    profile,
+    network: { ipv4: { range: POD_RANGE } },
+    store: { type: 'directory', path: `${cluster.shared}/store` },
+  });
+  const nodeOf = (name: string) => {
+    const node = cluster.nodes.get(name);
+    if (node === undefined) throw new Error(`no ${name}`);
+    return node;
+  };
+  const join = async (name: string, profile: string): Promise<void> => {
+    const agent = makeAgent(nodeOf(name));
+    agents.set(name, agent);
+    await agent.configure(settings(profile));
+  };
+
+  function step(title: string, work: (context: TestContext) => Promise<void>): void {
+    test(title, async (context) => {
+      if (failed !== undefined) return context.skip(`after “${failed}” failed`);
+      try {
+        await work(context);
+      } catch (error) {
+        failed = title;
+        console.log(cluster.logs());
+        for (const [name, agent] of agents) console.log(`--- ${name} tartan\n${tail(agent.log())}`);
+        throw error;
+      }
+    });
+  }
+
+  before(async () => {
+    cluster = await startCluster(NODES);
+    const image = `${cluster.directory}/node.tar`;
+    writeNodeImage(image);
+    await cluster.addImage(image);
+  });
+  after(() => cluster[Symbol.asyncDispose]());
+
+  step('nodes without a network are not ready; with Tartan they are', async () => {
+    await waitFor('nodes', async () => (await cluster.list(['nodes'])).length === NODES.length, 120_000);
+    for (const node of await cluster.list(['nodes'])) assert.equal(isReady(node), false, node.metadata.name);
+    for (const name of NODES) looks.set(name, await lookAt(nodeOf(name)));
+    await Promise.all(NODES.map((name) => join(name, 'flannel')));
+    await waitForNodes(cluster, NODES);
+  });
+
+  step('pods of a Deployment on all nodes reach each other', async () => {
+    await cluster.apply(...webObjects(PODS), ...dnsObjects());
+    const pods = await waitForPods(cluster, 'app=web', PODS);
+    assert.deepEqual([...new Set(pods.map(({ node }) => node))].sort(), NODES);
+    await everyPair(cluster, pods);
+  });
+
+  step('a Service answers at its ClusterIP and NodePort, from pods, nodes and outside', async () => {
+    const pods = await waitForPods(cluster, 'app=web', PODS);
+    const names = new Set(pods.map(({ name }) => name));
+    const address = (
+      await cluster.kubectl(['get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}'])
+    ).trim();
+    const nodePorts = NODES.map((name) => fetchPage(nodeOf(name).address, NODE_PORT));
+    const script = [fetchPage(address, 80), ...nodePorts].join('\n');
+    for (const { name } of pods) {
+      const pages = (await inPod(cluster, name, script)).trim().split('\n');
+      assert.equal(pages.length, 1 + NODES.length, `${name}: ${pages.join(' ')}`);
+      for (const page of pages) assert.ok(names.has(page), `${name}: ${page}`);
+    }
+    for (const name of NODES) {
+      const { stdout } = await nodeOf(name).room.run(['curl', '-sS', '-m', '5', `http://${address}/`]);
+      assert.ok(names.has(stdout.trim()), `${name}: ${stdout}`);
+      const url = `http://${nodeOf(name).address}:${NODE_PORT}/`;
+      const outside = await cluster.underlay.netns.run(['curl', '-sS', '-m', '5', url]);
+      assert.ok(names.has(outside.stdout.trim()), `${url}: ${outside.stderr}`);
+    }
+  });
+
+  step('pods resolve a Service by the DNS of the cluster', async () => {
+    await waitForPods(cluster, 'app=dns', 1, 'kube-system');
+    const address = (
+      await cluster.kubectl(['get', 'service', 'web', '-o', 'jsonpath={.spec.clusterIP}'])
+    ).trim();
+    for (const { name } of await waitForPods(cluster, 'app=web', PODS)) {
+      assert.match(
+        await inPod(cluster, name, 'cat /etc/resolv.conf'),
+        new RegExp(`nameserver ${DNS_ADDRESS}`),
+      );
+      const answer = await inPod(cluster, name, 'nslookup web.default.svc.cluster.local');
+      assert.match(
+        answer,
+        new RegExp(`Address[ 0-9]*: ${address.replaceAll('.', '\\.')}\\b`),
+        `${name}: ${answer}`,
+      );
+      assert.match(
+        await inPod(cluster, name, 'nslookup none.default.svc.cluster.local'),
+        /NXDOMAIN|can't resolve/,
+      );
+    }
+  });
+
+  step('traffic goes on while the API server and etcd are away and come back', async () => {
+    const pods = await waitForPods(cluster, 'app=web', PODS);
+    const [from, to] = apart(pods);
+    const pings = await startPings(nodeOf(from.node), from, to);
+    await cluster.api.kill();
+    for (const member of cluster.api.etcd.members) await member.stop();
+    await sleep(3000);
+    for (const member of cluster.api.etcd.members) await member.start();
+    await cluster.api.start();
+    await waitForNodes(cluster, NODES);
+    const { sent, lost } = await pings.end();
+    assert.ok(sent > 30, `${sent} pings`);
+    assert.equal(lost, 0, `of ${sent}`);
+    await everyPair(cluster, await waitForPods(cluster, 'app=web', PODS));
+  });
+
+  step('a node is gone, another takes its place', async () => {
+    await cluster.killNode('node3');
+    agents.delete('node3');
+    const isGone = async (): Promise<boolean> =>
+      (await cluster.list(['nodes'])).some((node) => node.metadata.name === 'node3' && !isReady(node));
+    await waitFor('node3 to be seen as gone', isGone, 60_000);
+    await cluster.kubectl(['delete', 'node', 'node3']);
+    await cluster.addNode('node4');
+    await waitFor('node4', async () => (await cluster.list(['nodes'])).length === NODES.length, 120_000);
+    looks.set('node4', await lookAt(nodeOf('node4')));
+    await join('node4', 'flannel');
+    await waitForNodes(cluster, ['node1', 'node2', 'node4']);
+    const pods = await waitForPods(cluster, 'app=web', PODS);
+    await everyPair(cluster, pods);
+  });
+
+  step('from flannel to canal while traffic goes on; then policies are enforced', async () => {
+    await cluster.apply(
+      clientPod('friend', { access: 'yes' }, 'node1'),
+      clientPod('stranger', { access: 'no' }, 'node1'),
+      webPolicy('yes'),
+    );
+    await waitForPods(cluster, 'access', 2);
+    const pods = await waitForPods(cluster, 'app=web', PODS);
+    const pages = async (client: string): Promise<string[]> =>
+      (await inPod(cluster, client, pods.map(({ address }) => fetchPage(address, WEB_PORT)).join('\n')))
+        .split('\n')
+        .filter((line) => line !== '');
+    assert.equal((await pages('stranger')).length, PODS, 'flannel enforces nothing');
+    const [friend] = await waitForPods(cluster, 'access=yes', 1);
+    const far = pods.find(({ node }) => node === 'node2');
+    assert.ok(friend !== undefined && far !== undefined);
+    const pings = await startPings(nodeOf('node1'), friend, far);
+    for (const agent of agents.values()) await agent.configure(settings('canal'));
+    const names = pods.map(({ name }) => name);
+    await waitFor('the policy to be enforced', async () => (await pages('stranger')).length === 0, 60_000);
+    assert.deepEqual(await pages('friend'), names);
+    const { sent, lost } = await pings.end();
+    assert.equal(lost, 0, `of ${sent} pings`);
+    await cluster.kubectl(['delete', 'networkpolicy', 'web']);
+    await waitFor('the policy to be gone', async () => (await pages('stranger')).length === PODS, 60_000);
+  });
+
+  step('uninstalled, it leaves no trace', async () => {
+    await cluster.kubectl(['delete', 'deployment,service,pod', '--all', '--wait', '-n', 'default']);
+    await cluster.kubectl(['delete', 'deployment', 'dns', '-n', 'kube-system']);
+    await waitForPods(cluster, 'app', 0);
+    await waitForPods(cluster, 'app', 0, 'kube-system');
+    for (const [name, agent] of agents) {
+      await agent.uninstall();
+      const left = await lookAt(nodeOf(name));
+      const known = new Set(looks.get(name));
+      assert.deepEqual(
+        left.filter((line) => !known.has(line)),
+        [],
+        name,
+      );
+    }
+  });
+});
+
+/** Two pods of different nodes. */
+function apart([first, ...rest]: readonly Pod[]): [Pod, Pod] {
+  const other = rest.find(({ node }) => node !== first?.node);
+  assert.ok(first !== undefined && other !== undefined);
+  return [first, other];
+}
