@@ -21,6 +21,7 @@ void runProgram(process.argv.slice(2), {
   controller: async (settings, options) =>
     (await import('#controller/main.ts')).runController(settings, options),
   cluster: async (settings) => (await import('#controller/main.ts')).readStatus(settings),
+  everything: async (query) => (await import('#stores/kubernetes/everything.ts')).readEverything(query),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
   migrateFlannel: async (settings, options) =>

@@ -1,28 +1,45 @@
-/** `tartan choose --audit DIR` and `--capacity`: reports beside the choice, as documents and as data. */
+/** `tartan choose --audit DIR|cluster` and `--capacity`: reports beside the choice, as documents and as data. */
 import { audit, type Audit, OUTCOMES } from '#advisor/audit/audit.ts';
-import { usesOf } from '#advisor/audit/uses.ts';
+import { isAudited, isMade, usesOf } from '#advisor/audit/uses.ts';
 import { type CapacityLine } from '#advisor/capacity/capacity.ts';
 import type { Block } from '#advisor/choose/document.ts';
 import type { Facts } from '#advisor/facts/facts.ts';
-import { Fault, type Problem } from '#model/fault.ts';
+import type { Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import { FRONTENDS, parseObject } from '#policy/frontends/index.ts';
-import { readTexts, warn } from './policy-source.ts';
+import { configOf } from './options.ts';
+import { type Options, readTexts, warn } from './policy-source.ts';
+import type { Doors } from './program.ts';
+import { readSettings } from './settings-file.ts';
 
-/** Text that is no YAML is told on standard error, and the rest is looked at. */
-export function auditFiles(facts: Facts, paths: readonly string[]): Audit {
-  if (paths.includes('cluster'))
-    throw new Fault(
-      'request-invalid',
-      '--audit cluster is not there yet: there is no store of Kubernetes to read. Export the objects to files, as by kubectl get networkpolicies,services,pods -A -o yaml, and name these (a directory that is called cluster: ./cluster)',
-    );
-  const read = [...readTexts(paths)].map(([source, text]) => readManifests(source, text));
+/** The word for the API server's objects: a directory of that name is `./cluster`. */
+const CLUSTER = 'cluster';
+const REQUEST_TIMEOUT_SECONDS = 30;
+
+/** What cannot be read is told on standard error, and the rest is looked at. */
+export async function auditSources(
+  facts: Facts,
+  options: Options,
+  { paths, everything }: { readonly paths: readonly string[]; readonly everything: Doors['everything'] },
+): Promise<Audit> {
+  const files = paths.filter((path) => path !== CLUSTER);
+  const read = [...readTexts(files)].map(([source, text]) => readManifests(source, text));
+  if (paths.includes(CLUSTER)) read.push(await readCluster(options, everything));
   warn(read.flatMap(({ problems }) => problems));
   return audit(
     facts,
     read.flatMap(({ manifests }) => manifests),
     refusalsOf,
   );
+}
+
+/** The API server of the settings, else the one that kubectl would ask. */
+async function readCluster(options: Options, read: Doors['everything']): ReturnType<Doors['everything']> {
+  const { store } = readSettings(configOf(options)).settings;
+  const settings =
+    store.type === 'kubernetes' ? store.kubernetes : { requestTimeoutSeconds: REQUEST_TIMEOUT_SECONDS };
+  const { manifests, problems } = await read({ settings, wants: isAudited });
+  return { manifests: manifests.filter((manifest) => !isMade(manifest)), problems };
 }
 
 /** Of policies of all kinds: what the engine cannot read it refuses. Other objects are not for it. */

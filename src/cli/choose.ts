@@ -14,7 +14,7 @@ import { capacityOf, type CapacityQuery, withInstance } from '#advisor/capacity/
 import { asOf, type Facts } from '#advisor/facts/facts.ts';
 import { Fault, type Problem, toFault } from '#model/fault.ts';
 import { answer, type Answered, flagOf } from './choose-answers.ts';
-import { auditDocument, auditFiles, capacityDocument } from './choose-audit.ts';
+import { auditDocument, auditSources, capacityDocument } from './choose-audit.ts';
 import { measure, readMeasured } from './choose-measure.ts';
 import { writePage } from './choose-page.ts';
 import { readFacts, readInstances } from './facts-files.ts';
@@ -24,7 +24,7 @@ import { listOption } from './policy-source.ts';
 import type { Doors, Make } from './program.ts';
 
 type Options = Record<string, unknown>;
-type ChooseDoors = Pick<Doors, 'facts' | 'measure'>;
+type ChooseDoors = Pick<Doors, 'facts' | 'measure' | 'everything'>;
 
 export function chooseCommand(make: Make, doors: ChooseDoors): Command {
   const command = withAgent(make('choose', (options) => run(options, doors)));
@@ -67,7 +67,7 @@ function withOther(command: Command): Command {
     .option('--page <directory>', 'write the matrix of all facts as a page that works from a file')
     .option(
       '--audit <path...>',
-      'what each provider would make of the manifests in these files and directories',
+      'what each provider would make of the manifests in these files and directories; `cluster`: of the API server’s objects',
     )
     .option('--capacity', 'how many nodes and pods fit, in place of advice')
     .option('--range <bits>', 'for --capacity: length of the cluster’s IPv4 range (default: 16)')
@@ -95,7 +95,7 @@ async function run(options: Options, doors: ChooseDoors): Promise<ExitCode> {
   }
   const paths = listOption(options, 'audit');
   if (paths.length > 0) {
-    const found = auditFiles(facts, paths);
+    const found = await auditSources(facts, options, { paths, everything: doors.everything });
     write(options, found, auditDocument(facts, found));
     return EXIT.ok;
   }

@@ -8,9 +8,17 @@ import type { MigrationReport } from '#migration/report.ts';
 import type { ClusterStatus } from '#model/cluster-status.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
-import type { Settings } from '#model/settings.ts';
+import type { Problem } from '#model/fault.ts';
+import type { Manifest } from '#model/manifest.ts';
+import type { ApiServerSettings, Settings } from '#model/settings.ts';
 import type { ObjectStore } from '#model/store-object.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
+
+export type EverythingQuery = {
+  readonly settings: ApiServerSettings;
+  readonly wants: (group: string, kind: string) => boolean;
+};
+export type Everything = { readonly manifests: readonly Manifest[]; readonly problems: readonly Problem[] };
 
 export type Doors = {
   readonly version: string;
@@ -25,6 +33,8 @@ export type Doors = {
   readonly cluster: (settings: Settings) => Promise<ClusterStatus | undefined>;
   /** The store that the settings name, as an operator uses it. */
   readonly objects: (settings: Settings) => Promise<ObjectStore>;
+  /** Objects of an API server, of kinds that are asked for. */
+  readonly everything: (query: EverythingQuery) => Promise<Everything>;
   /** What an agent would tell of this host, without one. */
   readonly facts: (settings: Settings) => Promise<HostFacts>;
   /** What an agent would do for `uninstall --purge`, without one. */

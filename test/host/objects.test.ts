@@ -34,6 +34,7 @@ const doors: Doors = {
   agent: elsewhere,
   controller: elsewhere,
   cluster: elsewhere,
+  everything: elsewhere,
   facts: elsewhere,
   purge: elsewhere,
   migrateFlannel: elsewhere,

@@ -92,6 +92,32 @@ export function usesOf({ value, source }: Manifest): Uses | undefined {
   return { object: nameOf(kind, value['metadata']), source, ...(reads ? { kind: reads } : {}), fields };
 }
 
+/** What providers write for themselves: thousands of objects that nobody has to take along. */
+const MADE =
+  /^(?:Cilium(?:Endpoint|EndpointSlice|Identity|Node)|IPAM(?:Block|Handle)|BlockAffinity|ClusterInformation|CalicoNodeStatus|CNINode)$/;
+
+/** Whether objects of a cluster's kind may need something. */
+export function isAudited(group: string, kind: string): boolean {
+  if (MADE.test(kind)) return false;
+  const isPlain = ['Service', 'Namespace', 'Node'].includes(kind) && group === '';
+  return isPlain || isPodKind(group, kind) || readerOf(group, kind) !== undefined;
+}
+
+function isPodKind(group: string, kind: string): boolean {
+  return ['', 'apps', 'batch'].includes(group) && POD_KINDS.has(kind);
+}
+
+/** Made by another object that is looked at too: what it needs, that one needs. */
+export function isMade({ value }: Manifest): boolean {
+  const metadata = isFields(value) ? value['metadata'] : undefined;
+  const owners = isFields(metadata) ? metadata['ownerReferences'] : undefined;
+  return Array.isArray(owners) && owners.some((owner) => isFields(owner) && isPodOwner(owner));
+}
+
+function isPodOwner({ controller, kind, apiVersion }: Readonly<Record<string, unknown>>): boolean {
+  return controller === true && isPodKind(String(apiVersion).split('/')[0] ?? '', String(kind));
+}
+
 function readerOf(group: string, kind: string): Feature | undefined {
   return KINDS.find(([groups, kinds]) => groups.test(group) && kinds.test(kind))?.[2];
 }
