@@ -4,7 +4,7 @@ NODE := node_modules/.bin/node
 LAB ?= main
 SOURCES := $(shell find src profiles facts native scripts/build.ts scripts/compile.ts package-lock.json -type f 2>/dev/null)
 
-.PHONY: help up down test test-k8s bench build deps docs format clean
+.PHONY: help up down test test-k8s bench build image deps docs format clean
 
 help:
 	@echo 'make up        three nodes on this host under profile flannel, pods running; stays up (root)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-k8s  the tests on a real Kubernetes cluster (root); builds Kubernetes first, once'
 	@echo 'make bench     the benchmarks, each beside a named peer (root); WHAT="cni peers" runs only these'
 	@echo 'make build     dist/tartan and dist/tartan-cni'
+	@echo 'make image     an OCI image of them in dist/image, without a registry; ARCH=arm64 for other machines'
 
 up: build
 	@$(NODE) scripts/root.ts 'make up'
@@ -37,6 +38,9 @@ bench: build
 	@$(NODE) bench/run.ts $(WHAT)
 
 build: deps dist/tartan
+
+image: build
+	@deploy/image/build.sh $(ARCH)
 
 dist/tartan: $(SOURCES)
 	@$(NODE) scripts/build.ts
