@@ -47,6 +47,12 @@ export const AGENT_RULES: readonly AccessRule[] = [
   state('Pools are the operator’s, the status is the controller’s.', ['Pool', 'ClusterStatus'], READ),
   ...manifests(),
   {
+    why: 'Kinds that are installed later are read from then on.',
+    apiGroups: ['apiextensions.k8s.io'],
+    resources: ['customresourcedefinitions'],
+    verbs: READ,
+  },
+  {
     why: 'Annotations of flannel’s and the startup taint, of the agent’s own node; RBAC cannot name it.',
     apiGroups: [''],
     resources: ['nodes'],
