@@ -47,6 +47,8 @@ export const LEASE_RESOURCE = {
   plural: 'leases',
   kind: 'Lease',
   namespace: 'kube-system',
+  /** Others have theirs there too. */
+  labels: { 'app.kubernetes.io/managed-by': 'tartan' },
 } as const;
 
 /**

@@ -80,8 +80,8 @@ class Objects implements ObjectStore {
   async exportTo(directory: string): Promise<Outcome[]> {
     if (existsSync(directory) && readdirSync(directory).length > 0)
       throw new Fault('request-invalid', `${directory} is not empty`);
-    const isForeign = this.#shelf.isForeign ?? (() => false);
-    const entries = [...(await this.#entries()).values()].filter(({ object }) => !isForeign(object.name));
+    const all = [...(await this.#entries()).values()];
+    const entries = all.filter(({ object }) => this.#shelf.isForeign?.(object.name) !== true);
     const target = openDirectoryStore(directory);
     try {
       const isOperators = ({ stored }: Entry): boolean => this.#shelf.holds(stored.origin);
@@ -104,8 +104,7 @@ class Objects implements ObjectStore {
     const source = openDirectoryStore(directory);
     try {
       const { found, problems } = await readAll(source);
-      const isForeign = this.#shelf.isForeign ?? (() => false);
-      const moved = found.filter((stored) => !isForeign(nameOf(stored)));
+      const moved = found.filter((stored) => this.#shelf.isForeign?.(nameOf(stored)) !== true);
       const entries = await this.#entries(moved.map(nameOf));
       const wishes = moved.map((stored) => ({
         object: objectOf(stored),
@@ -145,10 +144,8 @@ class Objects implements ObjectStore {
   }
   /** Our own kinds are the same in every store; of others, the store may know more than what is written. */
   async #compare(wishes: readonly Wish[]): Promise<{ changes: Change[]; problems: Problem[] }> {
-    const { trial } = this.#shelf;
-    const isAsked = ({ object }: Wish): boolean => trial !== undefined && !isOurs(object);
-    const asked = wishes.filter((wish) => problemOf(wish.object) === undefined && isAsked(wish));
-    const answers = (await trial?.(asked.map(({ object }) => object))) ?? [];
+    const asked = wishes.filter(({ object }) => problemOf(object) === undefined && !isOurs(object));
+    const answers = (await this.#shelf.trial?.(asked.map(({ object }) => object))) ?? [];
     const problems: Problem[] = [];
     const changes = wishes.map((wish) => {
       const answer = answers[asked.indexOf(wish)];

@@ -13,6 +13,9 @@ export type ExpiryOptions = {
   readonly onExpired: (name: string) => void;
 };
 
+/** More than any two of us can be apart in what they know of the server's time, which they know by the second. */
+const LATE_MS = 1500;
+
 export class Expiry {
   readonly #options: ExpiryOptions;
   readonly #ends = new Map<string, number>();
@@ -23,10 +26,10 @@ export class Expiry {
     this.#options = options;
   }
 
-  /** By the server's clock, of what is known of it. */
+  /** By the server's clock, of what is known of it; whoever else is asked by then says so too. */
   isExpired({ expiresAtMs }: Pick<Stored, 'expiresAtMs'>): boolean {
     const { lowMs = -Infinity } = this.#options.client.knownServerTime() ?? {};
-    return expiresAtMs !== undefined && expiresAtMs <= lowMs;
+    return expiresAtMs !== undefined && expiresAtMs + LATE_MS <= lowMs;
   }
   note({ name, expiresAtMs }: Pick<Stored, 'name' | 'expiresAtMs'>): void {
     if (expiresAtMs === undefined) return this.forget(name);
@@ -45,7 +48,7 @@ export class Expiry {
     this.#nextMs = untilMs;
     const { lowMs = untilMs } = client.knownServerTime() ?? {};
     await clock.sleep(
-      Math.min(Math.max(untilMs - lowMs, 10), MAX_SLEEP_MS),
+      Math.min(Math.max(untilMs + LATE_MS - lowMs, 10), MAX_SLEEP_MS),
       AbortSignal.any([wake.signal, signal]),
     );
     if (!wake.signal.aborted && !signal.aborted) this.#look();

@@ -15,7 +15,15 @@ import { Informer } from './informer.ts';
 import { Merge } from './merge.ts';
 import type { KubernetesObject } from './messages.ts';
 import { isStatus } from './refusal.ts';
-import { collectionPath, readState, stateObject, statePath, stateResource, writeOf } from './resource.ts';
+import {
+  collectionPath,
+  readState,
+  selectorOf,
+  stateObject,
+  statePath,
+  stateResource,
+  writeOf,
+} from './resource.ts';
 
 /**
  * A store in the API server of Kubernetes (docs/decisions/0016-kubernetes-store.md): state as custom resources, operators'
@@ -100,6 +108,7 @@ class Kubernetes implements KubernetesStore {
     const informer = new Informer({
       ...common,
       path: collectionPath(resource),
+      query: selectorOf(resource),
       read: (object) => readState(kind, object),
       isOperators: kind === 'Pool',
       listener: merge.listener(kind, missing),
@@ -116,7 +125,8 @@ class Kubernetes implements KubernetesStore {
   }
   async list(kind: StoreKind): Promise<Stored[]> {
     if (kind === 'Manifest') return listManifests(this.client, this.#options.node);
-    const { items } = await this.client.list(collectionPath(stateResource(kind)));
+    const resource = stateResource(kind);
+    const { items } = await this.client.list(collectionPath(resource), selectorOf(resource));
     const { lowMs } = await this.client.serverTime();
     return items
       .map((item) => readState(kind, item))
@@ -243,7 +253,8 @@ class Kubernetes implements KubernetesStore {
     const { expiresAtMs } = stored;
     const server = this.client.knownServerTime();
     if (expiresAtMs === undefined || server === undefined) return stored;
-    return { ...stored, expiresAtMs: this.#options.clock.nowMs() + expiresAtMs - server.lowMs };
+    const leftMs = expiresAtMs - server.lowMs;
+    return { ...stored, expiresAtMs: Math.round(this.#options.clock.nowMs() + leftMs) };
   }
 }
 

@@ -14,6 +14,7 @@ import {
 } from '#model/kubernetes-kinds.ts';
 import { isObjectName } from '../object-file.ts';
 import type { StateKind, Stored, Version } from '../store.ts';
+import type { Query } from './client.ts';
 import type { KubernetesObject } from './messages.ts';
 
 export type Resource = {
@@ -23,6 +24,8 @@ export type Resource = {
   readonly kind: string;
   /** All objects are in this one; absent: in none, or in any. */
   readonly namespace?: string;
+  /** Ours have these; absent: all are ours. */
+  readonly labels?: Readonly<Record<string, string>>;
 };
 
 export function stateResource(kind: StateKind): Resource {
@@ -33,6 +36,15 @@ export function stateResource(kind: StateKind): Resource {
 
 export function collectionPath(resource: Resource): string {
   return resourcePath(resource, resource.version, { namespace: resource.namespace });
+}
+
+export function selectorOf({ labels }: Pick<Resource, 'labels'>): Query {
+  if (labels === undefined) return {};
+  return {
+    labelSelector: Object.entries(labels)
+      .map(([name, value]) => `${name}=${value}`)
+      .join(','),
+  };
 }
 
 export function apiVersionOf({ group, version }: Pick<Resource, 'group' | 'version'>): string {
@@ -70,9 +82,10 @@ export function stateObject({ kind, name, value, expiresAtMs, write, version }: 
     kind: resource.kind,
     metadata: {
       name: apiNameOf(name),
-      ...(resource.namespace === undefined ? {} : { namespace: resource.namespace }),
+      ...given('namespace', resource.namespace),
+      ...given('labels', resource.labels),
       annotations: { [WRITE_ID]: write, ...expiry },
-      ...(version === undefined ? {} : { resourceVersion: version }),
+      ...given('resourceVersion', version),
       // Who owns which field is nobody's question here; it would double what is stored and watched.
       managedFields: [{}],
     },

@@ -87,10 +87,20 @@ async function tryOne(
     return { isDue: present === undefined || bare(present) !== bare(wished) };
   } catch (error) {
     if (isStatus(error, 404) && all.some((each) => isNamespaceOf(each, object))) return { isDue: true };
-    if (error instanceof KubernetesError) return { problem: error.message };
-    if (error instanceof Fault && error.code === 'request-invalid') return { problem: error.message };
-    throw error;
+    const problem = problemOf(error);
+    if (problem === undefined) throw error;
+    return { problem };
   }
+}
+
+/** What the API server says of the object, and not of itself. */
+function problemOf(error: unknown): string | undefined {
+  if (error instanceof KubernetesError) return error.message;
+  if (!(error instanceof Fault)) return undefined;
+  if (error.code === 'request-invalid') return error.message;
+  // What has another shape than its kind is told by servers until 1.20 as a failure of their own.
+  const { cause } = error;
+  return isStatus(cause, 500) && /typed patch/.test(cause.message) ? cause.message : undefined;
 }
 
 function isNamespaceOf({ value }: StoreObject, object: StoreObject): boolean {
