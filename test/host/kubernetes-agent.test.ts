@@ -147,7 +147,7 @@ if (skip === undefined) {
       audit: true,
     });
     const rbac = 'rbac.authorization.k8s.io';
-    const rules = AGENT_RULES.map(({ why: _, ...rule }) => rule);
+    const rules = AGENT_RULES.map(({ apiGroups, resources, verbs }) => ({ apiGroups, resources, verbs }));
     await apply(
       { apiVersion: `${rbac}/v1`, kind: 'ClusterRole', metadata: { name: 'agent' }, rules },
       {
