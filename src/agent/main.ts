@@ -85,6 +85,7 @@ async function openRoads(base: Base): Promise<{ parts: RoadParts; follow: (agent
   const kernel = openKernel(privateKeyOf, ipsec, tunnel);
   const follow = (agent: Agent): void => {
     tunnel.onChange = () => agent.host.requestResync();
+    tunnel.onCarried = () => agent.switching.suspect();
     tunnel.onSecrets = () => agent.resync();
     ipsec.follow({ host: agent.host, resync: () => agent.resync() });
   };

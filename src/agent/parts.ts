@@ -37,7 +37,7 @@ export type AgentParts = {
   readonly wireguardKey?: (() => string) | undefined;
   readonly ipsec?: IpsecRoad | undefined;
   /** The userspace tunnel, and this node's public keys in it, the newest first. */
-  readonly tunnel?: Pick<TunnelRoad, 'status'> | undefined;
+  readonly tunnel?: Pick<TunnelRoad, 'status' | 'isBehind'> | undefined;
   readonly tunnelKeys?: (() => readonly string[] | undefined) | undefined;
   /** Objects of policy that were accepted before; absent: policy is off. */
   readonly keep: Keep | undefined;

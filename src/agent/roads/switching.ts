@@ -41,6 +41,7 @@ export type SwitchingOptions = {
   readonly isLearned: (prefix: Prefix) => boolean;
   /** Roads that this kernel has. */
   readonly able: () => readonly RoadName[] | undefined;
+  readonly tunnel?: AgentParts['tunnel'];
   /** The node's place has to be looked at again. */
   readonly nudge: () => void;
   readonly crash: (place: Place) => void;
@@ -122,6 +123,11 @@ export class Switching {
     return this.change !== undefined && JSON.stringify(this.progress()) !== this.#told;
   }
 
+  /** This node may be further, without a pass over the host. */
+  suspect(): void {
+    if (this.hasNews()) this.#options.nudge();
+  }
+
   /** How far this node is; undefined while nothing is under way. */
   progress(): SwitchProgress | undefined {
     const { change } = this;
@@ -134,7 +140,7 @@ export class Switching {
   }
 
   #hold(change: RoadSwitch): Omit<Hold, 'node'> | undefined {
-    const { host, cluster } = this.#options;
+    const { host, cluster, tunnel } = this.#options;
     const waits = (why: string) => ({ why, failed: false });
     if (JSON.stringify(cluster.self?.ways) !== JSON.stringify(this.ways())) return waits('not planned yet');
     if (host.paused) return waits('paused by tartan pause');
@@ -144,7 +150,8 @@ export class Switching {
     const open = sources.flatMap((source) => host.openKeys(source));
     const failure = open.map((key) => host.failures.get(key)).find((each) => each !== undefined);
     if (failure !== undefined) return { why: `${failure.code}: ${failure.message}`, failed: true };
-    return open.length === 0 ? undefined : waits(`${open.length} parts are not in the kernel yet`);
+    if (open.length > 0) return waits(`${open.length} parts are not in the kernel yet`);
+    return tunnel?.isBehind === true ? waits('the userspace tunnel is not carried yet') : undefined;
   }
 
   /** A way of this phase is by routes that BGP tells, and of some it has not told yet. */

@@ -161,8 +161,12 @@ test('what is refused is not there, says why, and is tried until it is there', a
     [['tunnel tartan.udp', 'EADDRINUSE', 'the port is taken']],
   );
   assert.match(events.list().at(-1)?.text ?? '', /the port is taken/);
+  assert.ok(road.isBehind, 'what was asked for is not carried');
+  let carried = 0;
+  road.onCarried = () => (carried += 1);
   process.refusal = undefined;
   await until('the order', () => changes === 2);
+  await until('it to be carried', () => carried === 1 && !road.isBehind);
   assert.deepEqual(road.observe(), [TUNNEL, peer('b', 2)]);
 });
 

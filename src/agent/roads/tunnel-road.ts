@@ -66,9 +66,14 @@ export class TunnelRoad implements Userspace {
   /** As the process has it. */
   #carried = '';
   #failure: Failing | undefined;
+  /** How often steps were taken, and how often they had been when the last order was carried. */
+  #taken = 0;
+  #done = 0;
   #loop: Reconciler | undefined;
   /** Told when what is seen is no longer what the steps asked for, or is so again. */
   onChange: () => void = () => undefined;
+  /** Told when the process carries all that was asked for. */
+  onCarried: () => void = () => undefined;
   /** Told when the secrets are others: peers have to know. */
   onSecrets: () => void = () => undefined;
   #secrets: TunnelSecrets | undefined;
@@ -97,7 +102,12 @@ export class TunnelRoad implements Userspace {
     const tunnel = this.#failure === undefined && this.#tunnel !== undefined ? [this.#tunnel] : [];
     return [...tunnel, ...this.#peers.values()];
   }
+  /** Something was asked for that the process does not carry yet. */
+  get isBehind(): boolean {
+    return this.#done !== this.#taken;
+  }
   apply(steps: readonly Step[]): Failure[] {
+    this.#taken += 1;
     for (const step of steps) this.#take(step);
     this.#nudge();
     const failure = this.#failure;
@@ -130,15 +140,21 @@ export class TunnelRoad implements Userspace {
     } else this.#loop.nudge();
   }
   async #pass(): Promise<'ok' | 'retry'> {
+    const taken = this.#taken;
     try {
       await this.#make();
       this.#settle(undefined);
+      if (this.#done !== taken) this.#noteCarried(taken);
       return 'ok';
     } catch (error) {
       const { message, code = 'EIO' } = error as Error & { readonly code?: string };
       this.#settle({ code, message });
       return 'retry';
     }
+  }
+  #noteCarried(taken: number): void {
+    this.#done = taken;
+    if (!this.isBehind) this.onCarried();
   }
   #settle(failure: Failing | undefined): void {
     const before = this.#failure?.message;
