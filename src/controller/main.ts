@@ -32,7 +32,10 @@ export async function runController(settings: Settings, { version, signal }: Run
   const feeds = new Feeds({ store, clock, log, signal, onMalformed });
   const parts = { settings, version, identity, signal, clock, log, events, metrics, store, feeds };
   const controller = new Controller(parts);
-  const server = await serve(settings, controller, () => metrics.registry.metrics());
+  const server = await serve(settings, controller, () => {
+    metrics.leading.set(controller.leadership.isLeading ? 1 : 0);
+    return metrics.registry.metrics();
+  });
   log.info({ version, store: settings.store.type }, 'the controller runs');
   await controller.run();
   server?.close();

@@ -8,6 +8,8 @@ export type CuttingProxy = AsyncDisposable & {
   refuse(isRefused: boolean): void;
   /** Ends all connections there are. */
   cut(): void;
+  /** What is sent arrives, in both directions, when it is held no more: a partition of the network. */
+  hold(isHeld: boolean): void;
   /** Each connection ends after so many bytes from the server; undefined: none does. Answers are cut within a line too. */
   cutAfter(bytes: (() => number) | undefined): void;
   /** Connections that were cut. */
@@ -16,7 +18,12 @@ export type CuttingProxy = AsyncDisposable & {
 
 export async function startProxy(target: number): Promise<CuttingProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
-  let [isRefused, cuts] = [false, 0];
+  let [isRefused, isHeld, cuts] = [false, false, 0];
+  const carry = ([client, upstream]: readonly [Socket, Socket]): void => {
+    if (isHeld) client.unpipe(upstream).pause();
+    else client.pipe(upstream);
+    upstream[isHeld ? 'pause' : 'resume']();
+  };
   let limit: (() => number) | undefined;
   const server = createServer((client) => {
     if (isRefused) {
@@ -31,7 +38,6 @@ export async function startProxy(target: number): Promise<CuttingProxy> {
       for (const socket of pair) socket.destroy();
     };
     for (const socket of pair) socket.setNoDelay().on('error', end).on('close', end);
-    client.pipe(upstream);
     let left = limit?.() ?? Infinity;
     upstream.on('data', (bytes: Buffer) => {
       client.write(bytes.subarray(0, left));
@@ -40,6 +46,7 @@ export async function startProxy(target: number): Promise<CuttingProxy> {
       cuts += 1;
       client.end(() => end());
     });
+    carry(pair);
   });
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -51,6 +58,10 @@ export async function startProxy(target: number): Promise<CuttingProxy> {
     port: typeof address === 'object' && address !== null ? address.port : 0,
     refuse: (refused) => (isRefused = refused),
     cut,
+    hold: (held) => {
+      isHeld = held;
+      pairs.forEach(carry);
+    },
     cutAfter: (bytes) => (limit = bytes),
     cuts: () => cuts,
     [Symbol.asyncDispose]: async () => {
