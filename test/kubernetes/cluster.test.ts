@@ -6,9 +6,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test, type TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { waitFor } from '../host/namespace.ts';
-import { tail } from '../runtimes/daemon.ts';
-import { makeAgent, type Agent } from './agents.ts';
-import { DNS_ADDRESS, noCluster, POD_RANGE, startCluster, type Cluster } from './cluster.ts';
+import { DNS_ADDRESS, noCluster, startCluster, type Cluster } from './cluster.ts';
 import { writeNodeImage } from './images.ts';
 import {
   everyPair,
@@ -21,33 +19,22 @@ import {
   waitForPods,
   type Pod,
 } from './looks.ts';
+import { changeProfile, install, noImage, tartanLogs, uninstall } from './manifest.ts';
 import { clientPod, dnsObjects, NODE_PORT, webObjects, webPolicy, WEB_PORT } from './workloads.ts';
 
 const NODES = ['node1', 'node2', 'node3'];
 const PODS = 6;
 
-describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
+describe('Tartan on a cluster', { skip: noCluster ?? noImage ?? false }, () => {
   let cluster: Cluster;
   let failed: string | undefined;
-  const agents = new Map<string, Agent>();
   const looks = new Map<string, string[]>();
 
-  const settings = (profile: string): Record<string, unknown> => ({
-    profile,
-    network: { ipv4: { range: POD_RANGE } },
-    store: { type: 'directory', path: `${cluster.shared}/store` },
-  });
   const nodeOf = (name: string) => {
     const node = cluster.nodes.get(name);
     if (node === undefined) throw new Error(`no ${name}`);
     return node;
   };
-  const join = async (name: string, profile: string): Promise<void> => {
-    const agent = makeAgent(nodeOf(name));
-    agents.set(name, agent);
-    await agent.configure(settings(profile));
-  };
-
   function step(title: string, work: (context: TestContext) => Promise<void>): void {
     test(title, async (context) => {
       if (failed !== undefined) return context.skip(`after “${failed}” failed`);
@@ -56,7 +43,7 @@ describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
       } catch (error) {
         failed = title;
         console.log(cluster.logs());
-        for (const [name, agent] of agents) console.log(`--- ${name} tartan\n${tail(agent.log())}`);
+        console.log(await tartanLogs(cluster));
         throw error;
       }
     });
@@ -74,7 +61,7 @@ describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
     await waitFor('nodes', async () => (await cluster.list(['nodes'])).length === NODES.length, 120_000);
     for (const node of await cluster.list(['nodes'])) assert.equal(isReady(node), false, node.metadata.name);
     for (const name of NODES) looks.set(name, await lookAt(nodeOf(name)));
-    await Promise.all(NODES.map((name) => join(name, 'flannel')));
+    await install(cluster, 'flannel');
     await waitForNodes(cluster, NODES);
   });
 
@@ -148,15 +135,21 @@ describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
 
   step('a node is gone, another takes its place', async () => {
     await cluster.killNode('node3');
-    agents.delete('node3');
     const isGone = async (): Promise<boolean> =>
       (await cluster.list(['nodes'])).some((node) => node.metadata.name === 'node3' && !isReady(node));
     await waitFor('node3 to be seen as gone', isGone, 60_000);
     await cluster.kubectl(['delete', 'node', 'node3']);
+    const there = ['--all-namespaces', '--field-selector=spec.nodeName=node3'];
+    for (const { metadata } of await cluster.list(['pods', ...there]))
+      await cluster.kubectl(['delete', 'pod', metadata.name, '-n', String(metadata.namespace), '--force']);
     await cluster.addNode('node4');
     await waitFor('node4', async () => (await cluster.list(['nodes'])).length === NODES.length, 120_000);
-    looks.set('node4', await lookAt(nodeOf('node4')));
-    await join('node4', 'flannel');
+    const address = [nodeOf('node4').address, '172.30.0.3'] as const;
+    looks.set(
+      'node4',
+      (looks.get('node3') ?? []).map((line) => line.replaceAll(address[1], address[0])),
+    );
+    looks.delete('node3');
     await waitForNodes(cluster, ['node1', 'node2', 'node4']);
     const pods = await waitForPods(cluster, 'app=web', PODS);
     await everyPair(cluster, pods);
@@ -179,7 +172,7 @@ describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
     const far = pods.find(({ node }) => node === 'node2');
     assert.ok(friend !== undefined && far !== undefined);
     const pings = await startPings(nodeOf('node1'), friend, far);
-    for (const agent of agents.values()) await agent.configure(settings('canal'));
+    await changeProfile(cluster, 'canal');
     const names = pods.map(({ name }) => name);
     await waitFor('the policy to be enforced', async () => (await pages('stranger')).length === 0, 60_000);
     assert.deepEqual(await pages('friend'), names);
@@ -194,10 +187,10 @@ describe('Tartan on a cluster', { skip: noCluster ?? false }, () => {
     await cluster.kubectl(['delete', 'deployment', 'dns', '-n', 'kube-system']);
     await waitForPods(cluster, 'app', 0);
     await waitForPods(cluster, 'app', 0, 'kube-system');
-    for (const [name, agent] of agents) {
-      await agent.uninstall();
+    await uninstall(cluster, 'canal');
+    for (const [name, look] of looks) {
       const left = await lookAt(nodeOf(name));
-      const known = new Set(looks.get(name));
+      const known = new Set(look);
       assert.deepEqual(
         left.filter((line) => !known.has(line)),
         [],

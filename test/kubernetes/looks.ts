@@ -99,6 +99,9 @@ export async function startPings(
 /** Of programs that are no part of the provider. */
 const FOREIGN = /^\/(var\/lib\/(kubelet|containerd|cni\/results)|var\/log\/(pods|containers)|root\/\.)/;
 
+/** Tables of iptables: kubelet and kube-proxy make them as they need them. */
+const IPTABLES = /^table (ip|ip6) (nat|filter|mangle|raw)$/;
+
 /** What is on a node, in words: files, devices, routes, rules, nftables; of these only what a provider could leave. */
 export async function lookAt({ room }: KubeNode): Promise<string[]> {
   const files = (await room.files()).filter((path) => !FOREIGN.test(path));
@@ -110,12 +113,15 @@ export async function lookAt({ room }: KubeNode): Promise<string[]> {
   const links = (await words(['ip', '-o', 'link'])).map(
     (line) => line.split(':')[1]?.trim().split('@')[0] ?? '',
   );
+  const tables = await words(['nft', 'list', 'tables']);
+  const rules = await words(['nft', 'list', 'ruleset']);
   return [
     ...files,
     ...(await words(['find', '/run', '-ipath', '*tartan*', '-not', '-name', 'tartan.pid'])),
     ...links,
     ...(await words(['ip', '-4', 'route', 'show', 'table', 'all'])),
     ...(await words(['ip', 'rule'])),
-    ...(await words(['nft', 'list', 'tables'])),
+    ...tables.filter((line) => !IPTABLES.test(line)),
+    ...rules.filter((line) => /tartan/i.test(line)),
   ];
 }
