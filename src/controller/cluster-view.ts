@@ -19,6 +19,19 @@ export type ClusterViewOptions = {
 
 const NODE = /^v1\/Node\//;
 
+/** Of Kubernetes' kinds these are read and no others, as a controller has no rights to them. */
+const READ = [
+  'v1/Node',
+  ...['projectcalico.org/v3', 'crd.projectcalico.org/v1'].flatMap((version) =>
+    ['IPPool', 'IPReservation', 'IPAMConfiguration'].map((kind) => `${version}/${kind}`),
+  ),
+];
+
+/** Elsewhere one watch tells of all. */
+function read({ store }: Settings): readonly (string | undefined)[] {
+  return store.type === 'kubernetes' ? READ : [undefined];
+}
+
 export class ClusterView {
   readonly index = new BlockIndex<SeenBlock<Version>>();
   /** Names of the Node objects that Kubernetes has. */
@@ -45,7 +58,9 @@ export class ClusterView {
     this.#others = [
       feeds.follow('Block', { onChange: onBlock }),
       feeds.follow('Pool', { onChange: onPool }),
-      feeds.follow('Manifest', { onChange: (name, object) => this.#onManifest(name, object) }),
+      ...read(settings).map((only) =>
+        feeds.follow('Manifest', { onChange: (name, object) => this.#onManifest(name, object) }, only),
+      ),
     ];
   }
 

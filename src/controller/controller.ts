@@ -34,7 +34,7 @@ export type ControllerParts = {
   readonly metrics: Metrics;
   readonly store: Store;
   readonly feeds: Feeds;
-  /** Makes the store's kinds known to it, or brings them up to date; `ensure` is asked before each write. */
+  /** Makes the store's kinds known to it, or brings them up to date; `ensure` is asked before each write. Once by each leader. */
   readonly define?: ((ensure: () => void) => Promise<void>) | undefined;
 };
 
@@ -54,6 +54,7 @@ export class Controller {
   readonly #brake: Brake;
   #loop: Reconciler | undefined;
   #isLeading = false;
+  #hasDefined = false;
   #trouble = '';
 
   constructor(parts: ControllerParts) {
@@ -78,7 +79,7 @@ export class Controller {
   }
 
   #openDuties(): Duty[] {
-    const { settings, clock, store, identity, events, metrics, define } = this.#parts;
+    const { settings, clock, store, identity, events, metrics } = this.#parts;
     const fenced = fence(store, this.leadership, (verb, kind) => metrics.writes.inc({ verb, kind }));
     const view = this.#view;
     const graceMs = settings.controller.graceSeconds * 1000;
@@ -109,7 +110,7 @@ export class Controller {
       await publisher.publish(status);
     };
     return [
-      ['definitions', async () => define?.(() => this.leadership.ensure())],
+      ['definitions', () => this.#define()],
       ['departures', () => departures.look()],
       ['blocks', () => reclaimer.look()],
       ['status', publish],
@@ -145,6 +146,7 @@ export class Controller {
     this.#trouble = trouble;
     if (isLeading === this.#isLeading) return;
     this.#isLeading = isLeading;
+    this.#hasDefined = false;
     if (isLeading) {
       events.add('info', 'leads now');
       this.#loop?.nudge();
@@ -168,6 +170,12 @@ export class Controller {
       }
     }
     return 'ok';
+  }
+
+  async #define(): Promise<void> {
+    if (this.#hasDefined) return;
+    await this.#parts.define?.(() => this.leadership.ensure());
+    this.#hasDefined = true;
   }
 
   #allNodes(): number {

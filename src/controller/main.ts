@@ -2,7 +2,8 @@
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import { hostname } from 'node:os';
-import { Controller } from './controller.ts';
+import { Controller, type ControllerParts } from './controller.ts';
+import type { DefinitionsOptions } from './definitions.ts';
 import { openMetrics } from './metrics.ts';
 import { systemClock } from '#lib/clock.ts';
 import { Complaints } from '#lib/complaints.ts';
@@ -11,7 +12,8 @@ import { serveTexts } from '#lib/text-server.ts';
 import { CLUSTER_STATUS, type ClusterStatus } from '#model/cluster-status.ts';
 import type { Settings } from '#model/settings.ts';
 import { Feeds } from '#stores/feed.ts';
-import { openStore } from '#stores/open.ts';
+import type { KubernetesStore } from '#stores/kubernetes/kubernetes.ts';
+import { type OpenStore, openStore } from '#stores/open.ts';
 
 export type RunOptions = {
   readonly version: string;
@@ -30,8 +32,9 @@ export async function runController(settings: Settings, { version, signal }: Run
   const clock = systemClock;
   const metrics = openMetrics();
   const feeds = new Feeds({ store, clock, log, signal, onMalformed });
+  const define = await definer(settings, store, { version, tell: (text) => events.add('info', text) });
   const parts = { settings, version, identity, signal, clock, log, events, metrics, store, feeds };
-  const controller = new Controller(parts);
+  const controller = new Controller({ ...parts, define });
   const server = await serve(settings, controller, () => {
     metrics.leading.set(controller.leadership.isLeading ? 1 : 0);
     return metrics.registry.metrics();
@@ -52,6 +55,18 @@ export async function readStatus(settings: Settings): Promise<ClusterStatus | un
   } finally {
     store.close();
   }
+}
+
+/** Undefined: the store needs no definitions. */
+async function definer(
+  settings: Settings,
+  store: OpenStore,
+  options: Pick<DefinitionsOptions, 'version' | 'tell'>,
+): Promise<ControllerParts['define']> {
+  if (settings.store.type !== 'kubernetes') return undefined;
+  const { client } = store as KubernetesStore;
+  const { installDefinitions } = await import('./definitions.ts');
+  return (ensure) => installDefinitions({ ...options, client, ensure });
 }
 
 async function serve(
