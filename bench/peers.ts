@@ -3,8 +3,8 @@
  * agent's start beside the same batches, and how long one node's advert takes from the store to the kernel. The store
  * holds what 5,000 live nodes leave there: a Node and a SubnetClaim each.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import type { ChildProcess } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { claimName } from '#ipam/subnet.ts';
@@ -22,6 +22,7 @@ import { formatObject } from '../src/stores/object-file.ts';
 import type { StoreKind } from '../src/stores/store.ts';
 import { execute, makeNamespace, type Namespace, waitFor } from '../test/host/namespace.ts';
 import { makeUnderlay, type Node, startNode, whyNoTartan } from '../test/host/node.ts';
+import { cpuTimeMs, endAgent, spawnAgent, whenSaid } from './agent.ts';
 import { processMb } from './memory.ts';
 import { keepReport, median, percentile, printReport, type Row } from './report.ts';
 
@@ -182,49 +183,15 @@ async function clearKernel({ netns }: Node): Promise<void> {
   await netns.must(['nft', 'flush', 'ruleset']);
 }
 
-/** The agent as it is shipped. NODE_OPTIONS reaches it, as in `NODE_OPTIONS='--cpu-prof --cpu-prof-dir=/tmp/x'`. */
-function spawnAgent(node: Node): ChildProcess {
-  const program = join(import.meta.dirname, '../dist/tartan');
-  const words = [`--net=${node.netns.path}`, program, 'agent', '--config', node.settingsFile];
-  return spawn('nsenter', words, { stdio: ['ignore', 'inherit', 'pipe'] });
-}
-
-async function endAgent(agent: ChildProcess): Promise<void> {
-  const gone = new Promise((done) => agent.once('exit', done));
-  agent.kill('SIGTERM');
-  await gone;
-}
-
-/** Resolves when the agent's log says that every peer is in the kernel: to ask for it would take of its time. */
-function whenReady(agent: ChildProcess): Promise<void> {
-  let text = '';
-  return new Promise((resolve, reject) => {
-    const late = setTimeout(reject, 120_000, new Error('the agent is not ready after two minutes'));
-    agent.once('exit', () => reject(new Error(`the agent ended: ${text.slice(-2000)}`)));
-    agent.stderr?.on('data', (chunk: Buffer) => {
-      text = `${text}${chunk.toString()}`.slice(-100_000);
-      if (!text.includes(`ready: ${PEERS} of ${PEERS} peers`)) return;
-      clearTimeout(late);
-      resolve();
-    });
-  });
-}
-
 /** From the start of the process until it is ready; that the kernel holds every peer is then asked of the kernel. */
 async function measureStart(node: Node): Promise<{ agent: ChildProcess; tookMs: number; cpuMs: number }> {
   const begun = performance.now();
   const agent = spawnAgent(node);
-  await whenReady(agent);
+  await whenSaid(agent, `ready: ${PEERS} of ${PEERS} peers`);
   const tookMs = performance.now() - begun;
   const cpuMs = cpuTimeMs(agent.pid);
   await expectProgrammed(node.netns, 'the agent');
   return { agent, tookMs, cpuMs };
-}
-
-/** User and system time so far, from proc(5) stat: fields 14 and 15, in hundredths of a second. */
-function cpuTimeMs(pid: number | undefined): number {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) * 10;
 }
 
 /** Milliseconds from the rename that puts a new node into the store to the last of its three objects in the kernel. */

@@ -3,6 +3,7 @@ import { whyNoKernel } from '../test/host/namespace.ts';
 import { benchBlocks } from './blocks.ts';
 import { benchCni } from './cni.ts';
 import { benchDataPath } from './data-path.ts';
+import { benchKubernetes } from './kubernetes.ts';
 import { benchPeers } from './peers.ts';
 import { benchPolicy } from './policy.ts';
 import { benchRoutes } from './routes.ts';
@@ -12,6 +13,7 @@ const BENCHES: Readonly<Record<string, () => Promise<void>>> = {
   cni: benchCni,
   blocks: benchBlocks,
   peers: benchPeers,
+  kubernetes: benchKubernetes,
   policy: benchPolicy,
   routes: benchRoutes,
   'data-path': benchDataPath,
