@@ -10,7 +10,7 @@ import type { Mac } from '#net/mac.ts';
 import { families } from '#net/per-family.ts';
 import { nthAddress, type Prefix, prefixFamily } from '#net/prefix.ts';
 import { hasBridge, type Self, takesBlocks } from './backend.ts';
-import { outerPackets, segmentPorts, unsealedPackets } from './ways.ts';
+import { hasSegment, outerPackets, segmentPorts, unsealedPackets } from './ways.ts';
 
 /** How a family is written in nft. */
 const WORDS = {
@@ -93,6 +93,7 @@ export function inetRules(self: Self): string {
       ...plainText(self, 'to'),
     ]),
     ...chainOf('sealed', 'filter hook output priority filter', plainText(self, 'to')),
+    ...chainOf('redirects', 'filter hook output priority filter', redirects(self)),
     baseChain('prerouting', 'nat hook prerouting priority dstnat', ['fib daddr type local jump hostports']),
     baseChain('output', 'nat hook output priority -100', ['fib daddr type local jump hostports']),
     baseChain('postrouting', 'nat hook postrouting priority srcnat', postrouting(self)),
@@ -222,6 +223,16 @@ export function bridgeRules(self: Self, mac: Mac): string {
           baseChain('output', 'filter hook output priority filter', deduplication(self, mac)),
         ]),
   ].join('\n');
+}
+
+/**
+ * A pod from before the segment asks its gateway, which would send it straight to the other pod (RFC 792, RFC 4861 section 8): it
+ * would go on there for minutes after the segment has gone.
+ */
+function redirects(self: Self): string[] {
+  if (!hasSegment(self)) return [];
+  const to = `oifname "${self.settings.wiring.bridge.name}"`;
+  return [`${to} icmp type redirect counter drop`, `${to} icmpv6 type nd-redirect counter drop`];
 }
 
 /** By the segment comes nothing that claims to be of this node. */

@@ -68,12 +68,15 @@ export const vxlan: NetworkBackend = {
   planLeg: (self, leg) => [routeOf(self, leg)],
 };
 
+/** Nodes that differ do not reach each other by it. */
+const HOW = ': change it on all while another road carries (tartan switch)';
+
 function mismatch({ settings }: Self, node: NodeAdvert): string | undefined {
   const mine = settings.road.vxlan;
   if (node.vxlan === undefined) return `${node.name} does not tell its VXLAN parameters`;
   const { vni, port } = node.vxlan;
-  if (vni !== mine.vni) return `${node.name} has VNI ${vni}, this node ${mine.vni}`;
-  if (port !== mine.port) return `${node.name} has VXLAN port ${port}, this node ${mine.port}`;
+  if (vni !== mine.vni) return `${node.name} has VNI ${vni}, this node ${mine.vni}${HOW}`;
+  if (port !== mine.port) return `${node.name} has VXLAN port ${port}, this node ${mine.port}${HOW}`;
   return undefined;
 }
 
