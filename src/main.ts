@@ -26,6 +26,11 @@ void runProgram(process.argv.slice(2), {
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
   migrateFlannel: async (settings, options) =>
     (await import('#agent/migration/report.ts')).migrateFlannel(settings, options),
+  calicoKeys: async ({ store }) => (await import('#stores/etcd/foreign-keys.ts')).readKeys(store, '/calico/'),
+  seedBlocks: async ({ store }, blocks, isTrial) =>
+    (await import('#stores/seed.ts')).seedBlocks(store, blocks, isTrial),
+  adoptCalico: async (settings, pods, options) =>
+    (await import('#agent/migration/calico.ts')).adoptCalicoPods(settings, pods, options),
   measure: async (options, progress) =>
     (await import('#lab/measure/measure.ts')).measureRoads(options, progress),
   lab: async (words) => (await import('#lab/command.ts')).runLab(words),

@@ -1,17 +1,19 @@
 /** `tartan migrate`: takes a cluster over from another provider, its addresses, policies and living pods. */
 import type { Command } from 'commander';
 import { type MigrationReport, renderReport } from '#migration/report.ts';
+import { calicoCommand } from './migrate-calico.ts';
 import { unlessAway } from './client.ts';
 import { clientOf, configOf, formatOf, withAgent, withOutput } from './options.ts';
 import { EXIT, type ExitCode, print } from './output.ts';
 import type { Doors, Make } from './program.ts';
 import { readSettings } from './settings-file.ts';
 
-export function migrateCommand(make: Make, doors: Pick<Doors, 'migrateFlannel'>): Command {
+export function migrateCommand(make: Make, doors: Doors): Command {
   const command = make('migrate', () => EXIT.usage).description(
     'take a cluster over from another provider, while its pods go on',
   );
   command.addCommand(flannelCommand(make, doors));
+  command.addCommand(calicoCommand(make, doors));
   return command;
 }
 

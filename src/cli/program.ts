@@ -6,12 +6,14 @@ import { Command, CommanderError } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import type { MigrationReport } from '#migration/report.ts';
 import type { ClusterStatus } from '#model/cluster-status.ts';
+import type { Block } from '#model/block.ts';
 import type { HostFacts } from '#model/facts.ts';
 import type { MeasureOptions, MeasureProgress, Measurements } from '#model/measurement.ts';
 import type { Problem } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { ApiServerSettings, Settings } from '#model/settings.ts';
-import type { ObjectStore } from '#model/store-object.ts';
+import type { Reservation } from '#model/provider.ts';
+import type { ObjectStore, Outcome } from '#model/store-object.ts';
 import { EXIT, type OutputFormat, printFault } from './output.ts';
 
 export type EverythingQuery = {
@@ -44,6 +46,16 @@ export type Doors = {
     settings: Settings,
     options: { readonly trial: boolean; readonly agent: 'away' | 'waits' | 'ready' },
   ) => Promise<MigrationReport>;
+  /** Of another provider, in the etcd of the store. */
+  readonly calicoKeys: (settings: Settings) => Promise<{ readonly key: string; readonly value: string }[]>;
+  /** Puts blocks into the store, unless they are there. */
+  readonly seedBlocks: (settings: Settings, blocks: readonly Block[], isTrial: boolean) => Promise<Outcome[]>;
+  /** Takes Calico's pods of this node over. */
+  readonly adoptCalico: (
+    settings: Settings,
+    pods: readonly Reservation[],
+    options: { readonly trial: boolean },
+  ) => Promise<Pick<MigrationReport, 'steps' | 'problems' | 'notes' | 'isDone'>>;
   /** `tartan choose --measure`; tells how far it is. */
   readonly measure: (
     options: MeasureOptions,

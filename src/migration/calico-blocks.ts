@@ -3,6 +3,8 @@
  * an IPAMBlock) becomes one of ours with the same addresses in the same hands. Which pod has which is the node's ledger's to
  * know, so what a block tells of containers is answered beside it.
  */
+import { given } from '#lib/given.ts';
+import type { PodName } from '#model/attachment.ts';
 import type { Block } from '#model/block.ts';
 import type { Problem } from '#model/fault.ts';
 import { type Fields, isFields } from '#model/manifest-shapes.ts';
@@ -27,7 +29,7 @@ export type BlocksOptions = {
 };
 
 /** One address that is not free: whose, and of which container where it is a pod's. */
-type Taken = { readonly node: string; readonly containerId?: string };
+type Taken = { readonly node: string; readonly containerId?: string; readonly pod?: PodName };
 /** Answers that there is nothing. */
 type Say = (message: string) => undefined;
 
@@ -96,32 +98,33 @@ function readTaken(source: Source, reading: Reading): Map<number, Taken> | undef
 type Attribute = {
   readonly handle: string;
   readonly node: string | undefined;
-  readonly isPods: boolean;
+  readonly pod: PodName | undefined;
   readonly isReleased: boolean;
 };
 
 function readAttribute(attribute: Fields, source: Source): Attribute {
   const { handle_id: id, secondary, releasedAt } = attribute;
   const handle = typeof id === 'string' ? id.trim() : '';
-  const { node, pod } = isFields(secondary) ? secondary : {};
+  const { node, pod, namespace } = isFields(secondary) ? secondary : {};
+  const isPods = typeof pod === 'string' && typeof namespace === 'string' && handle.includes('.');
   return {
     handle,
     node: typeof node === 'string' ? node : source.node,
-    isPods: typeof pod === 'string' && handle.includes('.'),
+    pod: isPods ? { namespace, name: pod } : undefined,
     isReleased: releasedAt !== undefined && releasedAt !== null,
   };
 }
 
 /** Undefined: the address is free by now, or cannot be ours. */
 function takenBy(told: Fields, source: Source, at: { number: number } & Reading): Taken | undefined {
-  const { handle, node, isPods, isReleased } = readAttribute(told, source);
+  const { handle, node, pod, isReleased } = readAttribute(told, source);
   const what = `${nthAddress(source.prefix, BigInt(at.number))} (${handle === '' ? 'no handle' : handle})`;
   if (isReleased) return undefined;
   if (TUNNEL.test(handle)) return at.note(`${what} is given back: tunnels have their block’s first address`);
   if (node === undefined) return at.refuse(`${what} is of no node that is known`);
   if (at.number === 0)
     return at.refuse(`${what} is the block’s first address, its node’s own here: re-create the pod`);
-  if (isPods) return { node, containerId: handle.slice(handle.lastIndexOf('.') + 1) };
+  if (pod !== undefined) return { node, pod, containerId: handle.slice(handle.lastIndexOf('.') + 1) };
   at.note(`${what} is no pod’s that is known: it stays held by ${node}`);
   return { node };
 }
@@ -138,11 +141,14 @@ function blockOf(
   const rest = Array.from({ length: size }, (_, number) => number);
   const free = [...new Set([...told, ...rest])].filter(isFree);
   const holders = new Map<string, number[]>(node === undefined ? [] : [[node, []]]);
-  for (const [number, { node: holder, containerId }] of taken) {
+  for (const [number, { node: holder, containerId, pod }] of taken) {
     holders.set(holder, [...(holders.get(holder) ?? []), number]);
     if (containerId === undefined) continue;
     const address = nthAddress(prefix, BigInt(number));
-    pods.set(holder, [...(pods.get(holder) ?? []), { address, containerId, ifname: 'eth0' }]);
+    pods.set(holder, [
+      ...(pods.get(holder) ?? []),
+      { address, containerId, ifname: 'eth0', ...given('pod', pod) },
+    ]);
   }
   const held = Array.from(
     holders,

@@ -48,8 +48,11 @@ test('every address stays in the same hands, and what is free keeps its order', 
   assert.deepEqual(
     [...pods],
     [
-      ['a', [{ address: '10.0.0.9', containerId: 'c1', ifname: 'eth0' }]],
-      ['b', [{ address: '10.0.0.11', containerId: 'c3', ifname: 'eth0' }]],
+      ['a', [{ address: '10.0.0.9', containerId: 'c1', ifname: 'eth0', pod: { namespace: 'y', name: 'x' } }]],
+      [
+        'b',
+        [{ address: '10.0.0.11', containerId: 'c3', ifname: 'eth0', pod: { namespace: 'y', name: 'x' } }],
+      ],
     ],
   );
   assert.deepEqual(

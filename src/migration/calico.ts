@@ -62,7 +62,8 @@ const REASONS: Readonly<Record<string, string>> = {
   Node: 'of Calico’s is not read: nodes tell of themselves; its AS number and cluster id are annotations of v1 Node here',
 };
 
-export function planCalico(all: readonly CalicoObject[], options: BlocksOptions): CalicoPlan {
+export function planCalico(given: readonly CalicoObject[], options: BlocksOptions): CalicoPlan {
+  const all = given.flatMap(expand);
   const calicos = all.filter(isCalicos);
   const others = all.filter((object) => !isCalicos(object));
   const of = (kind: string): CalicoObject[] => calicos.filter(({ value }) => value['kind'] === kind);
@@ -81,6 +82,22 @@ export function planCalico(all: readonly CalicoObject[], options: BlocksOptions)
     problems,
     notes: [...notes, ...masqueradeNotes(pools)],
   };
+}
+
+/** calicoctl prints several objects as a list of their kind. */
+function expand(object: CalicoObject): CalicoObject[] {
+  const { apiVersion, kind, items } = object.value;
+  if (!Array.isArray(items) || typeof kind !== 'string' || !kind.endsWith('List')) return [object];
+  return (items as unknown[]).filter(isFields).map((item) => {
+    const value = { apiVersion, kind: kind.slice(0, -'List'.length), ...item };
+    const { name, namespace } = isFields(item['metadata']) ? item['metadata'] : {};
+    const place = typeof namespace === 'string' ? `${namespace}/` : '';
+    return {
+      name: `${String(value.apiVersion)}/${value.kind}/${place}${String(name)}`,
+      origin: object.origin,
+      value,
+    };
+  });
 }
 
 function isCalicos({ value }: CalicoObject): boolean {

@@ -4,6 +4,7 @@
  * agrees is taken over as it is; a note without a pod is told of, an address without a note is a problem, because it would be
  * given out again.
  */
+import { given } from '#lib/given.ts';
 import type { Attachment, AttachmentKey, PodRoute } from '#model/attachment.ts';
 import type { Problem } from '#model/fault.ts';
 import type {
@@ -114,7 +115,8 @@ function adoptOne(
     return holder === undefined ? 'no pod has its address: the note is left behind' : undefined;
   // The ledger has it before its link has our name.
   if (pair.host.ours) return undefined;
-  const attachment = holder ?? attachmentOf(scene, key, { ...pair, to });
+  const pod = own[0]?.pod;
+  const attachment = holder ?? { ...attachmentOf(scene, key, { ...pair, to }), ...given('pod', pod) };
   return { attachment, link: { from: pair.host.name, to, ours: true } };
 }
 

@@ -2,7 +2,7 @@
 import type { Address } from '#net/address.ts';
 import type { Mac } from '#net/mac.ts';
 import type { InterfaceAddress, Prefix } from '#net/prefix.ts';
-import type { Attachment } from './attachment.ts';
+import type { Attachment, PodName } from './attachment.ts';
 
 export type ProviderLink = {
   readonly name: string;
@@ -38,6 +38,8 @@ export type Reservation = {
   readonly address: Address;
   readonly containerId: string;
   readonly ifname: string;
+  /** Absent: the plugin did not note it. */
+  readonly pod?: PodName;
 };
 
 /** A network namespace of the host, besides the host's own. */

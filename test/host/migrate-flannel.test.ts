@@ -3,8 +3,6 @@
  * set-up is flannel's to the letter (./flannel-node.ts); etcd, the CNI plugins and the kernel are the real ones.
  */
 import assert from 'node:assert/strict';
-import { type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -21,6 +19,7 @@ import {
 import { makeNamespace, type Namespace, waitFor, whyNoKernel } from './namespace.ts';
 import type { MigrationReport } from '../../src/migration/report.ts';
 import { makeUnderlay, type Node, REFERENCE_PLUGINS, startNode, whyNoTartan } from './node.ts';
+import { interrupt, startPing } from './steady-ping.ts';
 
 const skip =
   whyNoKernel(['ip', 'bridge', 'ping', 'iptables-restore', 'etcd']) ??
@@ -28,32 +27,6 @@ const skip =
   (existsSync(join(REFERENCE_PLUGINS, 'bridge')) ? false : 'needs the reference CNI plugins');
 
 const INDICES = [1, 2, 3] as const;
-
-/** Ten times a second until it is asked: which packets were lost of those before the last that was answered. */
-function startPing(from: Namespace, to: string): { lost(): Promise<string> } {
-  const ping = from.start(['ping', '-n', '-i', '0.1', '-W', '2', to], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  let text = '';
-  ping.stdout?.setEncoding('utf8').on('data', (part: string) => (text += part));
-  return {
-    lost: async () => {
-      await stopChild(ping);
-      const answered = new Set([...text.matchAll(/icmp_seq=(\d+) ttl/g)].map((match) => Number(match[1])));
-      const last = Math.max(...answered);
-      assert.ok(last > 20, `hardly anything was answered: ${text}`);
-      const numbers = Array.from({ length: last }, (_, index) => index + 1);
-      const lost = numbers.filter((number) => !answered.has(number));
-      return lost.length === 0 ? '' : `${from.name} to ${to}: ${lost.join(' ')}`;
-    },
-  };
-}
-
-async function stopChild(child: ChildProcess): Promise<void> {
-  const gone = once(child, 'exit');
-  child.kill('SIGINT');
-  await gone;
-}
 
 async function assertReaches(from: Namespace, to: string): Promise<void> {
   const { code, stdout } = await from.run(['ping', '-n', '-c', '3', '-i', '0.1', '-W', '2', to]);
@@ -195,7 +168,7 @@ async function tellPlan(node: FlannelNode | undefined, root: string): Promise<vo
     return code === 1 && report;
   });
   assert.match(refused.problems[0]?.path ?? '', /^flanneld/);
-  await stopChild(daemon);
+  await interrupt(daemon);
   assert.deepEqual(netns.list('link show'), links);
 }
 

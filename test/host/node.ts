@@ -225,6 +225,8 @@ export async function startNode(
     readonly store?: string;
     /** Where the node is already: it stays when the node is stopped. */
     readonly place?: Namespace;
+    /** Before the agent starts for the first time: a command of the program on the node's settings. */
+    readonly before?: (run: Node['run'], directory: string) => Promise<void>;
     readonly room?: (netns: Namespace, directory: string) => Promise<AgentRoom>;
   } = {},
 ): Promise<Node> {
@@ -297,6 +299,7 @@ export async function startNode(
     kill: () => end('SIGKILL'),
   };
   try {
+    await options.before?.((words) => node.run(words), directory);
     await restart();
   } catch (error) {
     await stop();

@@ -38,6 +38,9 @@ const doors: Doors = {
   facts: elsewhere,
   purge: elsewhere,
   migrateFlannel: elsewhere,
+  calicoKeys: elsewhere,
+  seedBlocks: elsewhere,
+  adoptCalico: elsewhere,
   measure: elsewhere,
   lab: elsewhere,
 };
