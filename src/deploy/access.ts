@@ -2,7 +2,13 @@
  * What agents and controllers may do with the API server: no more than they do. Each rule says who needs it; the test of the
  * manifest runs an agent with these rights and sees nothing refused, and nothing granted that is not in this table.
  */
-import { MANIFEST_RESOURCES, STATE_RESOURCES, TARTAN_GROUP } from '#model/kubernetes-kinds.ts';
+import {
+  LEASE_RESOURCE,
+  MANIFEST_RESOURCES,
+  STATE_RESOURCES,
+  TARTAN_GROUP,
+} from '#model/kubernetes-kinds.ts';
+import { CONTROLLER_LEASE } from '#model/lease.ts';
 
 export type AccessRule = {
   /** One line, a comment above the rule. */
@@ -27,16 +33,23 @@ function state(
   return { why, apiGroups: [TARTAN_GROUP], resources: kinds.map(pluralOf), verbs };
 }
 
-/** What policy, routing and blocks read: one rule a group. */
+/** What policies, routing, pools and the controller read, which the store follows as one: one rule a group. */
 function manifests(): AccessRule[] {
   const groups = [...new Set(MANIFEST_RESOURCES.map(({ group }) => group))];
   return groups.map((group) => ({
-    why: `Policies, routing and pools are read, each kind where the cluster has it: ${group === '' ? 'the core' : group}.`,
+    why: `A store is read whole, each kind where the cluster has it: ${group === '' ? 'the core' : group}.`,
     apiGroups: [group],
     resources: MANIFEST_RESOURCES.filter((each) => each.group === group).map(({ plural }) => plural),
     verbs: READ,
   }));
 }
+
+const DEFINITIONS: AccessRule = {
+  why: 'Kinds that are installed later are read from then on.',
+  apiGroups: ['apiextensions.k8s.io'],
+  resources: ['customresourcedefinitions'],
+  verbs: READ,
+};
 
 export const AGENT_RULES: readonly AccessRule[] = [
   state(
@@ -46,12 +59,7 @@ export const AGENT_RULES: readonly AccessRule[] = [
   ),
   state('Pools are the operator’s, the status is the controller’s.', ['Pool', 'ClusterStatus'], READ),
   ...manifests(),
-  {
-    why: 'Kinds that are installed later are read from then on.',
-    apiGroups: ['apiextensions.k8s.io'],
-    resources: ['customresourcedefinitions'],
-    verbs: READ,
-  },
+  DEFINITIONS,
   {
     why: 'Annotations of flannel’s and the startup taint, of the agent’s own node; RBAC cannot name it.',
     apiGroups: [''],
@@ -87,16 +95,37 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
     verbs: READ,
   },
   {
-    why: 'Whether an address is some pod’s still.',
+    why: 'Which cluster it is: kube-system of a wiped one is another object.',
     apiGroups: [''],
-    resources: ['pods'],
-    verbs: READ,
+    resources: ['namespaces'],
+    resourceNames: ['kube-system'],
+    verbs: ['get'],
+  },
+  {
+    why: 'The definitions of its own kinds: created where they are missing, brought up to date.',
+    apiGroups: ['apiextensions.k8s.io'],
+    resources: ['customresourcedefinitions'],
+    verbs: ['get', 'create', 'update'],
   },
   {
     why: 'Pools in Calico’s words.',
     apiGroups: ['projectcalico.org', 'crd.projectcalico.org'],
     resources: ['ippools', 'ipreservations', 'ipamconfigurations'],
     verbs: READ,
+  },
+  DEFINITIONS,
+  {
+    why: 'A new leader brings the store’s kinds up to date.',
+    apiGroups: ['apiextensions.k8s.io'],
+    resources: ['customresourcedefinitions'],
+    resourceNames: Object.values(STATE_RESOURCES).map(({ plural }) => `${plural}.${TARTAN_GROUP}`),
+    verbs: ['update'],
+  },
+  {
+    why: 'It makes those that somebody removed; who creates something has no name to be held to.',
+    apiGroups: ['apiextensions.k8s.io'],
+    resources: ['customresourcedefinitions'],
+    verbs: ['create'],
   },
   {
     why: 'Events tell an operator what was taken back.',
@@ -106,12 +135,30 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
   },
 ];
 
-/** In the namespace of the installation. */
+/** In the namespace of the Lease, for agents: one that finds a leader leaves taking back to it. */
+export const FOLLOWER_RULES: readonly AccessRule[] = [
+  {
+    why: 'Whether a controller leads, which then takes back what nodes left.',
+    apiGroups: [LEASE_RESOURCE.group],
+    resources: [LEASE_RESOURCE.plural],
+    resourceNames: [CONTROLLER_LEASE],
+    verbs: ['get'],
+  },
+];
+
+/** In the namespace of the Lease, for controllers. */
 export const LEADER_RULES: readonly AccessRule[] = [
   {
     why: 'One controller acts at a time: the one that holds the Lease.',
-    apiGroups: ['coordination.k8s.io'],
-    resources: ['leases'],
-    verbs: [...READ, 'create', 'update', 'patch'],
+    apiGroups: [LEASE_RESOURCE.group],
+    resources: [LEASE_RESOURCE.plural],
+    resourceNames: [CONTROLLER_LEASE],
+    verbs: ['get', 'update', 'patch'],
+  },
+  {
+    why: 'Who creates something has no name to be held to.',
+    apiGroups: [LEASE_RESOURCE.group],
+    resources: [LEASE_RESOURCE.plural],
+    verbs: ['create'],
   },
 ];

@@ -9,6 +9,7 @@ import {
   nodeMounts,
   nodeSecurity,
   podOf,
+  serving,
   SETTINGS_MOUNT,
   volumesOf,
 } from './pod.ts';
@@ -34,8 +35,7 @@ export function agentDaemonSet(installation: Installation): KubeObject {
       ...containerOf(installation, { name: 'agent', words: ['agent'], mounts: agent }),
       securityContext: nodeSecurity(installation),
       resources: installation.values.agent.resources,
-      ports: [{ name: 'metrics', containerPort: AGENT_PORT, hostPort: AGENT_PORT }],
-      ...probes(),
+      ...serving(AGENT_PORT),
     },
   });
 }
@@ -113,14 +113,4 @@ function daemonSet(installation: Installation, { name, part, mounts, first, main
       },
     },
   );
-}
-
-/** An agent that lives but is not ready is left alone: a restart brings no store back. */
-function probes(): Record<string, unknown> {
-  const ask = (path: string): object => ({ host: '127.0.0.1', path, port: AGENT_PORT });
-  return {
-    startupProbe: { httpGet: ask('/healthz'), periodSeconds: 2, failureThreshold: 60 },
-    livenessProbe: { httpGet: ask('/healthz'), periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
-    readinessProbe: { httpGet: ask('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
-  };
 }

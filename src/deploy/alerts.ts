@@ -84,6 +84,34 @@ export const ALERTS: readonly AlertGroup[] = [
         description:
           'Packets are sent to them and none come back: a firewall, another password, a node that is away.',
       }),
+      alert('TartanNobodyLeads', ['warning', 10], {
+        expr: 'sum(tartan_controller_leading) == 0',
+        summary: 'No controller leads.',
+        description:
+          'What nodes left that are gone is not taken back, and the state of the cluster is not told.',
+      }),
+      alert('TartanControllerBraked', ['warning', 15], {
+        expr: 'tartan_controller_braked == 1',
+        summary: 'The controller takes nothing back: too many nodes are gone at once.',
+        description:
+          '`tartan status --cluster` says how many. Either they are really gone, or the API server forgot them.',
+      }),
+      alert('TartanSubnetConflict', ['critical', 5], {
+        expr: 'tartan_cluster_subnet_conflicts > 0',
+        summary: '{{ $value }} subnets are wanted by two nodes.',
+        description: 'Pods of one of the two are not reached. `tartan status --cluster` names them.',
+      }),
+      alert('TartanSubnetsRunOut', ['warning', 30], {
+        expr: 'tartan_cluster_subnets{state="free"} / ignoring(state) (tartan_cluster_subnets{state="free"} + ignoring(state) tartan_cluster_subnets{state="taken"}) < 0.1',
+        summary: 'Less than a tenth of the node subnets of {{ $labels.range }} is free.',
+        description: 'Nodes that come when none is left get no pods.',
+      }),
+      alert('TartanPoolRunsOut', ['warning', 30], {
+        expr: 'tartan_cluster_pool_blocks{state="free"} == 0 and ignoring(state) (tartan_cluster_pool_addresses{state="free"} / ignoring(state) (tartan_cluster_pool_addresses{state="free"} + ignoring(state) tartan_cluster_pool_addresses{state="held"}) < 0.1)',
+        summary: 'Pool {{ $labels.pool }} is nearly used up.',
+        description:
+          'All its blocks are taken, and less than a tenth of their addresses is free. Add a Pool.',
+      }),
     ],
   },
 ];

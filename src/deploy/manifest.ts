@@ -7,7 +7,7 @@ import type { AccessRule } from './access.ts';
 import { agentDaemonSet, cleanupDaemonSet } from './agent.ts';
 import { controllerObjects } from './controller.ts';
 import { customResourceDefinitions } from './crds.ts';
-import { metricsService, monitoringObjects } from './monitoring.ts';
+import { metricsServices, monitoringObjects } from './monitoring.ts';
 import { type KubeObject, labelsOf, objectOf } from './object.ts';
 import type { Installation } from './options.ts';
 import { SETTINGS_MAP } from './pod.ts';
@@ -34,7 +34,7 @@ export function installationObjects(installation: Installation): KubeObject[] {
     settingsMap(installation),
     agentDaemonSet(installation),
     ...controllerObjects(installation),
-    metricsService(installation),
+    ...metricsServices(installation),
     nothingElse(installation),
     ...(installation.values.monitoring ? monitoringObjects(installation) : []),
   ];

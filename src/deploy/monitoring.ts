@@ -1,39 +1,38 @@
 /** How Prometheus finds the agents, and the alerts, as objects of its operator where that runs. */
 import { AGENT } from './agent.ts';
 import { ALERTS } from './alerts.ts';
-import { type KubeObject, objectOf, selectorOf } from './object.ts';
-import { AGENT_PORT, type Installation } from './options.ts';
+import { CONTROLLER } from './controller.ts';
+import { type KubeObject, labelsOf, objectOf, type Part, selectorOf } from './object.ts';
+import { AGENT_PORT, CONTROLLER_PORT, type Installation } from './options.ts';
 
-export function metricsService({ namespace }: Installation): KubeObject {
-  return objectOf(
-    { apiVersion: 'v1', kind: 'Service', name: AGENT, namespace, part: 'agent' },
-    {
-      spec: {
-        // Nobody speaks with just any agent: it is a list of them.
-        clusterIP: 'None',
-        selector: selectorOf('agent'),
-        ports: [{ name: 'metrics', port: AGENT_PORT, targetPort: AGENT_PORT }],
+/** Nobody speaks with just any of them: a Service is a list of them. */
+export function metricsServices({ namespace }: Installation): KubeObject[] {
+  const service = (name: string, part: Part, port: number): KubeObject =>
+    objectOf(
+      { apiVersion: 'v1', kind: 'Service', name, namespace, part },
+      {
+        spec: {
+          clusterIP: 'None',
+          selector: selectorOf(part),
+          ports: [{ name: 'metrics', port, targetPort: port }],
+        },
       },
-    },
-  );
+    );
+  return [service(AGENT, 'agent', AGENT_PORT), service(CONTROLLER, 'controller', CONTROLLER_PORT)];
 }
 
 export function monitoringObjects({ namespace }: Installation): KubeObject[] {
-  const part = 'agent';
   const apiVersion = 'monitoring.coreos.com/v1';
   return [
     objectOf(
-      { apiVersion, kind: 'ServiceMonitor', name: AGENT, namespace, part },
+      { apiVersion, kind: 'ServiceMonitor', name: 'tartan', namespace },
       {
         spec: {
-          selector: { matchLabels: selectorOf(part) },
+          selector: { matchLabels: labelsOf() },
           endpoints: [{ port: 'metrics', honorLabels: true }],
         },
       },
     ),
-    objectOf(
-      { apiVersion, kind: 'PrometheusRule', name: 'tartan', namespace, part },
-      { spec: { groups: ALERTS } },
-    ),
+    objectOf({ apiVersion, kind: 'PrometheusRule', name: 'tartan', namespace }, { spec: { groups: ALERTS } }),
   ];
 }

@@ -52,6 +52,8 @@ export type InstallationWords = {
 export const DEFAULT_NAMESPACE = 'tartan-system';
 /** Metrics and health of agents, on each node's addresses. */
 export const AGENT_PORT = 9473;
+/** The same of controllers. */
+export const CONTROLLER_PORT = 9474;
 
 /** Throws Fault `request-invalid` with every problem. */
 export function planInstallation(
@@ -114,6 +116,7 @@ export function baseSettings(profile: string, isOfBlocks: boolean): Record<strin
     store: { type: 'kubernetes' },
     ...(isOfBlocks ? {} : { addresses: { type: 'node-cidr' } }),
     listen: `:${AGENT_PORT}`,
+    controller: { listen: `:${CONTROLLER_PORT}` },
     paths: { ...PATHS },
   };
 }

@@ -129,3 +129,14 @@ export function podOf(
     ...fields,
   };
 }
+
+/** On the host's network. Who lives but is not ready is left alone: a restart brings no store back. */
+export function serving(port: number): Record<string, unknown> {
+  const ask = (path: string): object => ({ host: '127.0.0.1', path, port });
+  return {
+    ports: [{ name: 'metrics', containerPort: port, hostPort: port }],
+    startupProbe: { httpGet: ask('/healthz'), periodSeconds: 2, failureThreshold: 60 },
+    livenessProbe: { httpGet: ask('/healthz'), periodSeconds: 20, timeoutSeconds: 5, failureThreshold: 6 },
+    readinessProbe: { httpGet: ask('/readyz'), periodSeconds: 5, timeoutSeconds: 5 },
+  };
+}

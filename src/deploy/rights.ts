@@ -1,6 +1,7 @@
 /** Service accounts and what they may do, from the table of access. */
 import { AGENT } from './agent.ts';
-import { type AccessRule, AGENT_RULES, CONTROLLER_RULES, LEADER_RULES } from './access.ts';
+import { type AccessRule, AGENT_RULES, CONTROLLER_RULES, FOLLOWER_RULES, LEADER_RULES } from './access.ts';
+import { LEASE_RESOURCE } from '#model/kubernetes-kinds.ts';
 import { CONTROLLER } from './controller.ts';
 import { type KubeObject, objectOf, type Part } from './object.ts';
 import type { Installation } from './options.ts';
@@ -10,8 +11,9 @@ const RBAC = 'rbac.authorization.k8s.io';
 export function rightsOf({ namespace }: Installation): KubeObject[] {
   return [
     ...grant({ name: AGENT, namespace, part: 'agent' }, AGENT_RULES),
+    ...grantLease({ name: AGENT, namespace, part: 'agent' }, FOLLOWER_RULES),
     ...grant({ name: CONTROLLER, namespace, part: 'controller' }, CONTROLLER_RULES),
-    ...grantWithin({ name: CONTROLLER, namespace, part: 'controller' }, LEADER_RULES),
+    ...grantLease({ name: CONTROLLER, namespace, part: 'controller' }, LEADER_RULES),
   ];
 }
 
@@ -26,11 +28,12 @@ function grant({ name, namespace, part }: Grantee, rules: readonly AccessRule[])
   ];
 }
 
-function grantWithin({ name, namespace, part }: Grantee, rules: readonly AccessRule[]): KubeObject[] {
-  const apiVersion = `${RBAC}/v1`;
+/** In the namespace where Leases are. */
+function grantLease({ name, namespace, part }: Grantee, rules: readonly AccessRule[]): KubeObject[] {
+  const head = { apiVersion: `${RBAC}/v1`, name, namespace: LEASE_RESOURCE.namespace, part };
   return [
-    objectOf({ apiVersion, kind: 'Role', name, namespace, part }, { rules }),
-    objectOf({ apiVersion, kind: 'RoleBinding', name, namespace, part }, binding('Role', name, namespace)),
+    objectOf({ ...head, kind: 'Role' }, { rules }),
+    objectOf({ ...head, kind: 'RoleBinding' }, binding('Role', name, namespace)),
   ];
 }
 

@@ -8,6 +8,7 @@ import { env } from 'node:process';
 import { test } from 'node:test';
 import { parseAllDocuments, stringify } from 'yaml';
 import { openMetrics } from '#agent/metrics.ts';
+import { openMetrics as openControllerMetrics } from '#controller/metrics.ts';
 import { ALERTS } from '#deploy/alerts.ts';
 import { installationObjects, namespaceObject, plainObjects, renderObjects } from '#deploy/manifest.ts';
 import { type Installation, planInstallation } from '#deploy/options.ts';
@@ -68,7 +69,9 @@ test('no rule has a wildcard, and none leads to Secrets or to more rights', () =
 const POLICY_METRICS = readFileSync('src/agent/policy-flows/metrics.ts', 'utf8');
 
 test('alerts ask of metrics that agents have, and each has its page', async () => {
-  const known = new Set((await openMetrics('a').registry.getMetricsAsJSON()).map(({ name }) => name));
+  const registries = [openMetrics('a').registry, openControllerMetrics().registry];
+  const metrics = await Promise.all(registries.map((registry) => registry.getMetricsAsJSON()));
+  const known = new Set(metrics.flat().map(({ name }) => name));
   const page = readFileSync('docs/guide/alerts.md', 'utf8');
   let asked = 0;
   for (const { alert, expr, annotations } of ALERTS.flatMap(({ rules }) => rules)) {

@@ -1,0 +1,125 @@
+/**
+ * Agents and a controller with the rights that `tartan install` grants, at a real API server: they do all that they do, and the
+ * audit log knows of nothing that was refused. Blocks here; node CIDRs, taints and Events in kubernetes-agent.test.ts.
+ */
+import assert from 'node:assert/strict';
+import { type ChildProcess, execFileSync } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { stringify } from 'yaml';
+import { type ApiServer, noApiServer, startApiServer } from '../kubernetes/api-server.ts';
+import { makeNamespace, type Namespace, waitFor, whyNoKernel } from './namespace.ts';
+import { makeUnderlay, type Node, startNode, type Underlay, whyNoTartan } from './node.ts';
+
+const skip = noApiServer ?? whyNoKernel(['ip', 'ping']) ?? whyNoTartan() ?? false;
+const accountOf = (name: string) => ({
+  name: `system:serviceaccount:tartan-system:${name}`,
+  groups: ['system:serviceaccounts', 'system:serviceaccounts:tartan-system', 'system:authenticated'],
+});
+
+describe('rights', { skip }, () => {
+  let underlay: Underlay;
+  let place: Namespace;
+  let server: ApiServer;
+  let controller: ChildProcess | undefined;
+  const nodes: Node[] = [];
+  const pods: Namespace[] = [];
+  before(async () => {
+    underlay = await makeUnderlay('kd-rights');
+    place = makeNamespace('kd-api');
+    underlay.plug(place, 9);
+    const users = { agent: accountOf('tartan-agent'), controller: accountOf('tartan-controller') };
+    server = await startApiServer({ users, audit: true, place: { netns: place, address: '172.30.0.9' } });
+    const words = ['src/main.ts', 'install', '--profile', 'calico', '--kubernetes', '1.20'];
+    const manifest = execFileSync(process.execPath, words, { encoding: 'utf8' });
+    const applied = await server.kubectl(['apply', '-f', '-'], { input: manifest });
+    assert.equal(applied.code, 0, applied.stderr);
+    const objects = [1, 2].map((index) => ({
+      apiVersion: 'v1',
+      kind: 'Node',
+      metadata: { name: `n${index}` },
+    }));
+    const pool = { apiVersion: 'tartan.dev/v1', kind: 'Pool', metadata: { name: 'p' } };
+    const list = [...objects, { ...pool, spec: { prefix: '10.244.0.0/16' } }];
+    const input = stringify({ apiVersion: 'v1', kind: 'List', items: list });
+    await waitFor('the custom resources', async () => {
+      return (await server.kubectl(['apply', '-f', '-'], { input })).code === 0;
+    });
+  });
+  after(async () => {
+    controller?.kill('SIGKILL');
+    for (const node of nodes) await node.stop();
+    for (const pod of pods) pod.remove();
+    await server?.[Symbol.asyncDispose]();
+    place?.remove();
+    underlay?.remove();
+  });
+
+  const storeOf = (user: string) => ({
+    type: 'kubernetes',
+    kubernetes: { kubeconfig: server.kubeconfig(user) },
+  });
+
+  async function attach(node: Node, id: string): Promise<string> {
+    const pod = makeNamespace(`kd-${id}`);
+    pods.push(pod);
+    const body = {
+      apiVersion: 'v1',
+      kind: 'Pod',
+      metadata: { name: id, namespace: 'default' },
+      spec: { nodeName: nodeName(node), containers: [{ name: 'a', image: 'a' }] },
+    };
+    const made = await server.kubectl(['create', '-f', '-'], { input: JSON.stringify(body) });
+    assert.equal(made.code, 0, made.stderr);
+    const names = `K8S_POD_NAMESPACE=default;K8S_POD_NAME=${id}`;
+    const environment = { CNI_CONTAINERID: id, CNI_IFNAME: 'eth0', CNI_NETNS: pod.path, CNI_ARGS: names };
+    const config = { cniVersion: '1.0.0', name: 'tartan', type: 'tartan-cni' };
+    const { code, stdout } = await node.cni('ADD', environment, config);
+    assert.equal(code, 0, `${stdout}\n${node.log()}`);
+    const { ips } = JSON.parse(stdout) as { readonly ips: readonly { readonly address: string }[] };
+    return ips[0]?.address.split('/')[0] ?? assert.fail(stdout);
+  }
+
+  const nodeName = (node: Node): string => `n${nodes.indexOf(node) + 1}`;
+
+  test('agents take blocks, tell of their pods, and reach each other’s; the controller leads', async () => {
+    for (const index of [1, 2]) {
+      const settings = {
+        profile: 'calico',
+        node: { name: `n${index}` },
+        road: { type: 'host-gw', mode: 'Always' },
+        store: storeOf('agent'),
+      };
+      nodes.push(await startNode(`n${index}`, settings, { underlay, index }));
+    }
+    const [one = assert.fail(), two = assert.fail()] = nodes;
+    const settingsFile = join(server.directory, 'controller.yaml');
+    const head = { apiVersion: 'tartan.dev/v1', kind: 'Settings', profile: 'calico' };
+    const lease = { durationSeconds: 3, deadlineSeconds: 2, retrySeconds: 1 };
+    writeFileSync(settingsFile, stringify({ ...head, store: storeOf('controller'), controller: { lease } }));
+    controller = place.start([process.execPath, 'src/main.ts', 'controller', '--config', settingsFile]);
+    const to = await attach(two, 'b');
+    await attach(one, 'a');
+    const from = pods[1] ?? assert.fail();
+    await waitFor('a ping', async () => (await from.run(['ping', '-c1', '-W1', to])).code === 0, 30_000);
+    const has = async (name: string): Promise<boolean> => (await server.kubectl(['get', name])).code === 0;
+    await waitFor('the state of the cluster', () => has('clusterstatus/cluster'), 60_000);
+    await waitFor('the pods of a node', () => has('workloads/n1'), 30_000);
+    const ended = once(controller, 'exit');
+    controller.kill('SIGTERM');
+    await ended;
+  });
+
+  test('nothing was refused', () => {
+    const ours = server.audited().filter(({ user }) => user.username.includes(':tartan-'));
+    const refused = ours.filter(({ responseStatus }) => responseStatus?.code === 403);
+    assert.deepEqual(
+      [...new Set(refused.map(({ user, verb, requestURI }) => `${user.username} ${verb} ${requestURI}`))],
+      [],
+    );
+    for (const account of ['tartan-agent', 'tartan-controller'])
+      assert.ok(ours.filter(({ user }) => user.username.endsWith(account)).length > 10, account);
+  });
+});
