@@ -20,6 +20,10 @@ export const udp: NetworkBackend = {
   carrier: 'udp',
   // Not taken by `auto` unless it is named: its process would run on every node, for nothing where the kernel has better.
   seals: ({ road }) => road.udp.cipher !== 'plain',
+  strict: ({ road: { udp } }) =>
+    udp.strict && udp.cipher !== 'plain'
+      ? { from: `iifname != "${LINK}"`, to: `oifname != "${LINK}"` }
+      : undefined,
   overhead: (self) => TUNNEL_OVERHEAD[self.settings.road.udp.cipher][tunnelFamily(self)],
   advertise(self) {
     const terms = termsOf(self);

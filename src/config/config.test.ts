@@ -51,6 +51,13 @@ test('one mode for all roads: directRouting is a spelling of it, Never is host-g
     problems('', { 'road.udp.passwordFile': '/word' })[0] ?? '',
     /passwordFile: is for a cipher, not for plain/,
   );
+  const strict = { 'road.type': 'udp', 'road.udp.strict': true };
+  assert.match(problems('', strict).join(), /udp\.strict: needs a cipher/);
+  assert.deepEqual(problems('', { ...strict, 'road.udp.cipher': 'aes-256-gcm' }), []);
+  assert.match(
+    problems('', { ...strict, 'road.type': 'vxlan', 'road.udp.cipher': 'aes-256-gcm' }).join(),
+    /udp\.strict: needs the road udp, not vxlan/,
+  );
   assert.match(
     problems('', { 'road.wireguard.strict': true })[0] ?? '',
     /strict: needs the road wireguard, not vxlan/,
@@ -202,7 +209,7 @@ test('every backend of flannel is a road, or refused with the reason', () => {
     ['ipip', 'CrossSubnet'],
   ]);
   const udp = read({ Type: 'udp', Port: 9000 }).road;
-  assert.deepEqual([udp.type, udp.udp], ['udp', { port: 9000, cipher: 'plain' }]);
+  assert.deepEqual([udp.type, udp.udp], ['udp', { port: 9000, cipher: 'plain', strict: false }]);
   assert.equal(read({ Type: 'host-gw' }).road.type, 'host-gw');
   assert.equal(read({ Type: 'alloc' }).road.type, 'alloc');
   assert.throws(() => read({ Type: 'extension', PreStartupCommand: 'x' }), /what other nodes wrote/);

@@ -123,11 +123,20 @@ function warnMode({ road }: RawSettings): Wrong[] {
   return [{ path: ['road', 'mode'], message: `has no effect with the road ${road.type}` }];
 }
 
-function checkStrict({ road }: RawSettings): Wrong[] {
-  const path = ['road', 'wireguard', 'strict'];
-  if (!road.wireguard.strict) return [];
+function checkStrict(raw: RawSettings): Wrong[] {
+  const { udp } = raw.road;
+  const isPlain = udp.strict && udp.cipher === 'plain';
+  return [
+    ...(['wireguard', 'udp'] as const).flatMap((name) => checkStrictOf(name, raw)),
+    ...(isPlain ? [{ path: ['road', 'udp', 'strict'], message: 'needs a cipher: plain is not sealed' }] : []),
+  ];
+}
+
+function checkStrictOf(name: 'wireguard' | 'udp', { road }: RawSettings): Wrong[] {
+  const path = ['road', name, 'strict'];
+  if (!road[name].strict) return [];
   if (road.type === 'auto' && road.auto.encrypt) return [];
-  if (road.type !== 'wireguard') return [{ path, message: `needs the road wireguard, not ${road.type}` }];
+  if (road.type !== name) return [{ path, message: `needs the road ${name}, not ${road.type}` }];
   if (road.mode === undefined || road.mode === 'Always') return [];
   return [{ path, message: `would drop what the mode ${road.mode} sends plain` }];
 }

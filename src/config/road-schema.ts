@@ -97,6 +97,10 @@ export const road = group(
           'absolute path',
           'A file (0600) of passwords that all nodes share, one a line, the newest first. Absent: a key per node.',
         ),
+        strict: flag(
+          false,
+          'What is from or to pods of other nodes and not sealed is dropped. Needs a cipher.',
+        ),
       },
       'When the road is udp, the userspace tunnel. Sealed without a password, the node’s private keys are in `tunnel.key` below `paths.state`, one a line, the newest first; the agent makes the first.',
     ),

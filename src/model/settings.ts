@@ -97,6 +97,8 @@ export type UdpSettings = {
   readonly cipher: TunnelCipher;
   /** A file of passwords, one a line, which all nodes share; absent: a key per node. */
   readonly passwordFile?: string;
+  /** What is from or to pods of other nodes and not sealed is dropped. */
+  readonly strict: boolean;
 };
 
 export type IpsecSettings = {

@@ -247,7 +247,7 @@ test('the road udp, in clear', { skip }, async (t) => {
 });
 
 test('the road udp, sealed with a key per node', { skip }, async (t) => {
-  await using lab = await startUdpLab('sealed', 'bridge', { cipher: 'aes-256-gcm' });
+  await using lab = await startUdpLab('sealed', 'bridge', { cipher: 'aes-256-gcm', strict: true });
   await addPods(lab);
   const [one, two, three] = lab.nodes.map(({ name }) => name);
   assert.ok(one !== undefined && two !== undefined && three !== undefined);
@@ -275,6 +275,30 @@ test('the road udp, sealed with a key per node', { skip }, async (t) => {
       }
     },
   );
+
+  await t.test('strict: what would go past the tunnel is dropped, with the agent and without', async () => {
+    const [far, router] = [addressOf(lab, three, 4), namespaceAt(routerNetns(lab.name))];
+    const { addresses } = lab.nodes.find(({ name }) => name === three) ?? assert.fail();
+    router.ip(`route add ${far} via ${addresses[4]}`);
+    const isSeen = async (): Promise<boolean> => {
+      const bytes = await capture(lab, async () => {
+        await lab.kill(one);
+        await must(lab, one, `ip route add ${far} via 192.168.10.1`);
+        const { code } = await lab.exec(
+          podOf(one),
+          `ping -n -c 3 -i 0.2 -W 1 -p ${PATTERN} ${far}`.split(' '),
+        );
+        assert.notEqual(code, 0);
+        await must(lab, podOf(two), `ping -n -c 1 -W 5 ${far}`);
+      });
+      return showsPayload(bytes);
+    };
+    assert.equal(await isSeen(), false);
+    await must(lab, one, `ip route del ${far} via 192.168.10.1`);
+    router.ip(`route del ${far}`);
+    await lab.start(one);
+    await assertAllReach(lab);
+  });
 
   await t.test('the private key is in one file that others cannot read, and nowhere else', async () => {
     assert.equal(statSync(keyFile(one)).mode & 0o777, 0o600);

@@ -28,6 +28,20 @@ const ROUTING: RoutingConfig = {
   secrets: '/etc/tartan/secrets',
 };
 
+const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller'> = {
+  kubernetes: {
+    startupTaint: 'tartan.dev/agent-not-ready',
+    condition: true,
+    events: true,
+    flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
+  },
+  controller: {
+    lease: { durationSeconds: 15, deadlineSeconds: 10, retrySeconds: 2 },
+    graceSeconds: 900,
+    brake: { share: 0.5, minimum: 3 },
+  },
+};
+
 export function settings(road: RoadName, directRouting = false): Settings {
   const range4 = { range: prefix('10.244.0.0/16'), length: 24 };
   const range6 = { range: prefix('fd00:244::/48'), length: 64 };
@@ -60,7 +74,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
       wireguard: { port: 51_820, strict: false },
       auto: { encrypt: false },
       ipsec: { secretsFile: '/s', port: 4500, udp: 'auto', strict: true },
-      udp: { port: 8285, cipher: 'aes-256-gcm' },
+      udp: { port: 8285, cipher: 'aes-256-gcm', strict: false },
       vxlan: { vni: 7, port: 8472, learning: false, gbp: false, directRouting, txChecksumOffload: true },
     },
     routing: ROUTING,
@@ -71,17 +85,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
     blackhole: true,
     brake: { share: 0.5, minimum: 10 },
     store: { type: 'directory', path: '/s' },
-    kubernetes: {
-      startupTaint: 'tartan.dev/agent-not-ready',
-      condition: true,
-      events: true,
-      flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
-    },
-    controller: {
-      lease: { durationSeconds: 15, deadlineSeconds: 10, retrySeconds: 2 },
-      graceSeconds: 900,
-      brake: { share: 0.5, minimum: 3 },
-    },
+    ...KUBERNETES,
     paths: { run: '/r', state: '/t', cniBin: '/b', cniConf: '/c', etc: '/e' },
     log: { level: 'info' },
   };
