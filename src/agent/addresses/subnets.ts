@@ -125,15 +125,13 @@ export class Subnets {
 
   /** Writes or renews the claim; false when somebody was faster. */
   async #claim(subnet: Prefix): Promise<boolean> {
-    const { store, settings, clock } = this.#options;
+    const { store, settings } = this.#options;
     const name = claimName(subnet);
     const there = await store.get('SubnetClaim', name);
     if (there !== undefined) {
       const claim = there.value as SubnetClaim;
       if (claim.node !== this.#node) return false;
-      const dueMs = (there.expiresAtMs ?? Infinity) - settings.network.lease.renewBeforeSeconds * 1000;
-      const isAsked = claim.questioned !== undefined;
-      if (claim.reserved || (!isAsked && clock.nowMs() < dueMs)) return true;
+      if (claim.reserved || !this.#isDue(there)) return true;
     }
     const value: SubnetClaim = { node: this.#node, subnet, reserved: false };
     try {
@@ -144,5 +142,12 @@ export class Subnets {
       if (error instanceof Fault && error.code === 'store-conflict') return false;
       throw error;
     }
+  }
+
+  /** To be written again: it ends soon, or somebody asks whether its node lives. */
+  #isDue({ value, expiresAtMs = Infinity }: Stored): boolean {
+    const { settings, clock } = this.#options;
+    const dueMs = expiresAtMs - settings.network.lease.renewBeforeSeconds * 1000;
+    return (value as SubnetClaim).questioned !== undefined || clock.nowMs() >= dueMs;
   }
 }
