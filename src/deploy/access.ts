@@ -102,12 +102,6 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
     verbs: ['get'],
   },
   {
-    why: 'The definitions of its own kinds: created where they are missing, brought up to date.',
-    apiGroups: ['apiextensions.k8s.io'],
-    resources: ['customresourcedefinitions'],
-    verbs: ['get', 'create', 'update'],
-  },
-  {
     why: 'Pools in Calico’s words.',
     apiGroups: ['projectcalico.org', 'crd.projectcalico.org'],
     resources: ['ippools', 'ipreservations', 'ipamconfigurations'],
