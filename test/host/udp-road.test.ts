@@ -23,6 +23,7 @@ const skip =
 const LINK = 'tartan.udp';
 const PORT = 8285;
 
+/** Routed pods have addresses of blocks, those of a bridge of their node's subnet. */
 const startUdpLab = (label: string, wiring: 'routed' | 'bridge', udp: object): Promise<Lab> =>
   startLab({
     name: `ut-${label}-${process.pid}`,
@@ -33,6 +34,7 @@ const startUdpLab = (label: string, wiring: 'routed' | 'bridge', udp: object): P
       network: { ipv6: { range: 'fd00:244::/48' } },
       road: { type: 'udp', udp },
       wiring: { type: wiring },
+      addresses: { type: wiring === 'routed' ? 'blocks' : 'subnet' },
     },
     readyMs: 60_000 * PATIENCE,
   });
