@@ -3,6 +3,7 @@
  * Start order matters: what a killed predecessor left is taken over from the ledger before anything is served, nothing
  * is removed before every source has said what it wants, and readiness comes after the first full pass.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { type Addresses, openAddresses } from './addresses/addresses.ts';
 import type { Attachments, Ledger } from './pods/attachments.ts';
 import { openAttachments } from './pods/open.ts';
@@ -183,13 +184,8 @@ export class Agent {
 
   /** Resolves when the signal has aborted and nothing is under way any more. */
   get stopped(): Promise<unknown> {
-    const loops = [this.#hostLoop, this.#placeLoop, this.chores];
-    return Promise.all([
-      this.policies?.stopped,
-      this.routing.stopped,
-      this.kubernetes.stopped,
-      ...loops.map((loop) => loop.stopped),
-    ]);
+    const loops = [this.#hostLoop, this.#placeLoop, this.chores, this.routing, this.kubernetes];
+    return Promise.all([this.policies?.stopped, ...loops.map(({ stopped }) => stopped)]);
   }
 
   /** What is missing until pods can be added, one sentence each. */
@@ -309,7 +305,8 @@ export class Agent {
     this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
-    await this.cluster.advertise(this.#readiness.reached, this.switching.say());
+    const said = { ...this.switching.say(), ...this.kubernetes.say(this.cluster.self) };
+    await this.cluster.advertise(this.#readiness.reached, said);
     await this.switching.goOn();
     if (this.#readiness.reached) this.#flannel.tidy();
     return this.cluster.self === undefined ? 'retry' : 'ok';
@@ -335,7 +332,7 @@ export class Agent {
   async #publish(advert: NodeAdvert): Promise<void> {
     await this.#flannel.keep(advert);
     const present = this.#nodes.objects.get(advert.name);
-    if (present !== undefined && JSON.stringify(present.value) === JSON.stringify(advert)) return;
+    if (isDeepStrictEqual(present?.value, JSON.parse(JSON.stringify(advert)))) return;
     await this.#parts.store.put('Node', advert.name, advert);
   }
 }

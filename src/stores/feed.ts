@@ -3,7 +3,7 @@
  * listen. Nothing is taken away during a gap: what the source does not repeat by its next `synced` is removed then, and
  * not before. What is this node's own is written again when the store has lost it.
  */
-import type { Store, StoreEvent, Stored, StoreKind } from './store.ts';
+import type { Store, StoreEvent, Stored, StoreKind, WatchOptions } from './store.ts';
 import type { Clock } from '#lib/clock.ts';
 import { backoffMs } from '#lib/backoff.ts';
 import { Fault } from '#model/fault.ts';
@@ -33,19 +33,24 @@ export type Feed = { readonly objects: ReadonlyMap<string, Stored>; readonly syn
 
 export class Feeds {
   readonly #options: FeedsOptions;
-  readonly #feeds = new Map<StoreKind, FeedState>();
+  /** By kind, and what of it. */
+  readonly #feeds = new Map<string, FeedState>();
 
   constructor(options: FeedsOptions) {
     this.#options = options;
   }
 
-  /** The watch begins with the kind's first listener. One that comes late is told before this returns. */
-  follow(kind: StoreKind, listener: Listener): Feed {
-    let feed = this.#feeds.get(kind);
+  /**
+   * The watch begins with the kind's first listener. One that comes late is told before this returns. `only`: as of a watch,
+   * for who is the only listener; beside others it costs nothing to hear all.
+   */
+  follow(kind: StoreKind, listener: Listener, only?: string): Feed {
+    const key = only === undefined ? kind : `${kind} ${only}`;
+    let feed = this.#feeds.get(key);
     if (feed === undefined) {
       feed = new FeedState(this.#options, kind);
-      this.#feeds.set(kind, feed);
-      void watch(this.#options, kind, feed);
+      this.#feeds.set(key, feed);
+      void watch(this.#options, { kind, only }, feed);
     }
     feed.listen(listener);
     return feed;
@@ -54,13 +59,13 @@ export class Feeds {
 
 async function watch(
   { store, clock, log, signal }: FeedsOptions,
-  kind: StoreKind,
+  { kind, only }: { readonly kind: StoreKind } & WatchOptions,
   feed: FeedState,
 ): Promise<void> {
   for (let attempt = 0; !signal.aborted; attempt += 1) {
     try {
       feed.onEvent({ type: 'gap', reason: 'the watch begins' });
-      for await (const event of store.watch(kind, signal)) {
+      for await (const event of store.watch(kind, signal, { only })) {
         if (event.type === 'synced') attempt = 0;
         feed.onEvent(event);
       }

@@ -68,8 +68,13 @@ export type PutOptions = {
   readonly ttlSeconds?: number;
 };
 
+export type WatchOptions = {
+  /** Of manifests only these are needed (`apiVersion/kind`). A store that is spared nothing by that tells of all. */
+  readonly only?: string | undefined;
+};
+
 export interface Store {
-  watch(kind: StoreKind, signal: AbortSignal): AsyncIterable<StoreEvent>;
+  watch(kind: StoreKind, signal: AbortSignal, options?: WatchOptions): AsyncIterable<StoreEvent>;
   get(kind: StoreKind, name: string): Promise<Stored | undefined>;
   list(kind: StoreKind): Promise<Stored[]>;
   /** Throws Fault `store-conflict` when `expect` is not met. */

@@ -214,6 +214,22 @@ test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
     assert.deepEqual(await restartedWrites(one, 'nodes/ka1'), []);
   });
 
+  await t.test('what flannel was told to announce is announced', async () => {
+    const key = 'flannel.alpha.coreos.com/public-ip-overwrite';
+    const announced = async (): Promise<boolean> => {
+      const advert = await kubectl('get', 'nodeadvert', 'ka2', '-o', 'jsonpath={.spec.addresses.4}');
+      const { metadata } = await nodeObject('ka2');
+      return (
+        advert === (metadata.annotations?.['flannel.alpha.coreos.com/public-ip'] ?? '') &&
+        advert !== '172.30.0.2'
+      );
+    };
+    await kubectl('annotate', 'node', 'ka2', `${key}=172.30.0.22`);
+    await waitFor('the address to be announced', announced, 20_000);
+    await kubectl('annotate', 'node', 'ka2', `${key}-`);
+    await waitFor('it to be taken back', async () => !(await announced()), 20_000);
+  });
+
   await t.test('labels of pods are of their objects, on their own node and on the others', async () => {
     web = await addPod(one, 'ka1', 'web', { app: 'web' });
     other = await addPod(one, 'ka1', 'other', { app: 'other' });

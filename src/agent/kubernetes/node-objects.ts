@@ -2,13 +2,15 @@
  * Nodes as Kubernetes knows them (v1 Node, from whatever store has them): whose which podCIDR is, and which nodes flannel
  * still runs on. What an agent tells of its node stands before what flannel does.
  */
+import { isDeepStrictEqual } from 'node:util';
 import type { AgentParts } from '../parts.ts';
-import { type AnnotatedNode, readFlannelNode } from '#ipam/flannel-node.ts';
+import { type AnnotatedNode, overwrittenAddresses, readFlannelNode } from '#ipam/flannel-node.ts';
 import { readPodCidrs } from '#ipam/pod-cidr.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
-import { familyValues } from '#net/per-family.ts';
-import type { Feed } from '#stores/feed.ts';
+import type { Address } from '#net/address.ts';
+import { familyValues, type PerFamily } from '#net/per-family.ts';
+import type { Feed, Listener } from '#stores/feed.ts';
 
 export type NodeObjectsOptions = {
   readonly parts: Pick<AgentParts, 'settings' | 'feeds' | 'complaints'>;
@@ -31,13 +33,14 @@ export class NodeObjects {
     this.#options = options;
     const { settings, feeds } = options.parts;
     if (!readsNodes(settings)) return;
-    this.#feed = feeds.follow('Manifest', {
+    const listener: Listener = {
       onChange: (name, object) => {
         const node = NAME.exec(name)?.[1];
         if (node !== undefined) this.#set(node, (object?.value as Manifest | undefined)?.value);
       },
       onSynced: options.onChange,
-    });
+    };
+    this.#feed = feeds.follow('Manifest', listener, readsManifests(settings) ? undefined : 'v1/Node');
   }
 
   get synced(): boolean {
@@ -47,6 +50,14 @@ export class NodeObjects {
   /** The object of this node; undefined: there is none, or nobody asks for it. */
   get own(): unknown {
     return this.#own;
+  }
+
+  /** What is announced in place of this node's own addresses. */
+  overwritten(): PerFamily<Address> {
+    const { settings } = this.#options.parts;
+    const { flannel } = settings.kubernetes;
+    const node = this.#nodes.get(settings.node.name);
+    return node === undefined || !flannel.peers ? {} : overwrittenAddresses(node.annotations, flannel.prefix);
   }
 
   /** Where nodes have the subnets that Kubernetes gives them. */
@@ -65,12 +76,14 @@ export class NodeObjects {
   #set(name: string, value: unknown): void {
     const { settings } = this.#options.parts;
     const isOwn = name === settings.node.name;
+    const isOwnNew = isOwn && !isDeepStrictEqual(this.#own, value);
     if (isOwn) this.#own = value;
     const before = this.#nodes.get(name);
     const node = value === undefined ? undefined : annotatedNode(name, value);
     if (node === undefined) this.#nodes.delete(name);
     else this.#nodes.set(name, node);
-    if (isOwn || JSON.stringify(before?.subnets) !== JSON.stringify(node?.subnets)) this.#options.onChange();
+    if (isOwnNew || JSON.stringify(before?.subnets) !== JSON.stringify(node?.subnets))
+      this.#options.onChange();
     if (!isOwn) this.#setPeer(name, node);
   }
 
@@ -106,6 +119,11 @@ function seesFlannel({ store, kubernetes }: Settings): boolean {
 /** Whether an agent with these settings asks for Node objects at all. */
 export function readsNodes(settings: Settings): boolean {
   return settings.addresses.type === 'node-cidr' || seesFlannel(settings);
+}
+
+/** Somebody else in the agent reads what the operator writes. */
+function readsManifests({ policy, routing, addresses }: Settings): boolean {
+  return policy.enforce || routing.enabled || addresses.type === 'blocks';
 }
 
 /** As much of a Node object as is asked for here. */

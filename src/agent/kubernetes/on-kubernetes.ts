@@ -7,6 +7,8 @@ import { createPodGate } from './pod-gate.ts';
 import type { Policies } from '../policy/policies.ts';
 import type { PodName } from '#model/attachment.ts';
 import type { NodeAdvert } from '#model/world.ts';
+import { families } from '#net/per-family.ts';
+import type { Self } from '#backends/backend.ts';
 import type { Feed } from '#stores/feed.ts';
 
 export type OnKubernetesOptions = Pick<NodeObjectsOptions, 'onChange' | 'onPeer'> & {
@@ -57,6 +59,13 @@ export class OnKubernetes {
 
   #told(node: string): NodeAdvert | undefined {
     return this.#adverts.objects.get(node)?.value as NodeAdvert | undefined;
+  }
+
+  /** Where an operator has the node announce other addresses than its own, as he told flannel. */
+  say(self: Self | undefined): Partial<NodeAdvert> {
+    const overwritten = this.#own === undefined ? {} : this.nodes.overwritten();
+    if (self === undefined || families(overwritten).length === 0) return {};
+    return { addresses: { ...self.underlay.announced, ...overwritten } };
   }
 
   /** Resolves when policies can know the pod's labels. Throws Fault `pod-unknown`. */

@@ -5,7 +5,16 @@ import { Fault } from '#model/fault.ts';
 import type { ApiServerSettings } from '#model/settings.ts';
 import { createQueue } from '../event-queue.ts';
 import { MAX_FILE_BYTES } from '../object-file.ts';
-import type { PutOptions, StateKind, Store, Stored, StoreEvent, StoreKind, Version } from '../store.ts';
+import type {
+  PutOptions,
+  StateKind,
+  Store,
+  Stored,
+  StoreEvent,
+  StoreKind,
+  Version,
+  WatchOptions,
+} from '../store.ts';
 import { expectVersion, refuseManifest } from '../version.ts';
 import type { AccessReader } from './access.ts';
 import { KubernetesClient } from './client.ts';
@@ -85,7 +94,7 @@ class Kubernetes implements KubernetesStore {
     this.client.close();
   }
 
-  watch(kind: StoreKind, signal: AbortSignal): AsyncIterable<StoreEvent> {
+  watch(kind: StoreKind, signal: AbortSignal, { only }: WatchOptions = {}): AsyncIterable<StoreEvent> {
     const left = new AbortController();
     const queue = createQueue<StoreEvent>(signal, () => left.abort());
     const merge = new Merge(
@@ -95,7 +104,7 @@ class Kubernetes implements KubernetesStore {
     const { clock, holdMs, node } = this.#options;
     const whole = AbortSignal.any([signal, left.signal, this.#closed.signal]);
     const common = { client: this.client, clock, holdMs, identity: this.#identity, signal: whole };
-    if (kind === 'Manifest') void watchManifests(common, merge, node);
+    if (kind === 'Manifest') void watchManifests(common, merge, { node, only });
     else this.#watchState(kind, common, merge);
     return queue;
   }

@@ -1,14 +1,14 @@
 import { backoffMs } from '#lib/backoff.ts';
 import { MANIFEST_RESOURCES } from '#model/kubernetes-kinds.ts';
 import { resourcePath } from '#model/kubernetes-kinds.ts';
-import type { Stored } from '../store.ts';
+import type { Stored, WatchOptions } from '../store.ts';
 import type { KubernetesClient, Query } from './client.ts';
 import { Informer, type InformerOptions } from './informer.ts';
 import { keyOf, readServedKinds, type ServedKind } from './kinds-served.ts';
 import { readManifest } from './manifest-object.ts';
 import type { Merge } from './merge.ts';
 import { isStatus } from './refusal.ts';
-import { collectionPath } from './resource.ts';
+import { apiVersionOf, collectionPath } from './resource.ts';
 
 /**
  * Operators' objects: one informer for each kind that is read and that the API server has. Kinds that come later are found, as
@@ -22,7 +22,9 @@ const RETRY = { firstMs: 200, maxMs: 30_000 } as const;
 const SETTLE_MS = 1000;
 const ASK_AGAIN_MS = 10 * 60_000;
 
-export async function watchManifests(common: Common, merge: Merge, node: string | undefined): Promise<void> {
+type Wanted = WatchOptions & { readonly node: string | undefined };
+
+export async function watchManifests(common: Common, merge: Merge, { node, only }: Wanted): Promise<void> {
   const { clock, signal, client } = common;
   const running = new Map<string, Running>();
   const wake = new Wake();
@@ -30,11 +32,11 @@ export async function watchManifests(common: Common, merge: Merge, node: string 
   for (let failures = 0; !signal.aborted;) {
     const asked = wake.next();
     try {
-      const served = await readServedKinds(client);
+      const served = withOnly(await readServedKinds(client), only);
       failures = 0;
       follow(common, { merge, node, running, onVanished: () => wake.up() }, served);
       merge.complete();
-      if (!isFollowing) void followDefinitions(common, () => wake.up());
+      if (!isFollowing && only === undefined) void followDefinitions(common, () => wake.up());
       isFollowing = true;
       await clock.sleep(ASK_AGAIN_MS * (1 + Math.random()), AbortSignal.any([asked, signal]));
       if (asked.aborted) await clock.sleep(SETTLE_MS * (1 + Math.random()), signal);
@@ -44,6 +46,15 @@ export async function watchManifests(common: Common, merge: Merge, node: string 
       failures += 1;
     }
   }
+}
+
+function withOnly(
+  served: ReadonlyMap<string, ServedKind>,
+  only: string | undefined,
+): ReadonlyMap<string, ServedKind> {
+  if (only === undefined) return served;
+  const isIt = ({ resource }: ServedKind): boolean => `${apiVersionOf(resource)}/${resource.kind}` === only;
+  return new Map([...served].filter(([, kind]) => isIt(kind)));
 }
 
 type Running = { readonly served: ServedKind; readonly stop: AbortController };
