@@ -1,8 +1,11 @@
 /**
- * `tartan install --profile NAME`: prints what installs Tartan in a cluster of Kubernetes, for `kubectl apply -f -`. Nothing is
- * written on this host, and nobody is asked.
+ * `tartan install --profile NAME`: prints what installs Tartan in a cluster of Kubernetes, for `kubectl apply -f -`. Nothing
+ * but a chart, where one is asked for, is written on this host, and nobody is asked.
  */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { Command } from 'commander';
+import { chartOf } from '#deploy/chart.ts';
 import {
   cleanupObjects,
   installationObjects,
@@ -10,14 +13,23 @@ import {
   plainObjects,
   renderObjects,
 } from '#deploy/manifest.ts';
-import { type InstallationWords, planInstallation } from '#deploy/options.ts';
+import { type Installation, type InstallationWords, planInstallation } from '#deploy/options.ts';
 import { Fault } from '#model/fault.ts';
 import { textOption } from './options.ts';
 import { EXIT } from './output.ts';
 import { readProfiles } from './profiles.ts';
 
 /** Of an installation in Kubernetes only, as commander names them. */
-const NAMES = ['profile', 'kubernetes', 'image', 'namespace', 'set', 'withMonitoring', 'uninstall'] as const;
+const NAMES = [
+  'profile',
+  'kubernetes',
+  'image',
+  'namespace',
+  'set',
+  'withMonitoring',
+  'uninstall',
+  'helm',
+] as const;
 
 export function withKubernetes(command: Command): Command {
   return command
@@ -27,6 +39,7 @@ export function withKubernetes(command: Command): Command {
     .option('--namespace <name>', 'where the pods stand (default: tartan-system)')
     .option('--set <path=value...>', 'settings of all nodes, such as network.ipv4.range=10.1.0.0/16')
     .option('--with-monitoring', 'also objects of the Prometheus operator')
+    .option('--helm <directory>', 'write a Helm chart of it there instead of printing it')
     .option('--uninstall', 'print what takes Tartan off all nodes instead');
 }
 
@@ -38,6 +51,8 @@ export function isForKubernetes(options: Readonly<Record<string, unknown>>): boo
 export function installInKubernetes(options: Readonly<Record<string, unknown>>, version: string): number {
   const words = wordsOf(options, version);
   const installation = planInstallation(words, readProfiles());
+  const chart = textOption(options, 'helm');
+  if (chart !== undefined) return writeChart(chart, installation);
   const objects =
     options['uninstall'] === true
       ? cleanupObjects(installation)
@@ -45,6 +60,16 @@ export function installInKubernetes(options: Readonly<Record<string, unknown>>, 
   const isJson = options['output'] === 'json';
   const list = { apiVersion: 'v1', kind: 'List', items: plainObjects(objects) };
   process.stdout.write(isJson ? `${JSON.stringify(list, undefined, 2)}\n` : renderObjects(objects));
+  return EXIT.ok;
+}
+
+function writeChart(directory: string, installation: Installation): number {
+  for (const [path, text] of chartOf(installation)) {
+    const file = join(directory, path);
+    mkdirSync(dirname(file), { recursive: true });
+    writeFileSync(file, text);
+  }
+  console.log(`wrote ${directory}; helm install tartan ${directory} --namespace ${installation.namespace}`);
   return EXIT.ok;
 }
 

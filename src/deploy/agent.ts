@@ -1,6 +1,6 @@
 /** The agent on every node: a DaemonSet whose first container puts the CNI executable and its list in place. */
 import { type KubeObject, labelsOf, objectOf, selectorOf } from './object.ts';
-import { AGENT_PORT, type Installation } from './options.ts';
+import { type Installation, portOf } from './options.ts';
 import {
   appArmorOf,
   type Container,
@@ -35,7 +35,7 @@ export function agentDaemonSet(installation: Installation): KubeObject {
       ...containerOf(installation, { name: 'agent', words: ['agent'], mounts: agent }),
       securityContext: nodeSecurity(installation),
       resources: installation.values.agent.resources,
-      ...serving(AGENT_PORT),
+      ...serving(portOf(installation.values, 'agent')),
     },
   });
 }

@@ -1,6 +1,6 @@
 /** The controller: what is done once for the cluster. It needs no pod network, as it may be what gives nodes their subnets. */
 import { type KubeObject, labelsOf, objectOf, selectorOf } from './object.ts';
-import { CONTROLLER_PORT, type Installation } from './options.ts';
+import { type Installation, portOf } from './options.ts';
 import { containerOf, podOf, securityOf, serving, SETTINGS_MOUNT, volumesOf } from './pod.ts';
 
 export const CONTROLLER = 'tartan-controller';
@@ -36,7 +36,7 @@ function deployment(installation: Installation): KubeObject {
     ...containerOf(installation, { name: 'controller', words: ['controller'], mounts: [SETTINGS_MOUNT] }),
     securityContext: { ...securityOf(installation), runAsNonRoot: true, runAsUser: 65_534 },
     resources: values.controller.resources,
-    ...serving(CONTROLLER_PORT),
+    ...serving(portOf(values, 'controller')),
   };
   const spec = podOf(installation, {
     serviceAccountName: CONTROLLER,

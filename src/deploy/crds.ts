@@ -134,7 +134,7 @@ const RESOURCES: Readonly<Record<keyof typeof STATE_RESOURCES, Resource>> = {
 export type CustomResourceDefinition = {
   readonly apiVersion: 'apiextensions.k8s.io/v1';
   readonly kind: 'CustomResourceDefinition';
-  readonly metadata: { readonly name: string };
+  readonly metadata: { readonly name: string; readonly annotations: Readonly<Record<string, string>> };
   readonly spec: Readonly<Record<string, unknown>>;
 };
 
@@ -167,7 +167,8 @@ function definitionOf(
   return {
     apiVersion: 'apiextensions.k8s.io/v1',
     kind: 'CustomResourceDefinition',
-    metadata: { name: `${plural}.${TARTAN_GROUP}` },
+    // With the definitions go all objects: who has which address.
+    metadata: { name: `${plural}.${TARTAN_GROUP}`, annotations: { 'helm.sh/resource-policy': 'keep' } },
     spec: {
       group: TARTAN_GROUP,
       scope: 'Cluster',

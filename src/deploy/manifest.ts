@@ -55,7 +55,7 @@ function settingsMap({ namespace, values }: Installation): KubeObject {
 /** As Helm's toYaml writes it: keys in order, lists not indented. */
 export function settingsText(settings: Readonly<Record<string, unknown>>): string {
   const document = new Document(settings, { sortMapEntries: true });
-  return document.toString({ indentSeq: false, lineWidth: 0 });
+  return document.toString({ indentSeq: false, lineWidth: 0, singleQuote: true });
 }
 
 /** Our own pods have the hosts' network, of which no policy speaks. Whatever else is started here gets no network. */

@@ -2,13 +2,14 @@
 import { AGENT } from './agent.ts';
 import { ALERTS } from './alerts.ts';
 import { CONTROLLER } from './controller.ts';
-import { type KubeObject, labelsOf, objectOf, type Part, selectorOf } from './object.ts';
-import { AGENT_PORT, CONTROLLER_PORT, type Installation } from './options.ts';
+import { type KubeObject, labelsOf, objectOf, selectorOf } from './object.ts';
+import { type Installation, portOf } from './options.ts';
 
 /** Nobody speaks with just any of them: a Service is a list of them. */
-export function metricsServices({ namespace }: Installation): KubeObject[] {
-  const service = (name: string, part: Part, port: number): KubeObject =>
-    objectOf(
+export function metricsServices({ namespace, values }: Installation): KubeObject[] {
+  const service = (name: string, part: 'agent' | 'controller'): KubeObject => {
+    const port = portOf(values, part);
+    return objectOf(
       { apiVersion: 'v1', kind: 'Service', name, namespace, part },
       {
         spec: {
@@ -18,7 +19,8 @@ export function metricsServices({ namespace }: Installation): KubeObject[] {
         },
       },
     );
-  return [service(AGENT, 'agent', AGENT_PORT), service(CONTROLLER, 'controller', CONTROLLER_PORT)];
+  };
+  return [service(AGENT, 'agent'), service(CONTROLLER, 'controller')];
 }
 
 export function monitoringObjects({ namespace }: Installation): KubeObject[] {

@@ -21,8 +21,7 @@ type Amounts = Readonly<Record<string, string>>;
 export type Values = {
   readonly image: string;
   readonly imagePullPolicy: string;
-  /** Names of Secrets. */
-  readonly imagePullSecrets: readonly string[];
+  readonly imagePullSecrets: readonly { readonly name: string }[];
   /** Of every node, as in a settings file. */
   readonly settings: Readonly<Record<string, unknown>>;
   readonly agent: { readonly resources: Resources };
@@ -50,10 +49,17 @@ export type InstallationWords = {
 };
 
 export const DEFAULT_NAMESPACE = 'tartan-system';
-/** Metrics and health of agents, on each node's addresses. */
-export const AGENT_PORT = 9473;
-/** The same of controllers. */
-export const CONTROLLER_PORT = 9474;
+/** Metrics and health, on nodes' own addresses. */
+const LISTEN = { agent: ':9473', controller: ':9474' } as const;
+
+/** Where settings have each of them serve. */
+export function portOf({ settings }: Pick<Values, 'settings'>, part: keyof typeof LISTEN): number {
+  const told = part === 'agent' ? settings : (settings['controller'] as Values['settings'] | undefined);
+  const listen = String(told?.['listen'] ?? LISTEN[part]);
+  const port = listen.slice(listen.lastIndexOf(':') + 1);
+  // A chart has an expression there.
+  return /^\d+$/.test(port) ? Number(port) : (port as unknown as number);
+}
 
 /** Throws Fault `request-invalid` with every problem. */
 export function planInstallation(
@@ -108,15 +114,15 @@ function epochOf(text: string | undefined, problems: Problem[]): Epoch {
 }
 
 /** What all nodes' settings file says: where the pod has what, and where a cluster of Kubernetes has it. */
-export function baseSettings(profile: string, isOfBlocks: boolean): Record<string, unknown> {
+function baseSettings(profile: string, isOfBlocks: boolean): Record<string, unknown> {
   return {
     apiVersion: 'tartan.dev/v1',
     kind: 'Settings',
     profile,
     store: { type: 'kubernetes' },
     ...(isOfBlocks ? {} : { addresses: { type: 'node-cidr' } }),
-    listen: `:${AGENT_PORT}`,
-    controller: { listen: `:${CONTROLLER_PORT}` },
+    listen: LISTEN.agent,
+    controller: { listen: LISTEN.controller },
     paths: { ...PATHS },
   };
 }
@@ -151,6 +157,11 @@ function settingsOf(
   }
   const isOfBlocks = read(profile, profiles, { node: { name: 'any' } }, [])?.addresses.type === 'blocks';
   const settings = withPaths(baseSettings(profile, isOfBlocks), overrides);
+  const { listen, controller } = settings as { listen?: unknown; controller?: { listen?: unknown } };
+  if (typeof listen !== 'string' || typeof controller?.listen !== 'string') {
+    const message = 'must be there for agents and controllers: Kubernetes asks there whether they live';
+    problems.push({ path: 'listen', message });
+  }
   read(profile, profiles, { ...settings, node: { name: 'any', ...(settings['node'] as object) } }, problems);
   return settings;
 }

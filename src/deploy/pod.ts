@@ -119,9 +119,7 @@ export function podOf(
   fields: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
   return {
-    ...(values.imagePullSecrets.length === 0
-      ? {}
-      : { imagePullSecrets: values.imagePullSecrets.map((name) => ({ name })) }),
+    imagePullSecrets: values.imagePullSecrets,
     hostNetwork: true,
     dnsPolicy: 'ClusterFirstWithHostNet',
     enableServiceLinks: false,
