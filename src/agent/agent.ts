@@ -96,7 +96,7 @@ export class Agent {
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
     void settleOrphans(this.addresses.pools, restOf(parts));
     const { host, cluster } = this;
-    this.chores = startChores({ ...parts, host, cluster, inFlight: this.attachments.inFlight, loop });
+    this.chores = startChores({ ...parts, host, cluster, attachments: this.attachments, loop });
     const policing = startPolicies({
       parts,
       areNodesKnown: () => this.#isStoreKnown(),
@@ -305,7 +305,7 @@ export class Agent {
     this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
-    const said = { ...this.switching.say(), ...this.kubernetes.say(this.cluster.self) };
+    const said = { version: this.version, ...this.switching.say(), ...this.kubernetes.say(this.cluster.self) };
     await this.cluster.advertise(this.#readiness.reached, said);
     await this.switching.goOn();
     if (this.#readiness.reached) this.#flannel.tidy();

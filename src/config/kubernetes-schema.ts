@@ -1,7 +1,7 @@
 /** What an agent does with its own Node object in Kubernetes, besides having the store there. */
 import { z } from 'zod';
 import { flag, group } from './group.ts';
-import { setting } from './values.ts';
+import { setting, whole } from './values.ts';
 
 /** A qualified name (RFC 1123 subdomain, slash, name), as taints have. */
 const taintKey = z
@@ -26,6 +26,11 @@ export const kubernetes = group(
       'key of a taint',
       'Taken off the node when it is ready, whatever its value and effect. Who makes nodes puts it there, so that no pod comes before its network; Tartan never does.',
     ).default('tartan.dev/agent-not-ready'),
+    garbageSeconds: setting(
+      whole(0, 86_400),
+      'seconds',
+      'A pod whose network namespace has been gone for so long, and which Kubernetes does not have when asked then, loses its address though no DEL came; 0: never.',
+    ).default(900),
     condition: flag(
       true,
       'The node’s condition NetworkUnavailable is False when the node is ready, and True once Tartan has left it.',

@@ -208,6 +208,8 @@ export const ADDRESS_TYPES = ['subnet', 'node-cidr', 'blocks'] as const;
 export type NodeObjectSettings = {
   /** Key of a taint that is taken off the node when it is ready. */
   readonly startupTaint: string;
+  /** What a pod held that neither kernel nor Kubernetes has is free again after so long; 0: never. */
+  readonly garbageSeconds: number;
   /** The condition NetworkUnavailable of the node says whether it has a network. */
   readonly condition: boolean;
   /** What an operator must see are Events too. */

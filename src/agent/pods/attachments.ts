@@ -156,17 +156,11 @@ export class Attachments {
   }
 
   async #gc(request: GcRequest, call: Call): Promise<void> {
-    const { events } = this.#bench;
     const problems: Problem[] = [];
     const collect = async ({ attachment, why }: Leak): Promise<void> => {
       const id = attachmentId(attachment);
       try {
-        await this.#exclusively(id, attachment.containerId, async () => {
-          // A request that came before may have removed it, and even added it anew.
-          if (this.#bench.ledger.get(attachment) !== attachment) return;
-          events.add('warning', `GC removes ${id}: ${why}`, given('pod', attachment.pod));
-          await removeAttachment(this.#bench, attachment, call);
-        });
+        await this.#remove(attachment, `GC removes ${id}: ${why}`, call);
       } catch (error) {
         problems.push({ path: id, message: toFault(error).message });
       }
@@ -176,6 +170,20 @@ export class Attachments {
       problems.push({ path: 'ipam', message: toFault(error).message });
     });
     if (problems.length > 0) throw new Fault('kernel', 'not everything could be collected', { problems });
+  }
+
+  /** Nobody asks for it, and nobody will. Throws as DEL. */
+  collect(attachment: Attachment, why: string): Promise<void> {
+    return this.#remove(attachment, `${attachmentId(attachment)} is removed: ${why}`, { env: {}, stdin: '' });
+  }
+
+  #remove(attachment: Attachment, text: string, call: Call): Promise<void> {
+    return this.#exclusively(attachmentId(attachment), attachment.containerId, async () => {
+      // A request that came before may have removed it, and even added it anew.
+      if (this.#bench.ledger.get(attachment) !== attachment) return;
+      this.#bench.events.add('warning', text, given('pod', attachment.pod));
+      await removeAttachment(this.#bench, attachment, call);
+    });
   }
 
   #invalid({ name, valid }: GcRequest): Leak[] {

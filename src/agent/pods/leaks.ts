@@ -19,6 +19,8 @@ export type LeaksOptions = {
 export class Leaks {
   readonly #options: LeaksOptions;
   #reported = new Set<string>();
+  /** Of the last look. */
+  found: readonly Attachment[] = [];
 
   constructor(options: LeaksOptions) {
     this.#options = options;
@@ -41,6 +43,7 @@ export class Leaks {
       if (this.#reported.has(id)) continue;
       events.add('warning', `${id} is attached, but ${why}; the runtime’s DEL or GC removes it`);
     }
+    this.found = found.map(({ attachment }) => attachment);
     this.#reported = new Set(found.map(({ attachment }) => attachmentId(attachment)));
   }
 }

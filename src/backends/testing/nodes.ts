@@ -31,6 +31,7 @@ const ROUTING: RoutingConfig = {
 const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller'> = {
   kubernetes: {
     startupTaint: 'tartan.dev/agent-not-ready',
+    garbageSeconds: 900,
     condition: true,
     events: true,
     flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
