@@ -50,7 +50,8 @@ export class Controller {
   readonly #parts: ControllerParts;
   readonly leadership: Leadership;
   readonly #view: ClusterView;
-  readonly #duties: readonly Duty[];
+  /** Of one term: what was timed while nobody in reach of the store could answer, or another led, counts for nothing. */
+  #duties: readonly Duty[] = [];
   readonly #brake: Brake;
   #loop: Reconciler | undefined;
   #isLeading = false;
@@ -75,7 +76,6 @@ export class Controller {
     });
     this.#view = new ClusterView(parts);
     this.#brake = new Brake({ ...brake, events });
-    this.#duties = this.#openDuties();
   }
 
   #openDuties(): Duty[] {
@@ -148,6 +148,7 @@ export class Controller {
     this.#isLeading = isLeading;
     this.#hasDefined = false;
     if (isLeading) {
+      this.#duties = this.#openDuties();
       events.add('info', 'leads now');
       this.#loop?.nudge();
     } else {
