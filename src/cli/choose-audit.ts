@@ -1,45 +1,38 @@
 /** `tartan choose --audit DIR|cluster` and `--capacity`: reports beside the choice, as documents and as data. */
 import { audit, type Audit, OUTCOMES } from '#advisor/audit/audit.ts';
-import { isAudited, isMade, usesOf } from '#advisor/audit/uses.ts';
+import { isMade, usesOf } from '#advisor/audit/uses.ts';
 import { type CapacityLine } from '#advisor/capacity/capacity.ts';
 import type { Block } from '#advisor/choose/document.ts';
 import type { Facts } from '#advisor/facts/facts.ts';
 import type { Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import { FRONTENDS, parseObject } from '#policy/frontends/index.ts';
-import { configOf } from './options.ts';
-import { type Options, readTexts, warn } from './policy-source.ts';
+import { readCluster } from './choose-cluster.ts';
+import { listOption, type Options, readTexts, warn } from './policy-source.ts';
 import type { Doors } from './program.ts';
-import { readSettings } from './settings-file.ts';
 
 /** The word for the API server's objects: a directory of that name is `./cluster`. */
 const CLUSTER = 'cluster';
-const REQUEST_TIMEOUT_SECONDS = 30;
 
 /** What cannot be read is told on standard error, and the rest is looked at. */
 export async function auditSources(
   facts: Facts,
   options: Options,
-  { paths, everything }: { readonly paths: readonly string[]; readonly everything: Doors['everything'] },
+  doors: Pick<Doors, 'everything'>,
 ): Promise<Audit> {
+  const paths = listOption(options, 'audit');
   const files = paths.filter((path) => path !== CLUSTER);
   const read = [...readTexts(files)].map(([source, text]) => readManifests(source, text));
-  if (paths.includes(CLUSTER)) read.push(await readCluster(options, everything));
+  if (paths.includes(CLUSTER)) {
+    const { manifests, problems } = await readCluster(options, doors);
+    read.push({ manifests: manifests.filter((manifest) => !isMade(manifest)), problems });
+  }
   warn(read.flatMap(({ problems }) => problems));
   return audit(
     facts,
     read.flatMap(({ manifests }) => manifests),
     refusalsOf,
   );
-}
-
-/** The API server of the settings, else the one that kubectl would ask. */
-async function readCluster(options: Options, read: Doors['everything']): ReturnType<Doors['everything']> {
-  const { store } = readSettings(configOf(options)).settings;
-  const settings =
-    store.type === 'kubernetes' ? store.kubernetes : { requestTimeoutSeconds: REQUEST_TIMEOUT_SECONDS };
-  const { manifests, problems } = await read({ settings, wants: isAudited });
-  return { manifests: manifests.filter((manifest) => !isMade(manifest)), problems };
 }
 
 /** Of policies of all kinds: what the engine cannot read it refuses. Other objects are not for it. */

@@ -20,7 +20,6 @@ import { writePage } from './choose-page.ts';
 import { readFacts, readInstances } from './facts-files.ts';
 import { textOption, withAgent } from './options.ts';
 import { EXIT, type ExitCode } from './output.ts';
-import { listOption } from './policy-source.ts';
 import type { Doors, Make } from './program.ts';
 
 type Options = Record<string, unknown>;
@@ -57,6 +56,7 @@ function withSources(command: Command): Command {
       'what doctor saw on a host (host facts of a support bundle): answers some questions',
     )
     .option('--host', 'let this host and its agent answer what they can, also where nothing is asked')
+    .option('--cluster', 'let the API server that kubectl would ask answer what it can')
     .option('--no-host', 'do not look at this host: the cluster is elsewhere')
     .option('--measured <file>', 'what --measure -o json told: settings then name the road that was fastest')
     .option('--as-of <day>', 'advise by what was known on a day: YYYY, YYYY-MM or YYYY-MM-DD');
@@ -93,9 +93,8 @@ async function run(options: Options, doors: ChooseDoors): Promise<ExitCode> {
     write(options, value, blocks, html);
     return EXIT.ok;
   }
-  const paths = listOption(options, 'audit');
-  if (paths.length > 0) {
-    const found = await auditSources(facts, options, { paths, everything: doors.everything });
+  if (options['audit'] !== undefined) {
+    const found = await auditSources(facts, options, doors);
     write(options, found, auditDocument(facts, found));
     return EXIT.ok;
   }

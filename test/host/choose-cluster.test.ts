@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { auditSchema } from '../../src/advisor/audit/audit.ts';
+import { reportSchema } from '../../src/advisor/choose/report.ts';
 import { noApiServer, startApiServer } from '../kubernetes/api-server.ts';
 import { execute } from './namespace.ts';
 
@@ -81,16 +82,10 @@ test('what the objects of a cluster would become', { skip: noApiServer }, async 
   await server.kubectl(['create', 'clusterrolebinding', 'viewer', '--clusterrole=viewer', '--user=viewer']);
   const home = mkdtempSync(join(tmpdir(), 'ac-'));
   t.after(() => rmSync(home, { recursive: true }));
+  const asUser = (user: string, words: readonly string[]) =>
+    execute(['env', `KUBECONFIG=${server.kubeconfig(user)}`, 'dist/tartan', ...words]);
   const audit = (user: string, ...words: string[]) =>
-    execute([
-      'env',
-      `KUBECONFIG=${server.kubeconfig(user)}`,
-      'dist/tartan',
-      'choose',
-      '--audit',
-      'cluster',
-      ...words,
-    ]);
+    asUser(user, ['choose', '--audit', 'cluster', ...words]);
 
   await t.test(
     'of every kind that may need something, custom ones too; pods by what makes them',
@@ -117,6 +112,21 @@ test('what the objects of a cluster would become', { skip: noApiServer }, async 
     assert.ok(byUs.length >= 8, 'the log tells of it');
     assert.deepEqual([...new Set(byUs.map(({ verb }) => verb))], ['list']);
     assert.ok(!byUs.some(({ requestURI }) => /secrets|configmaps/.test(requestURI)));
+  });
+
+  await t.test('it answers what need not be asked', async () => {
+    const status = { nodeInfo: { kernelVersion: '5.4.250' } };
+    const node = { apiVersion: 'v1', kind: 'Node', metadata: { name: 'one' }, status };
+    assert.equal((await server.ask('/api/v1/nodes', { method: 'POST', body: node })).status, 201);
+    const words = ['choose', '--cluster', '--prefer', 'simplicity', '-o', 'json'];
+    const { stdout, stderr } = await asUser('admin', words);
+    const { answers, seen } = reportSchema.parse(JSON.parse(stdout));
+    assert.deepEqual(
+      [answers.nodes, answers.kernel, answers.policies?.includes('kubernetes')],
+      [1, '5.4.250', true],
+      stderr,
+    );
+    assert.equal(seen.nodes, 'Nodes of the API server');
   });
 
   await t.test('what the user may not read is named, and the rest is told', async () => {

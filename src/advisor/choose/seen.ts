@@ -26,7 +26,7 @@ export type ClusterView = {
   readonly manifests: readonly Manifest[];
 };
 
-type One<T extends Topic = Topic> = readonly [topic: T, answer: Answers[T], how: string];
+export type One<T extends Topic = Topic> = readonly [topic: T, answer: Answers[T], how: string];
 
 /** The later ones count. */
 export function joinSeen(...all: readonly Seen[]): Seen {
@@ -36,7 +36,7 @@ export function joinSeen(...all: readonly Seen[]): Seen {
   };
 }
 
-function seen(all: readonly (One | false | undefined)[]): Seen {
+export function seen(all: readonly (One | false | undefined)[]): Seen {
   const there = all.filter((one) => one !== false && one !== undefined);
   return {
     answers: Object.fromEntries(there.map(([topic, answer]) => [topic, answer])),
@@ -124,7 +124,7 @@ function isNear(peer: readonly string[], connected: readonly string[]): boolean 
   return addresses.some((address) => prefixes.some((prefix) => contains(prefix, address)));
 }
 
-function policiesIn(manifests: readonly Manifest[]): NonNullable<Answers['policies']> {
+export function policiesIn(manifests: readonly Manifest[]): NonNullable<Answers['policies']> {
   const features = manifests.flatMap((manifest) => {
     const uses = usesOf(manifest);
     return uses === undefined ? [] : [uses.kind, ...uses.fields.map(({ feature }) => feature)];
