@@ -32,7 +32,6 @@ test('a node of flannel’s is a peer: by VXLAN over the family that is outside 
     addresses: { 4: '192.168.64.3', 6: 'fd00:64::3' },
     subnets: SUBNETS,
     road: 'vxlan',
-    accepts: ['vxlan'],
     mtu: 65_535,
     ready: true,
   };

@@ -102,8 +102,8 @@ export function readFlannelNode(
   const spoken = isShared(road) ? readData(road, { annotation, say, options }) : {};
   if (!isShared(road) || problems.length > 0) return problems;
   const subnets = perFamily((family) => (SHARED[road]?.includes(family) ? node.subnets[family] : undefined));
-  // Its MTU is not told: this node's own counts then. It takes part in nothing that needs it to be ready.
-  return { name: node.name, addresses, subnets, road, accepts: [road], ...spoken, mtu: 65_535, ready: true };
+  // Its MTU is not told: this node's own counts then. It says of no road that it accepts it: it changes none.
+  return { name: node.name, addresses, subnets, road, ...spoken, mtu: 65_535, ready: true };
 }
 
 type Say = (suffix: string, message: string) => void;

@@ -7,7 +7,7 @@ import { cellOf, cellsOf } from '#advisor/facts/facts.ts';
 import { type Feature, FEATURE_NAMES, FEATURES } from '#advisor/facts/features.ts';
 import { parseFacts } from '#advisor/facts/parse.ts';
 import { parseSettings } from '#config/parse.ts';
-import { ROAD_NAMES } from '#model/settings.ts';
+import { ROAD_NAMES, STORE_TYPES } from '#model/settings.ts';
 import { FRONTENDS } from '#policy/frontends/index.ts';
 
 const read = (pattern: string) =>
@@ -96,7 +96,7 @@ for (const candidate of own) {
     const value = (feature: Feature) => cellOf(candidate, feature).value;
     assert.equal(value('encapsulation'), type === 'host-gw' ? 'no' : 'yes');
     assert.equal(value('acrossSubnets'), type === 'host-gw' ? 'no' : 'yes');
-    assert.equal(value('kubernetesApi'), (settings.store.type as string) === 'kubernetes' ? 'yes' : 'no');
+    assert.equal(value('kubernetesApi'), STORE_TYPES.includes('kubernetes') ? 'yes' : 'no');
     const encrypts = ROAD_NAMES.some((road) => ['wireguard', 'ipsec', 'tunnel', 'mesh'].includes(road));
     assert.equal(value('encryption'), encrypts ? 'yes' : 'no');
     const kinds = new Set(FRONTENDS.map(({ apiVersion, kind }) => `${apiVersion.split('/')[0]}/${kind}`));

@@ -71,7 +71,7 @@ export function foreseeRoad(agent: Agent, request: Request): ForeseenAnswer {
   const obstacles = [
     ...untold.map(({ name }) => ({
       node: name,
-      why: 'its agent is of a version that cannot change roads',
+      why: 'its agent cannot change roads: it is of an earlier release, or flannel’s',
     })),
     ...(untold.length > 0 ? [] : obstaclesOf(selves, to, isLarge ? [own] : selves)),
   ];
