@@ -36,8 +36,10 @@ const PROVIDER_IDS: readonly (readonly [prefix: string, platform: NonNullable<An
 
 /** Where all nodes are alike. */
 function platformOf(nodes: readonly Fields[]): (One | undefined)[] {
-  const ids = nodes.map((node) => String(at(node, 'spec', 'providerID') ?? ''));
-  const found = PROVIDER_IDS.find(([prefix]) => ids.every((id) => id.startsWith(prefix)));
+  const ids = nodes.map((node) => at(node, 'spec', 'providerID'));
+  const found = PROVIDER_IDS.find(([prefix]) =>
+    ids.every((id) => typeof id === 'string' && id.startsWith(prefix)),
+  );
   if (found === undefined) return [];
   const [prefix, platform] = found;
   const types = new Set(
