@@ -4,7 +4,7 @@ NODE := node_modules/.bin/node
 LAB ?= main
 SOURCES := $(shell find src profiles facts native scripts/build.ts scripts/compile.ts package-lock.json -type f 2>/dev/null)
 
-.PHONY: help up down test test-k8s bench build image deps docs format clean
+.PHONY: help up down test test-k8s bench build image release deps docs format clean
 
 help:
 	@echo 'make up        three nodes on this host under profile flannel, pods running; stays up (root)'
@@ -14,6 +14,7 @@ help:
 	@echo 'make bench     the benchmarks, each beside a named peer (root); WHAT="cni peers" runs only these'
 	@echo 'make build     dist/tartan and dist/tartan-cni'
 	@echo 'make image     an OCI image of them in dist/image, without a registry; ARCH=arm64 for other machines'
+	@echo 'make release   images for amd64 and arm64, manifests, chart, bills of materials, checksums in dist/release'
 
 up: build
 	@$(NODE) scripts/root.ts 'make up'
@@ -41,6 +42,9 @@ build: deps dist/tartan
 
 image: build
 	@deploy/image/build.sh $(ARCH)
+
+release: build
+	@$(NODE) scripts/release.ts $(ARCH)
 
 dist/tartan: $(SOURCES)
 	@$(NODE) scripts/build.ts

@@ -55,7 +55,7 @@ const LISTEN = { agent: ':9473', controller: ':9474' } as const;
 /** Where settings have each of them serve. */
 export function portOf({ settings }: Pick<Values, 'settings'>, part: keyof typeof LISTEN): number {
   const told = part === 'agent' ? settings : (settings['controller'] as Values['settings'] | undefined);
-  const listen = String(told?.['listen'] ?? LISTEN[part]);
+  const listen = typeof told?.['listen'] === 'string' ? told['listen'] : LISTEN[part];
   const port = listen.slice(listen.lastIndexOf(':') + 1);
   // A chart has an expression there.
   return /^\d+$/.test(port) ? Number(port) : (port as unknown as number);
