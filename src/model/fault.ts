@@ -32,9 +32,11 @@ export const FAULTS = {
   'settings-invalid': { cni: 7, hint: 'docs/settings.md lists every setting' },
   'store-conflict': { hint: 'somebody else changed the object; it is read again and retried' },
   'store-malformed': { hint: 'correct the file; until then it is ignored and the rest goes on' },
-  'store-away': { hint: 'pods keep what they have; see that the members of etcd run and can be reached' },
+  'store-away': {
+    hint: 'pods keep what they have; see that the members of etcd, or the API server, run and can be reached',
+  },
   'store-refused': {
-    hint: 'check store.etcd.user, its password and certificates, and its role: readwrite on all keys below the prefix',
+    hint: 'etcd: check store.etcd.user, its password and certificates, and its role (readwrite on all keys below the prefix); Kubernetes: its token or certificate, and its rights',
   },
   'store-full': {
     hint: 'compact and defragment etcd or raise its --quota-backend-bytes, then: etcdctl alarm disarm',
