@@ -3,11 +3,10 @@
  * its block or subnet is another node's, its pods' labels must not be those of the pods that have these addresses now.
  */
 import { blockLengths } from '#ipam/blocks/block.ts';
-import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads, Workload } from '#model/workload.ts';
 import type { SubnetClaim } from '#model/world.ts';
-import { type Address, addressFamily } from '#net/address.ts';
-import { type Prefix, prefixAddress, prefixOf } from '#net/prefix.ts';
+import { type Address, addressFamily, type Family } from '#net/address.ts';
+import { type Prefix, prefixAddress, prefixFamily, prefixLength, prefixOf } from '#net/prefix.ts';
 
 export type Holders = ReadonlyMap<Prefix, string>;
 
@@ -25,18 +24,17 @@ export type TellersOptions = {
 /** What nodes tell of their pods, and what of that is believed. */
 export class Tellers {
   readonly #options: TellersOptions;
-  /** Claims are of the length that these give to subnets. */
-  readonly #subnets: Settings['network']['subnets'];
   readonly #told = new Map<string, NodeWorkloads>();
   readonly #believed = new Map<string, NodeWorkloads>();
   /** Node → where its pods' addresses are, as wide as a block may be. */
   readonly #near = new Map<string, ReadonlySet<Prefix>>();
   #holders: Holders = new Map();
+  /** Of claims: mostly one, and those that Kubernetes gives may have another than the settings. */
+  #lengths = lengthsOf([]);
   /** Found to have no other node's addresses: each node tells of all its pods when one has changed. */
   #owned = new WeakSet<Workload>();
 
-  constructor({ subnets }: Pick<Settings['network'], 'subnets'>, options: TellersOptions) {
-    this.#subnets = subnets;
+  constructor(options: TellersOptions) {
     this.#options = options;
   }
 
@@ -68,6 +66,7 @@ export class Tellers {
   setHolders(holders: Holders): boolean {
     if (isSame(this.#holders, holders)) return false;
     this.#holders = holders;
+    this.#lengths = lengthsOf(holders.keys());
     this.#owned = new WeakSet();
     for (const [node, told] of this.#told) this.#believe(node, told);
     return true;
@@ -101,9 +100,22 @@ export class Tellers {
   }
 
   #claimantOf(address: Address): string | undefined {
-    const length = this.#subnets[addressFamily(address)]?.length;
-    return length === undefined ? undefined : this.#holders.get(prefixOf(address, length));
+    for (const length of this.#lengths[addressFamily(address)]) {
+      const holder = this.#holders.get(prefixOf(address, length));
+      if (holder !== undefined) return holder;
+    }
+    return undefined;
   }
+}
+
+/** The longest first. */
+function lengthsOf(subnets: Iterable<Prefix>): Readonly<Record<Family, readonly number[]>> {
+  const all = [...subnets];
+  const of = (family: Family): number[] => {
+    const lengths = all.filter((subnet) => prefixFamily(subnet) === family).map(prefixLength);
+    return [...new Set(lengths)].sort((a, b) => b - a);
+  };
+  return { 4: of(4), 6: of(6) };
 }
 
 function aroundAddress(address: Address): Prefix {

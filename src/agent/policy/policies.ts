@@ -77,7 +77,7 @@ export class Policies {
       log,
       cuts: established === 'cut' && !audit,
     });
-    this.#tellers = new Tellers(settings.network, {
+    this.#tellers = new Tellers({
       routedTo: options.routedTo,
       onBelieved: (name, pods) => this.#inputs.setWorkloads(name, pods),
     });
