@@ -1,5 +1,5 @@
 /**
- * The enumerated places of ADD, DEL and a change of the road between which the agent may be killed. In production
+ * The enumerated places of ADD, DEL, a change of the road and a take-over between which the agent may be killed. In production
  * `passing` does nothing; with TARTAN_KILL_AT=place[:n] the process kills itself with SIGKILL when it passes the place for
  * the nth time, so that tests can show what the next start makes of it.
  */
@@ -20,6 +20,8 @@ export const PLACES = [
   'switch:accept',
   'switch:move',
   'switch:remove',
+  'adopt:noted',
+  'adopt:renamed',
 ] as const;
 export type Place = (typeof PLACES)[number];
 

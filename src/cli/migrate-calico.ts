@@ -85,13 +85,17 @@ async function migrate(call: Call): Promise<CalicoReport> {
   }
 }
 
-/** Those that stay, and at which lines they stand. */
+/** Read by whom pools and routing concern, who judges them in its own time. */
+const ELSEWHERE = /^[^/]+\/v\d+\/(?:IPPool|IPReservation|IPAMConfiguration|BGP\w+)\//;
+
+/** Those that stay and are about traffic, and at which lines they stand. */
 function asFound({ objects }: CalicoPlan, found: FoundObjects): FoundObjects {
   const manifest = ({ name, origin, value }: CalicoObject): [string, Manifest] => [
     name,
     found.manifests.get(name) ?? manifestOf(origin, value),
   ];
-  return { objects, manifests: new Map(objects.map(manifest)), problems: [] };
+  const about = objects.filter(({ name }) => !ELSEWHERE.test(name));
+  return { objects, manifests: new Map(about.map(manifest)), problems: [] };
 }
 
 type Adopted = Pick<CalicoReport, 'steps' | 'problems' | 'notes'>;

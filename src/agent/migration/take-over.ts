@@ -3,6 +3,7 @@
  * same links, neighbours and routes, and the host's loop finds them as its own. Each step is noted before it is done, and may be
  * done again.
  */
+import { armCrash } from '../crash.ts';
 import type { Ledger } from '../pods/attachments.ts';
 import { readNodeFile, writeNodeFile } from '../node-file.ts';
 import { findDaemon, gatherPods, readReservations, readText } from './gather.ts';
@@ -71,9 +72,15 @@ function rememberSubnets({ paths }: Settings, { subnets }: FlannelPlan): void {
 }
 
 function takeOver(ledger: Ledger, { device, bridge, pods }: FlannelPlan): void {
+  const crash = armCrash(process.env['TARTAN_KILL_AT']);
   if (device !== undefined) ledger.setMeta(META.vtepMac, device.mac);
   if (bridge !== undefined) ledger.setMeta(META.bridgeMac, bridge.mac);
   for (const { attachment } of pods) ledger.put(attachment);
+  crash('adopt:noted');
   const links = [...pods.map(({ link }) => link), bridge, device];
-  for (const link of links) if (link !== undefined) renameLink(link);
+  for (const link of links) {
+    if (link === undefined) continue;
+    renameLink(link);
+    crash('adopt:renamed');
+  }
 }
