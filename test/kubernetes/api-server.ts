@@ -193,7 +193,7 @@ function makeServer(parts: Parts): ApiServer {
   const kubectl: ApiServer['kubectl'] = (words, { user, input = '' } = {}) =>
     execute([...enter, pathOf('kubectl'), '--kubeconfig', kubeconfig(user), ...words], {
       input,
-      timeoutMs: 120_000,
+      timeoutMs: 200_000,
     });
   const kill = async (): Promise<void> => {
     await daemon?.stop();
