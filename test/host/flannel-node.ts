@@ -213,28 +213,25 @@ COMMIT
 
 async function programPeers({ netns, index }: Place, keys: Keys): Promise<void> {
   for (const [key, value] of await keys.leases()) {
-    const [net = ''] = key.split('-');
-    const { PublicIP, BackendData } = JSON.parse(value) as {
+    const { PublicIP: address, BackendData } = JSON.parse(value) as {
       PublicIP: string;
       BackendData: { VtepMAC: string };
     };
-    if (PublicIP === `172.30.0.${index}`) continue;
-    const mac = BackendData.VtepMAC;
-    netns.ip(`neigh replace ${net} lladdr ${mac} dev flannel.1 nud permanent`);
-    await netns.must([
-      'bridge',
-      'fdb',
-      'replace',
-      mac,
-      'dev',
-      'flannel.1',
-      'dst',
-      PublicIP,
-      'self',
-      'permanent',
-    ]);
-    netns.ip(`route replace ${net}/24 via ${net} dev flannel.1 onlink`);
+    if (address === `172.30.0.${index}`) continue;
+    await programPeer(netns, { subnet: key.replace('-', '/'), address, mac: BackendData.VtepMAC });
   }
+}
+
+/** pkg/backend/vxlan/vxlan_network.go, of one peer. */
+export async function programPeer(
+  netns: Namespace,
+  { subnet, address, mac }: { readonly subnet: string; readonly address: string; readonly mac: string },
+): Promise<void> {
+  const [net = ''] = subnet.split('/');
+  const entry = [mac, 'dev', 'flannel.1', 'dst', address, 'self', 'permanent'];
+  netns.ip(`neigh replace ${net} lladdr ${mac} dev flannel.1 nud permanent`);
+  await netns.must(['bridge', 'fdb', 'replace', ...entry]);
+  netns.ip(`route replace ${subnet} via ${net} dev flannel.1 onlink`);
 }
 
 /** What flannel's CNI plugin makes of subnet.env and of its shipped conflist. */

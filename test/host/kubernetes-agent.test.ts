@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { AGENT_RULES } from '../../src/deploy/access.ts';
 import { customResourceDefinitions } from '../../src/deploy/crds.ts';
 import { type ApiServer, noApiServer, startApiServer } from '../kubernetes/api-server.ts';
+import { programPeer } from './flannel-node.ts';
 import {
   makeForwarding,
   makeNamespace,
@@ -26,7 +27,7 @@ const TAINT = 'tartan.dev/agent-not-ready';
 type Fields = Record<string, unknown>;
 type NodeObject = {
   readonly metadata: { readonly annotations?: Record<string, string> };
-  readonly spec: { readonly taints?: { readonly key: string }[] };
+  readonly spec: { readonly podCIDR: string; readonly taints?: { readonly key: string }[] };
   readonly status: { readonly conditions?: { type: string; status: string; reason: string }[] };
 };
 type Pod = { readonly name: string; readonly uid: string; readonly netns: Namespace; address: string };
@@ -389,26 +390,12 @@ async function makeFlannel(index: number): Promise<{ readonly pod: Namespace; re
   };
   await apply(nodeManifest(`ka${index}`, `10.244.${index}.0/24`, { annotations }));
   for (const peer of ['ka1', 'ka2']) {
-    const { metadata, spec } = (await nodeObject(peer)) as NodeObject & { spec: { podCIDR: string } };
+    const { metadata, spec } = await nodeObject(peer);
     const { VtepMAC: mac } = JSON.parse(metadata.annotations?.[told('backend-data')] ?? '{}') as {
       VtepMAC: string;
     };
     const address = metadata.annotations?.[told('public-ip')] ?? '';
-    const [net = ''] = spec.podCIDR.split('/');
-    netns.ip(`neigh replace ${net} lladdr ${mac} dev flannel.1 nud permanent`);
-    await netns.must([
-      'bridge',
-      'fdb',
-      'replace',
-      mac,
-      'dev',
-      'flannel.1',
-      'dst',
-      address,
-      'self',
-      'permanent',
-    ]);
-    netns.ip(`route replace ${spec.podCIDR} via ${net} dev flannel.1 onlink`);
+    await programPeer(netns, { subnet: spec.podCIDR, address, mac });
   }
   return { pod, address: `10.244.${index}.2` };
 }

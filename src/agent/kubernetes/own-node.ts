@@ -72,7 +72,7 @@ export class OwnNode {
 
   /** Before it is ready there is nothing to write but what flannel's nodes must know, once it is known. */
   async #pass(): Promise<'ok' | 'retry'> {
-    const { api, isReady, parts } = this.#options;
+    const { api, isReady, parts, advert } = this.#options;
     const wanted = this.#wanted();
     const isSaid = wanted === undefined || JSON.stringify(wanted) === this.#annotated;
     if (this.#hasLeft) return 'ok';
@@ -82,7 +82,8 @@ export class OwnNode {
     if (node === undefined) return 'retry';
     if (wanted !== undefined) await this.#annotate(node, wanted);
     if (!isReady()) return 'retry';
-    await setCondition(parts, api, { node, wanted: UP });
+    // Who carries packets in its place says himself when he does.
+    if (advert()?.road !== 'alloc') await setCondition(parts, api, { node, wanted: UP });
     return this.#removeTaint(node);
   }
 
