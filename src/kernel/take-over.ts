@@ -7,7 +7,7 @@ import { LINK_ALIAS, MAIN_TABLE } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
 import { IFF, IFLA, RTM_NEWLINK } from './netlink/link.ts';
 import type { LinkRow } from './netlink/link-row.ts';
-import { type MessageWriter, NLM_F_DUMP } from './netlink/message.ts';
+import { Attributes, type MessageWriter, NLM_F_DUMP } from './netlink/message.ts';
 import { askRoutes, isOurRoute, readRoute, removeForeignRoute } from './netlink/route.ts';
 import { NetlinkError } from './netlink/socket.ts';
 import { inNetns } from './netns.ts';
@@ -26,6 +26,26 @@ export function lookAtLinks(netns?: number): ProviderLink[] {
         .filter(({ scope: reach }) => reach === 0)
         .map((one) => one.address),
     }));
+  });
+}
+
+const RTM_NEWNSID = 88;
+const RTM_GETNSID = 90;
+const NETNSA = { id: 1, fd: 3 } as const;
+const NOT_ASSIGNED = 0xffff_ffff;
+
+/** By which number links of the calling thread's namespace know the other one; undefined: none leads there. */
+export function numberOfNetns(netns: number): number | undefined {
+  return inScope(undefined, ({ socket, writer }) => {
+    writer.clear();
+    writer.begin(RTM_GETNSID, 0);
+    writer.put32(0);
+    writer.u32(NETNSA.fd, netns);
+    writer.end();
+    const [id = NOT_ASSIGNED] = socket.request(writer, ({ type, bytes, at, end }) =>
+      type === RTM_NEWNSID ? new Attributes(bytes, at + 4, end).u32(NETNSA.id) : undefined,
+    );
+    return id === NOT_ASSIGNED ? undefined : id;
   });
 }
 
@@ -127,7 +147,7 @@ function inScope<T>(netns: number | undefined, work: (scope: Scope) => T): T {
 
 function linkOf(row: LinkRow, names: ReadonlyMap<number, string>): Omit<ProviderLink, 'addresses'> {
   const master = row.master === undefined ? undefined : names.get(row.master);
-  const { name, index, mtu, mac, ours, link, vxlan, kind } = row;
+  const { name, index, mtu, mac, ours, link, linkNetns, vxlan, kind } = row;
   return {
     name,
     index,
@@ -136,6 +156,7 @@ function linkOf(row: LinkRow, names: ReadonlyMap<number, string>): Omit<Provider
     ...(kind === undefined ? {} : { type: kind }),
     ...(mac === undefined ? {} : { mac }),
     ...(link === undefined ? {} : { peer: link }),
+    ...(linkNetns === undefined ? {} : { peerNetns: linkNetns }),
     ...(master === undefined ? {} : { master }),
     ...(vxlan === undefined ? {} : { vxlan: { vni: vxlan.vni, port: vxlan.port } }),
   };

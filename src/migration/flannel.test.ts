@@ -49,11 +49,14 @@ function host(count: number): Host {
     links: [
       link('flannel.1', 3, { type: 'vxlan', vxlan: { vni: 1, port: 8472 } }),
       link('cni0', 4, { type: 'bridge' }),
-      ...numbers.map((n) => link(`veth${n}`, 10 + n, { type: 'veth', peer: 2, master: 'cni0' })),
+      ...numbers.map((n) =>
+        link(`veth${n}`, 10 + n, { type: 'veth', peer: 2, peerNetns: n, master: 'cni0' }),
+      ),
     ],
     namespaces: numbers.map((n) => ({
       path: `/run/netns/p${n}`,
       inode: 100 + n,
+      id: n,
       links: [
         link('eth0', 2, {
           type: 'veth',
@@ -174,6 +177,17 @@ test('an address that nobody noted stands against it; a note without a pod is le
     ['gone/eth0'],
   );
   assert.equal(pods.length, 1);
+});
+
+test('a pod of another host on this machine, with the same indices and address, is none of ours', () => {
+  const node = host(1);
+  const [own] = node.namespaces as [ProviderNamespace];
+  node.namespaces.unshift({ ...own, path: '/run/netns/stranger', inode: 7, id: 9 });
+  node.namespaces.push({ ...own, path: '/run/netns/nobody', inode: 8, id: 10 });
+  assert.deepEqual(
+    planOf(node).pods.map(({ attachment }) => attachment.netns),
+    ['/run/netns/p0'],
+  );
 });
 
 test('a note of a pod that has gone does not take the next one with its address', () => {

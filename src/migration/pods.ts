@@ -77,17 +77,16 @@ function byOwner(reservations: readonly Reservation[]): Map<string, Reservation[
   return Map.groupBy(reservations, ({ containerId, ifname }) => `${containerId}/${ifname}`);
 }
 
-/** By address, pairs of which one end is on the host and the other in a namespace. Indices are only unique in their own. */
+/** By address, pairs of which one end is on the host and the other in a namespace, where indices are counted anew. */
 function findPairs({ links, namespaces }: PodsScene): Map<Address, Pair> {
-  const hosts = Map.groupBy(
-    links.filter(({ type }) => type === 'veth'),
-    ({ index, peer }) => `${index} ${peer}`,
+  const hosts = new Map(
+    links.filter(({ type }) => type === 'veth').map((link) => [`${link.peerNetns} ${link.peer}`, link]),
   );
   const pairs = new Map<Address, Pair>();
   for (const namespace of namespaces)
-    for (const pod of namespace.links) {
-      const [host] = pod.type === 'veth' ? (hosts.get(`${pod.peer} ${pod.index}`) ?? []) : [];
-      if (host === undefined) continue;
+    for (const pod of namespace.id === undefined ? [] : namespace.links) {
+      const host = hosts.get(`${namespace.id} ${pod.index}`);
+      if (host === undefined || host.index !== pod.peer) continue;
       for (const ip of pod.addresses) pairs.set(prefixAddress(ip), { pod, host, namespace });
     }
   return pairs;

@@ -14,6 +14,8 @@ export type ProviderLink = {
   readonly ours: boolean;
   /** Index of a veth's other end, in that one's namespace. */
   readonly peer?: number;
+  /** Number of that namespace, as this one's kernel counts them (rtnetlink's nsid). */
+  readonly peerNetns?: number;
   readonly master?: string;
   readonly vxlan?: { readonly vni: number; readonly port: number };
   /** Global ones. */
@@ -46,6 +48,8 @@ export type Reservation = {
 export type ProviderNamespace = {
   readonly path: string;
   readonly inode: number;
+  /** As `peerNetns` of the host's links; absent: none of them leads there. */
+  readonly id?: number;
   readonly links: readonly ProviderLink[];
   readonly routes: readonly ProviderRoute[];
 };

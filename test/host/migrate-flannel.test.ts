@@ -172,8 +172,26 @@ async function tellPlan(node: FlannelNode | undefined, root: string): Promise<vo
   assert.deepEqual(netns.list('link show'), links);
 }
 
+/** The command does the same as the agent's start; each time it is killed one step later, until none is left. */
+async function killAtEveryStep(run: Node['run']): Promise<void> {
+  let killed = 0;
+  try {
+    for (const place of ['adopt:noted', ...Array<string>(20).fill('adopt:renamed')]) {
+      process.env['TARTAN_KILL_AT'] = place;
+      const { code, stderr } = await run(['migrate', 'flannel']);
+      if (code === 0) break;
+      assert.match(stderr, /SIGKILL/);
+      killed += 1;
+    }
+  } finally {
+    delete process.env['TARTAN_KILL_AT'];
+  }
+  // Two pods and one that came late, bridge, tunnel; and once before all of them.
+  assert.equal(killed, 6);
+}
+
 async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
-  const { keys, moved, before, keep, flannel, at } = scene;
+  const { keys, moved, before: old, keep, flannel, at } = scene;
   const { index, directory, netns } = from;
   const macOf = (name: string): unknown => netns.list<{ address: string }>(`link show ${name}`)[0]?.address;
   const macs = [macOf('flannel.1'), macOf('cni0')];
@@ -185,7 +203,8 @@ async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
     migration: { flannel: { subnetFile: join(directory, 'subnet.env'), cniState: join(directory, 'cni') } },
   };
   mkdirSync(join(directory, 'cni'), { recursive: true });
-  const node = await startNode(`n${index}`, settings, { place: netns });
+  const before = at === 1 ? killAtEveryStep : undefined;
+  const node = await startNode(`n${index}`, settings, { place: netns, ...(before && { before }) });
   moved.push(node);
 
   const links = namesOf(netns.list('link show'));
@@ -199,14 +218,14 @@ async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
 
   const fresh = keep(await addPod(node, `new${index}`));
   assert.ok(fresh.address.startsWith(`10.244.${index}.`), fresh.address);
-  assert.ok(!before.some(({ address }) => address === fresh.address));
+  assert.ok(!old.some(({ address }) => address === fresh.address));
   const other = flannel[at + 1];
   if (other !== undefined) {
     const late = keep(await other.addPod(`late${other.index}`));
-    for (const pod of [...before, fresh]) await assertReaches(late.netns, pod.address);
+    for (const pod of [...old, fresh]) await assertReaches(late.netns, pod.address);
   }
-  for (const pod of before) await assertReaches(fresh.netns, pod.address);
-  for (const pod of before) await assertReaches(pod.netns, fresh.address);
+  for (const pod of old) await assertReaches(fresh.netns, pod.address);
+  for (const pod of old) await assertReaches(pod.netns, fresh.address);
 
   const tidied = await node.run(['migrate', 'flannel']);
   assert.equal(tidied.code, 0, tidied.stderr);
@@ -214,7 +233,7 @@ async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
   assert.doesNotMatch(await netns.must(['iptables-save']), /FLANNEL/);
   assert.match((await node.run(['migrate', 'flannel'])).stdout, /nothing of it is on this node/);
 
-  const own = before.find(({ id }) => id === `p${index}a`) as FlannelPod;
+  const own = old.find(({ id }) => id === `p${index}a`) as FlannelPod;
   const check = await node.cni('CHECK', environment(own), { ...CONFIG, prevResult: own.result });
   assert.equal(check.code, 0, check.stdout);
 }

@@ -3,7 +3,7 @@ import { closeSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from '../boot.ts';
 import type { Ledger } from '../pods/attachments.ts';
-import { lookAtLinks, lookAtRoutes } from '#kernel/take-over.ts';
+import { lookAtLinks, lookAtRoutes, numberOfNetns } from '#kernel/take-over.ts';
 import { netnsInode, openNetns } from '#kernel/netns.ts';
 import { type PodsPlan, planPods } from '#migration/pods.ts';
 import type { ProviderNamespace, Reservation } from '#model/provider.ts';
@@ -55,7 +55,10 @@ function lookInto(path: string): ProviderNamespace | undefined {
     const netns = openNetns(path);
     try {
       const inode = Number(netnsInode(netns));
-      return { path, inode, links: lookAtLinks(netns), routes: lookAtRoutes(netns) };
+      const id = numberOfNetns(netns);
+      // Most namespaces of a host are of no pod of its.
+      if (id === undefined) return undefined;
+      return { path, inode, id, links: lookAtLinks(netns), routes: lookAtRoutes(netns) };
     } finally {
       closeSync(netns);
     }

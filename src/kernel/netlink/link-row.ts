@@ -20,6 +20,8 @@ export type LinkRow = {
   readonly master: number | undefined;
   /** IFLA_LINK: of a veth its peer, in the peer's namespace. */
   readonly link: number | undefined;
+  /** Number, in the asked namespace, of the one that `link` is in; undefined: the same. */
+  readonly linkNetns: number | undefined;
   /** Undefined: the link is no port of a bridge. */
   readonly port: PortRow | undefined;
   readonly vxlan: VxlanRow | undefined;
@@ -57,6 +59,7 @@ export function readLink({ bytes, at, end }: Message): LinkRow {
     mac: mac?.length === 6 ? macFromBytes(mac) : undefined,
     master: attributes.u32(IFLA.master),
     link: attributes.u32(IFLA.link),
+    linkNetns: attributes.u32(IFLA.linkNetns),
     port: port === undefined ? undefined : readPort(port),
     ...readData(kind, info),
   };

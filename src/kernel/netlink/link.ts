@@ -36,6 +36,7 @@ export const IFLA = {
   group: 27,
   netnsFd: 28,
   extMask: 29,
+  linkNetns: 37,
 } as const;
 export const INFO = { kind: 1, data: 2, slaveKind: 4, slaveData: 5 } as const;
 /** Flags of a bridge port: their names in the model, IFLA_BRPORT_ numbers. */
