@@ -67,8 +67,8 @@ export type Node = CniHost & {
   run(words: readonly string[]): Promise<Output>;
   /** SIGKILL, and until it is gone. */
   kill(): Promise<void>;
-  /** Starts the agent (again) and waits until it serves. */
-  restart(): Promise<void>;
+  /** Starts the agent (again), of another build where one is named, and waits until it serves. */
+  restart(program?: string): Promise<void>;
 };
 
 /** Where nodes meet: a bridge in its own namespace, 172.30.0.0/24 and fd30::/64; the bridge has .254 and ::fe. */
@@ -258,10 +258,11 @@ export async function startNode(
     agent.kill(signal);
     await gone;
   }
-  async function restart(): Promise<void> {
+  async function restart(program?: string): Promise<void> {
     await end('SIGTERM');
     const out = openSync(logFile, 'a');
-    const words = [...enter.slice(1), ...agentProgram(), 'agent'];
+    const own = program === undefined ? agentProgram() : [program];
+    const words = [...enter.slice(1), ...own, 'agent'];
     agent = spawn('nsenter', [...words, '--config', settingsFile], { stdio: ['ignore', out, out] });
     let last = 'no socket';
     const serves = async (): Promise<boolean> => {
