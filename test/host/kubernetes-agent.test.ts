@@ -126,12 +126,16 @@ function fault(output: Output): { code: number; msg: string } {
   return JSON.parse(output.stdout) as { code: number; msg: string };
 }
 
-async function start(name: string, index: number): Promise<Node> {
-  const kubeconfig = server.kubeconfig('agent');
+async function start(
+  name: string,
+  index: number,
+  { profile, user } = { profile: 'canal', user: 'agent' },
+): Promise<Node> {
+  const kubeconfig = server.kubeconfig(user);
   return startNode(
     name,
     {
-      profile: 'canal',
+      profile,
       addresses: { type: 'node-cidr', quarantineSeconds: 0 },
       store: { type: 'kubernetes', kubernetes: { kubeconfig, requestTimeoutSeconds: 2 } },
     },
@@ -144,7 +148,7 @@ if (skip === undefined) {
     underlay = await makeUnderlay('ka');
     server = await startApiServer({
       place: { netns: underlay.netns, address: '172.30.0.254' },
-      users: { agent: { name: 'agent' } },
+      users: { agent: { name: 'agent' }, plain: { name: 'plain' } },
       audit: true,
     });
     const rbac = 'rbac.authorization.k8s.io';
@@ -156,7 +160,7 @@ if (skip === undefined) {
         kind: 'ClusterRoleBinding',
         metadata: { name: 'agent' },
         roleRef: { apiGroup: rbac, kind: 'ClusterRole', name: 'agent' },
-        subjects: [{ apiGroup: rbac, kind: 'User', name: 'agent' }],
+        subjects: ['agent', 'plain'].map((name) => ({ apiGroup: rbac, kind: 'User', name })),
       },
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop' } },
       ...customResourceDefinitions({ expressions: false }),
@@ -305,6 +309,23 @@ test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
     await kubectl('delete', 'node', 'ka3');
     const route = (): boolean => one.netns.ip('route').includes('10.244.3.0/24');
     await waitFor('the peer to be gone', () => !route(), 20_000);
+  });
+
+  await t.test('without policy, Nodes are all that is read of Kubernetes', async () => {
+    await apply(nodeManifest('ka4', '10.244.4.0/24'));
+    const plain = await start('ka4', 4, { profile: 'flannel', user: 'plain' });
+    try {
+      const isRoute = (): boolean => one.netns.ip('route').includes('10.244.4.0/24');
+      await waitFor('the node to be a peer', isRoute, 20_000);
+      const lists = server.audited().filter(({ user, verb }) => user.username === 'plain' && verb === 'list');
+      const read = new Set(lists.map(({ requestURI }) => requestURI.split('?')[0]));
+      assert.deepEqual(
+        [...read].filter((path) => path?.startsWith('/apis/tartan.dev/') !== true),
+        ['/api/v1/nodes'],
+      );
+    } finally {
+      await plain.stop();
+    }
   });
 
   await t.test('nothing that was asked for was refused', () => {

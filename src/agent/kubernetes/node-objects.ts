@@ -4,12 +4,19 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { AgentParts } from '../parts.ts';
-import { type AnnotatedNode, overwrittenAddresses, readFlannelNode } from '#ipam/flannel-node.ts';
+import {
+  type AnnotatedNode,
+  type Annotations,
+  overwrittenAddresses,
+  readFlannelNode,
+} from '#ipam/flannel-node.ts';
 import { readPodCidrs } from '#ipam/pod-cidr.ts';
+import { listProblems } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
 import type { Address } from '#net/address.ts';
 import { familyValues, type PerFamily } from '#net/per-family.ts';
+import type { Prefix } from '#net/prefix.ts';
 import type { Feed, Listener } from '#stores/feed.ts';
 
 export type NodeObjectsOptions = {
@@ -24,10 +31,14 @@ const NAME = /^v1\/Node\/([^/]+)$/;
 
 export class NodeObjects {
   readonly #options: NodeObjectsOptions;
-  readonly #nodes = new Map<string, AnnotatedNode>();
+  /** By node. */
+  readonly #subnets = new Map<string, PerFamily<Prefix>>();
   readonly #peers = new Map<string, NodeAdvert>();
+  /** What is wrong with nodes of flannel's. */
+  readonly #problems = new Map<string, string>();
   readonly #feed: Feed | undefined;
   #own: unknown;
+  #ownAnnotations: Annotations = {};
 
   constructor(options: NodeObjectsOptions) {
     this.#options = options;
@@ -56,15 +67,14 @@ export class NodeObjects {
   overwritten(): PerFamily<Address> {
     const { settings } = this.#options.parts;
     const { flannel } = settings.kubernetes;
-    const node = this.#nodes.get(settings.node.name);
-    return node === undefined || !flannel.peers ? {} : overwrittenAddresses(node.annotations, flannel.prefix);
+    return flannel.peers ? overwrittenAddresses(this.#ownAnnotations, flannel.prefix) : {};
   }
 
   /** Where nodes have the subnets that Kubernetes gives them. */
   claims(): SubnetClaim[] {
     if (this.#options.parts.settings.addresses.type !== 'node-cidr') return [];
-    return [...this.#nodes.values()].flatMap(({ name, subnets }) =>
-      familyValues(subnets).map((subnet) => ({ node: name, subnet, reserved: true })),
+    return [...this.#subnets].flatMap(([node, subnets]) =>
+      familyValues(subnets).map((subnet) => ({ node, subnet, reserved: true })),
     );
   }
 
@@ -74,17 +84,22 @@ export class NodeObjects {
   }
 
   #set(name: string, value: unknown): void {
-    const { settings } = this.#options.parts;
-    const isOwn = name === settings.node.name;
-    const isOwnNew = isOwn && !isDeepStrictEqual(this.#own, value);
-    if (isOwn) this.#own = value;
-    const before = this.#nodes.get(name);
     const node = value === undefined ? undefined : annotatedNode(name, value);
-    if (node === undefined) this.#nodes.delete(name);
-    else this.#nodes.set(name, node);
-    if (isOwnNew || JSON.stringify(before?.subnets) !== JSON.stringify(node?.subnets))
-      this.#options.onChange();
-    if (!isOwn) this.#setPeer(name, node);
+    let isNews = this.#setSubnets(name, node?.subnets);
+    if (name !== this.#options.parts.settings.node.name) this.#setPeer(name, node);
+    else {
+      isNews ||= !isDeepStrictEqual(this.#own, value);
+      [this.#own, this.#ownAnnotations] = [value, node?.annotations ?? {}];
+    }
+    if (isNews) this.#options.onChange();
+  }
+
+  /** Answers whether they are others. */
+  #setSubnets(name: string, subnets: PerFamily<Prefix> | undefined): boolean {
+    const before = this.#subnets.get(name);
+    if (subnets === undefined) this.#subnets.delete(name);
+    else this.#subnets.set(name, subnets);
+    return !isDeepStrictEqual(before, subnets);
   }
 
   #setPeer(name: string, node: AnnotatedNode | undefined): void {
@@ -104,9 +119,13 @@ export class NodeObjects {
       vxlanPort: settings.road.vxlan.port,
       outer: settings.network.subnets[4] === undefined ? 6 : 4,
     });
-    if (!Array.isArray(read)) return read;
-    for (const { path, message } of read) complaints.add(`${path}: ${message}; flannel’s node is no peer`);
-    return undefined;
+    const problems = Array.isArray(read) ? listProblems(read).join('; ') : '';
+    // Nodes are told of again each few minutes.
+    if (problems !== '' && this.#problems.get(node.name) !== problems)
+      complaints.add(`${problems}; flannel’s node is no peer`);
+    if (problems === '') this.#problems.delete(node.name);
+    else this.#problems.set(node.name, problems);
+    return Array.isArray(read) ? undefined : read;
   }
 }
 
