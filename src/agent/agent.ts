@@ -305,7 +305,11 @@ export class Agent {
     this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
-    const said = { version: this.version, ...this.switching.say(), ...this.kubernetes.say(this.cluster.self) };
+    const said = {
+      version: this.version,
+      ...this.switching.say(),
+      ...this.kubernetes.say(this.cluster.self),
+    };
     await this.cluster.advertise(this.#readiness.reached, said);
     await this.switching.goOn();
     if (this.#readiness.reached) this.#flannel.tidy();
