@@ -318,6 +318,13 @@ test('without definitions, and without rights: told, and nothing is believed', {
   await assert.rejects(store.list('Node'), { code: 'store-refused' });
   await follower.until(() => notices.length > 0, WAIT_MS);
   assert.match(notices.join(), /refuses this user/);
+  // It is not over because something else is answered.
+  const told = notices.length;
+  for (let times = 0; times < 3; times += 1) {
+    await store.client.call({ method: 'GET', path: '/version' });
+    await assert.rejects(store.list('Node'), { code: 'store-refused' });
+  }
+  assert.equal(notices.length, told, notices.join('; '));
   assert.equal(follower.events.length, 0);
   stop.abort();
   store.close();

@@ -42,6 +42,7 @@ export type Stream = {
   readonly connection: number;
   /** Ends, or throws, with the connection; throws KubernetesError where the API server says so. */
   readonly events: AsyncGenerator<WatchLine, void>;
+  close(): void;
 };
 
 export const APPLY = 'application/apply-patch+yaml';
@@ -54,6 +55,8 @@ const BUSY_ATTEMPTS = 10;
 const MAX_WAIT_MS = 30_000;
 const PAGE = 500;
 const LIST_ATTEMPTS = 5;
+/** Where something is wrong that is no path. */
+const CREDENTIALS = 'credentials';
 
 export class KubernetesClient {
   readonly #options: ClientOptions;
@@ -62,7 +65,7 @@ export class KubernetesClient {
   readonly #serverClock = new ServerClock();
   readonly #closed = new AbortController();
   /** What was told of and lasts. */
-  readonly #troubles = new Set<FaultCode>();
+  readonly #troubles = new Map<string, Trouble>();
 
   constructor(options: ClientOptions) {
     this.#options = options;
@@ -85,7 +88,7 @@ export class KubernetesClient {
       const access = await this.#read(refused);
       try {
         const answer = await this.#callOnce(access, call);
-        this.#answers(call.method);
+        this.#answers(call);
         return answer as T;
       } catch (error) {
         if (error instanceof KubernetesError) error.attempts = attempt;
@@ -154,8 +157,8 @@ export class KubernetesClient {
     const stream = await this.#wire.stream(access, this.#askOf(access, call));
     this.#observe(stream.headers.date, sentMs);
     if (stream.status !== 200) throw refusalOf({ ...stream, body: await stream.text() });
-    this.#answers('GET');
-    return { connection: stream.connection, events: readEvents(stream.lines) };
+    this.#answers(call);
+    return { connection: stream.connection, events: readEvents(stream.lines), close: stream.close };
   }
 
   /** The server's wall clock; asks it where it has not answered yet. Throws as `call`. */
@@ -174,7 +177,7 @@ export class KubernetesClient {
     try {
       return await this.#access.read(refused);
     } catch (error) {
-      throw this.#fail(error, 'credentials');
+      throw this.#fail(error, CREDENTIALS);
     }
   }
   async #callOnce(access: Access, call: Call): Promise<unknown> {
@@ -217,19 +220,30 @@ export class KubernetesClient {
     const ms = Math.max(waitMs, backoffMs(RETRY, attempt - 1, Math.random()));
     return this.#options.clock.sleep(ms, this.#closed.signal);
   }
-  #answers(method: Ask['method']): void {
-    const over = [...this.#troubles].filter((code) => method !== 'GET' || code !== 'store-full');
-    for (const code of over) this.#troubles.delete(code);
+  #answers(call: Call): void {
+    const over = [...this.#troubles].filter(([, trouble]) => isOver(trouble, call));
+    for (const [key] of over) this.#troubles.delete(key);
     if (over.length > 0) this.#options.notice('the API server answers again');
   }
   #fail(error: unknown, where: string): Error {
     const failure = faultOf(error, where);
-    if (failure instanceof Fault && !this.#troubles.has(failure.code) && !this.#closed.signal.aborted) {
-      this.#troubles.add(failure.code);
+    if (!(failure instanceof Fault)) return failure;
+    const trouble = { code: failure.code, where };
+    const key = failure.code === 'store-refused' ? `${failure.code} ${where}` : failure.code;
+    if (!this.#troubles.has(key) && !this.#closed.signal.aborted) {
+      this.#troubles.set(key, trouble);
       this.#options.notice([failure.message, failure.details].filter((text) => text !== '').join(': '));
     }
     return failure;
   }
+}
+
+type Trouble = { readonly code: FaultCode; readonly where: string };
+
+/** Who is refused one thing is answered others; and reading says nothing of whether there is space. */
+function isOver({ code, where }: Trouble, { method, path }: Call): boolean {
+  if (code === 'store-refused') return where === path || where === CREDENTIALS;
+  return code !== 'store-full' || method !== 'GET';
 }
 
 function formatQuery(query: Query): string {

@@ -117,7 +117,7 @@ export class Informer {
       await this.#meet();
       for await (const event of stream.events) this.#take(event);
     } finally {
-      await stream.events.return();
+      stream.close();
       this.#isConnected = false;
       const lastedMs = clock.monotonicMs() - startMs;
       this.#isStrange = lastedMs < timeoutSeconds * 1000 - STEADY_MS;

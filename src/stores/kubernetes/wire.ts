@@ -34,6 +34,8 @@ export type LineStream = Omit<Answer, 'body'> & {
   /** Of the connection: another number, and it is another one. */
   readonly connection: number;
   readonly lines: AsyncGenerator<string, void>;
+  /** Also when no line was asked for. */
+  readonly close: () => void;
   /** The rest, where it is no stream of lines but a refusal. */
   readonly text: () => Promise<string>;
 };
@@ -41,7 +43,8 @@ export type LineStream = Omit<Answer, 'body'> & {
 /** Nothing that is kept for agents comes near. */
 const MAX_BODY = 256 << 20;
 const MAX_LINE = 16 << 20;
-const PING_MS = 15_000;
+/** From one ping to the next, in the time that an answer may take. */
+const PING_TIMES = 1.5;
 const WINDOW = { stream: 1 << 20, connection: 8 << 20 } as const;
 
 type Connection = {
@@ -86,6 +89,7 @@ export class Wire {
       headers,
       connection: this.#count,
       lines: linesOf(stream),
+      close: () => stream.destroy(),
       text: () => readBody(stream, () => undefined),
     };
   }
@@ -150,7 +154,8 @@ export class Wire {
     return new Promise((resolve, reject) => {
       const late = (): void => session.destroy(new LateError(`no connection within ${timeoutMs / 1000} s`));
       const timer = setTimeout(late, timeoutMs);
-      const guard = setInterval(() => guardSession(session), PING_MS).unref();
+      const ping = (): void => guardSession(session, timeoutMs);
+      const guard = setInterval(ping, PING_TIMES * timeoutMs).unref();
       session.on('connect', () => {
         clearTimeout(timer);
         session.setLocalWindowSize(WINDOW.connection);
@@ -184,19 +189,19 @@ function isSameWay(a: Access, b: Access): boolean {
   return (['server', 'serverName', 'ca', 'cert', 'key'] as const).every((field) => a[field] === b[field]);
 }
 
-/** One that has not answered the last ping is given up. */
-function guardSession(session: ClientHttp2Session): void {
+/** One that does not answer a ping in time is given up. */
+function guardSession(session: ClientHttp2Session, timeoutMs: number): void {
   if (session.destroyed || session.connecting) return;
   let isAnswered = false;
   const isSent = session.ping((error) => (isAnswered = error === null));
   const check = (): void => {
     if (!isAnswered && !session.destroyed)
       session.destroy(
-        new LateError(`no answer to a ping within ${PING_MS / 1000} s`),
+        new LateError(`no answer to a ping within ${timeoutMs / 1000} s`),
         constants.NGHTTP2_CANCEL,
       );
   };
-  if (isSent) setTimeout(check, PING_MS - 1000).unref();
+  if (isSent) setTimeout(check, timeoutMs).unref();
 }
 
 async function readBody(stream: ClientHttp2Stream, arrived: () => void): Promise<string> {
