@@ -22,10 +22,15 @@ export const controller = group(
       'Who leads.',
     ),
     graceSeconds: setting(
-      whole(10, 86_400),
+      whole(1, 86_400),
       'seconds',
-      'A node that Kubernetes has deleted is asked after so long whether it lives; so is one that has a subnet or pods, but no advert. Without an answer it loses them.',
+      'A node that Kubernetes has deleted is asked after so long whether it lives; so is one that has a subnet or pods, but no advert.',
     ).default(900),
+    answerSeconds: setting(
+      whole(1, 86_400),
+      'seconds',
+      'Without an answer by then it loses them. An agent that reaches the store answers within a minute.',
+    ).default(150),
     brake: group(
       {
         share: setting(

@@ -40,8 +40,6 @@ export type ControllerParts = {
 
 /** What is on its way when a leader stops must not keep the process for longer. */
 const RELEASE_MS = 5000;
-/** A node that is in reach of the store answers within its agent's resync, a minute. */
-const ANSWER_MS = 150_000;
 const MAX_LOOK_MS = 10_000;
 
 type Duty = readonly [name: string, work: () => Promise<void>];
@@ -87,7 +85,7 @@ export class Controller {
     const departures = new Departures({
       ...common,
       graceMs,
-      answerMs: Math.min(ANSWER_MS, graceMs),
+      answerMs: settings.controller.answerSeconds * 1000,
       brake: this.#brake,
       objects: {
         Node: view.nodes.objects,

@@ -232,6 +232,8 @@ export type ControllerSettings = {
   };
   /** A node that seems gone is asked after so long. */
   readonly graceSeconds: number;
+  /** And has so long to answer. */
+  readonly answerSeconds: number;
   readonly brake: { readonly share: number; readonly minimum: number };
   /** host:port of metrics and health; absent: none. */
   readonly listen?: string | undefined;

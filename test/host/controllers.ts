@@ -23,7 +23,8 @@ export const SETTINGS = {
   addresses: { blocks: { reclaimSeconds: 10 } },
   controller: {
     lease: { durationSeconds: 5, deadlineSeconds: 3, retrySeconds: 1 },
-    graceSeconds: 10,
+    graceSeconds: 4,
+    answerSeconds: 4,
     brake: { minimum: 5 },
   },
 };

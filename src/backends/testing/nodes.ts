@@ -39,6 +39,7 @@ const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller'> = {
   controller: {
     lease: { durationSeconds: 15, deadlineSeconds: 10, retrySeconds: 2 },
     graceSeconds: 900,
+    answerSeconds: 150,
     brake: { share: 0.5, minimum: 3 },
   },
 };
