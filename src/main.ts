@@ -24,6 +24,7 @@ void runProgram(process.argv.slice(2), {
   everything: async (query) => (await import('#stores/kubernetes/everything.ts')).readEverything(query),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),
+  removeDirectory: async (path) => (await import('#agent/offline.ts')).removeDirectory(path),
   migrateFlannel: async (settings, options) =>
     (await import('#agent/migration/report.ts')).migrateFlannel(settings, options),
   calicoKeys: async ({ store }) => (await import('#stores/etcd/foreign-keys.ts')).readKeys(store, '/calico/'),

@@ -2,7 +2,7 @@
  * What can be done on a host whose agent is away: its facts for `tartan doctor`, and `uninstall --purge`. Both go by what
  * the kernel, the node's files and the store say, so they may be repeated and begun again at any point.
  */
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, rmdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { bootId } from './boot.ts';
 import { gatherFacts, type Scene } from './host/facts.ts';
@@ -91,8 +91,20 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   } catch (error) {
     report.failed.push(`the store: ${toFault(error).message}`);
   }
-  if (living.length === 0) rmSync(settings.paths.run, { recursive: true, force: true });
+  if (living.length === 0) removeDirectory(settings.paths.run);
   return report;
+}
+
+/** All that is in it, and itself where it can go: in a container it is a mount, which stays. */
+export function removeDirectory(path: string): void {
+  if (!existsSync(path)) return;
+  for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const { code = '' } = error as NodeJS.ErrnoException;
+    if (!['EBUSY', 'EROFS'].includes(code)) throw error;
+  }
 }
 
 function isPodLink(item: Item): boolean {

@@ -1,5 +1,4 @@
 /** `tartan install` and `tartan uninstall`: the CNI executable, its sidecar and the configuration list. */
-import { rmSync } from 'node:fs';
 import type { Command } from 'commander';
 import type { PurgeAnswer } from '#api/admin.ts';
 import { Fault } from '#model/fault.ts';
@@ -33,7 +32,7 @@ export function installCommand(make: Make, { version }: Pick<Doors, 'version'>):
     .option('--executable <file>', 'the built tartan-cni (default: beside this program)');
 }
 
-export function uninstallCommand(make: Make, doors: Pick<Doors, 'purge'>): Command {
+export function uninstallCommand(make: Make, doors: Pick<Doors, 'purge' | 'removeDirectory'>): Command {
   const command = make('uninstall', async (options) => {
     requireRoot('uninstall');
     const settings = readSettings(configOf(options)).settings;
@@ -41,7 +40,7 @@ export function uninstallCommand(make: Make, doors: Pick<Doors, 'purge'>): Comma
     // The list is gone by now: no runtime starts a pod by us while the kernel is being cleaned.
     const purge = options['purge'] === true ? await purgeNode(options, settings, doors) : undefined;
     if (purge !== undefined && purge.failed.length === 0) {
-      rmSync(settings.paths.state, { recursive: true, force: true });
+      await doors.removeDirectory(settings.paths.state);
     }
     print(formatOf(options), { ...report, purge }, ({ removed, kept }) =>
       [

@@ -41,6 +41,8 @@ export type Doors = {
   readonly facts: (settings: Settings) => Promise<HostFacts>;
   /** What an agent would do for `uninstall --purge`, without one. */
   readonly purge: (settings: Settings) => Promise<PurgeAnswer>;
+  /** Where it is a mount of a container, only what is in it. */
+  readonly removeDirectory: (path: string) => Promise<void>;
   /** What flannel has on this node, and taking it over. `agent`: as it answers. */
   readonly migrateFlannel: (
     settings: Settings,

@@ -37,6 +37,7 @@ const doors: Doors = {
   everything: elsewhere,
   facts: elsewhere,
   purge: elsewhere,
+  removeDirectory: elsewhere,
   migrateFlannel: elsewhere,
   calicoKeys: elsewhere,
   seedBlocks: elsewhere,
