@@ -96,8 +96,9 @@ export async function startPings(
   };
 }
 
-/** Of programs that are no part of the provider. */
-const FOREIGN = /^\/(var\/lib\/(kubelet|containerd|cni\/results)|var\/log\/(pods|containers)|root\/\.)/;
+/** Of programs that are no part of the provider; and the two directories, empty, that kubelet made for the agent's pods. */
+const FOREIGN =
+  /^\/(var\/lib\/(kubelet|containerd|cni(\/results.*)?$|tartan$)|var\/log\/(pods|containers)|root\/\.)/;
 
 /** Tables of iptables: kubelet and kube-proxy make them as they need them. */
 const IPTABLES = /^table (ip|ip6) (nat|filter|mangle|raw)$/;
@@ -117,7 +118,7 @@ export async function lookAt({ room }: KubeNode): Promise<string[]> {
   const rules = await words(['nft', 'list', 'ruleset']);
   return [
     ...files,
-    ...(await words(['find', '/run', '-ipath', '*tartan*', '-not', '-name', 'tartan.pid'])),
+    ...(await words(['find', '/run', '-ipath', '/run/*tartan*', '-not', '-path', '/run/tartan'])),
     ...links,
     ...(await words(['ip', '-4', 'route', 'show', 'table', 'all'])),
     ...(await words(['ip', 'rule'])),

@@ -70,7 +70,7 @@ export type Room = {
   must(argv: readonly string[], options?: { input?: string; timeoutMs?: number }): Promise<string>;
   /** Starts a program that goes on; `name` is of its log, to which one started again appends. */
   start(name: string, argv: readonly string[]): Promise<Daemon>;
-  /** The files of the private layer, sorted. */
+  /** What is on the private layer and not a directory of the host's, sorted. */
   files(): Promise<string[]>;
   stop(): Promise<void>;
 };
@@ -98,7 +98,12 @@ export async function makeRoom(netns: Namespace, folder: string, binds: readonly
     must,
     start: (name, argv) => startInside({ room, enter, folder }, name, argv),
     files: async () =>
-      (await must(['find', LAYER, '-mindepth', '1', '-printf', '/%P\n'])).trim().split('\n').sort(),
+      (await must(['find', LAYER, '-mindepth', '1', '-printf', '%y/%P\n']))
+        .trim()
+        .split('\n')
+        .filter((line) => line[0] !== 'd' || !existsSync(line.slice(1)))
+        .map((line) => line.slice(1))
+        .sort(),
     stop: async () => {
       await keeper.stop();
       await waitFor(`the processes of ${netns.name} to end`, () => !existsSync(`/proc/${first}`));
