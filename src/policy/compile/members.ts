@@ -10,7 +10,7 @@ import { matchesSelector } from '#model/selector-match.ts';
 import { endpointLabels } from '../selector.ts';
 import { type Atom, CLUSTER, namedPortKey, type SetKey, setKey, WITH_PORTS } from './condition.ts';
 import { listAddresses } from './listed.ts';
-import { addTo, removeFrom } from './multimap.ts';
+import { addFew, type Few, removeFew } from './few.ts';
 import { changedSpan } from './span.ts';
 import { isOfNamespace, specialize } from './specialize.ts';
 
@@ -31,11 +31,11 @@ export class Members {
   readonly #groups = new Map<string, Group>();
   readonly #atoms = new Map<string, Atom>();
   /** What an endpoint gives its addresses. */
-  readonly #given = new Map<Endpoint, Set<Atom>>();
+  readonly #given = new Map<Endpoint, Atom[]>();
   /** By address: the endpoints that have it, and atoms of sets that list it. */
-  readonly #owners = new Map<Address, Set<Endpoint>>();
+  readonly #owners: Few<Address, Endpoint> = new Map();
   readonly #listed = new Map<SetKey, readonly (readonly [Address, Atom])[]>();
-  readonly #byAddress = new Map<Address, Set<Atom>>();
+  readonly #byAddress: Few<Address, Atom> = new Map();
   #dirty = new Set<Address>();
   #prefixesChanged = false;
 
@@ -104,13 +104,13 @@ export class Members {
   #addEndpoint(endpoint: Endpoint): void {
     const group = this.#group(endpoint);
     group.members.add(endpoint);
-    const atoms = new Set<Atom>();
+    const atoms: Atom[] = [];
     this.#given.set(endpoint, atoms);
     const lookup = endpointLabels(this.#now(), endpoint);
     for (const [key, ask] of group.asks)
-      if (ask === true || matchesSelector(ask, lookup)) atoms.add(this.#atom(key));
-    for (const atom of this.#plainAtoms(endpoint)) atoms.add(atom);
-    for (const address of addressesOf(endpoint)) addTo(this.#owners, address, endpoint);
+      if (ask === true || matchesSelector(ask, lookup)) atoms.push(this.#atom(key));
+    addPlain(atoms, this.#plainAtoms(endpoint));
+    for (const address of addressesOf(endpoint)) addFew(this.#owners, address, endpoint);
     this.#touch(endpoint);
   }
 
@@ -118,7 +118,7 @@ export class Members {
     this.#touch(endpoint);
     this.#group(endpoint).members.delete(endpoint);
     this.#given.delete(endpoint);
-    for (const address of addressesOf(endpoint)) removeFrom(this.#owners, address, endpoint);
+    for (const address of addressesOf(endpoint)) removeFew(this.#owners, address, endpoint);
   }
 
   #touch(endpoint: Endpoint): void {
@@ -154,9 +154,7 @@ export class Members {
 
   #addPlainAtoms(): void {
     for (const [endpoint, atoms] of this.#given) {
-      const size = atoms.size;
-      for (const atom of this.#plainAtoms(endpoint)) atoms.add(atom);
-      if (atoms.size !== size) this.#touch(endpoint);
+      if (addPlain(atoms, this.#plainAtoms(endpoint))) this.#touch(endpoint);
     }
   }
 
@@ -169,7 +167,10 @@ export class Members {
     const atom = this.#atom(key);
     for (const endpoint of group.members) {
       if (ask !== true && !matchesSelector(ask, endpointLabels(this.#now(), endpoint))) continue;
-      this.#given.get(endpoint)?.add(atom);
+      const atoms = this.#given.get(endpoint);
+      // Most are given one: a list that grew by pushing has room for seventeen.
+      if (atoms?.length === 0) this.#given.set(endpoint, [atom]);
+      else atoms?.push(atom);
       this.#touch(endpoint);
     }
   }
@@ -178,11 +179,10 @@ export class Members {
     if (set?.kind === 'prefixes') this.#prefixesChanged = true;
     for (const { asks } of this.#groups.values()) asks.delete(key);
     for (const [endpoint, atoms] of this.#given) {
-      for (const atom of atoms) {
-        if (atom.set !== key) continue;
-        atoms.delete(atom);
-        this.#touch(endpoint);
-      }
+      const kept = atoms.filter((atom) => atom.set !== key);
+      if (kept.length === atoms.length) continue;
+      this.#given.set(endpoint, kept);
+      this.#touch(endpoint);
     }
     for (const [name, atom] of this.#atoms) if (atom.set === key) this.#atoms.delete(name);
   }
@@ -221,11 +221,11 @@ export class Members {
   #list(key: SetKey, now: readonly (readonly [Address, Atom])[]): void {
     for (const [address, atom] of this.#listed.get(key) ?? []) {
       this.#dirty.add(address);
-      removeFrom(this.#byAddress, address, atom);
+      removeFew(this.#byAddress, address, atom);
     }
     for (const [address, atom] of now) {
       this.#dirty.add(address);
-      addTo(this.#byAddress, address, atom);
+      addFew(this.#byAddress, address, atom);
     }
     if (this.#sets.has(key)) this.#listed.set(key, now);
     else this.#listed.delete(key);
@@ -247,6 +247,13 @@ export class Members {
     if (this.#world === undefined) throw new Error('no world yet');
     return this.#world;
   }
+}
+
+/** Those that are not there yet; answers whether there was any. */
+function addPlain(atoms: Atom[], plain: Iterable<Atom>): boolean {
+  const size = atoms.length;
+  for (const atom of plain) if (!atoms.includes(atom)) atoms.push(atom);
+  return atoms.length !== size;
 }
 
 type Listed = Exclude<PeerSet, { kind: 'endpoints' | 'prefixes' }>;

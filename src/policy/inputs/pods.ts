@@ -10,12 +10,13 @@
  */
 import type { Pod, Workload } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
+import { addFew, type Few, removeFew } from '../compile/few.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
 import { isSame } from './sorted.ts';
 import type { PodObject } from './things.ts';
 
-/** By node. */
-type Runs = ReadonlyMap<string, Workload>;
+/** By node, of which there is mostly one. */
+type Runs = readonly (readonly [node: string, workload: Workload])[];
 
 /** All that is known of the pods of one name. */
 type Known = { readonly object?: PodObject; readonly runs: Runs };
@@ -33,7 +34,7 @@ export class Pods {
   readonly #byNamespace: Multimap<string, string> = new Map();
   readonly #byNode = new Map<string, ReadonlyMap<string, Workload>>();
   /** Names of pods that somebody else than this node's ledger gives the address. */
-  readonly #claims: Multimap<Address, string> = new Map();
+  readonly #claims: Few<Address, string> = new Map();
   #own: ReadonlySet<Address> = new Set();
   readonly #dirty = new Set<string>();
 
@@ -56,11 +57,9 @@ export class Pods {
     for (const name of new Set([...before.keys(), ...now.keys()])) {
       if (isSame(before.get(name), now.get(name))) continue;
       const known = this.#known.get(name) ?? NOTHING;
-      const runs = new Map(known.runs);
+      const others = known.runs.filter(([other]) => other !== node);
       const run = now.get(name);
-      if (run === undefined) runs.delete(node);
-      else runs.set(node, run);
-      this.#remember(name, { ...known, runs });
+      this.#remember(name, { ...known, runs: run === undefined ? others : others.concat([[node, run]]) });
     }
   }
 
@@ -96,9 +95,9 @@ export class Pods {
   }
 
   #remember(name: string, known: Known): void {
-    for (const address of claimed(this.#known.get(name))) removeFrom(this.#claims, address, name);
-    for (const address of claimed(known)) addTo(this.#claims, address, name);
-    if (known.object === undefined && known.runs.size === 0) this.#known.delete(name);
+    for (const address of claimed(this.#known.get(name))) removeFew(this.#claims, address, name);
+    for (const address of claimed(known)) addFew(this.#claims, address, name);
+    if (known.object === undefined && known.runs.length === 0) this.#known.delete(name);
     else this.#known.set(name, known);
     this.#dirty.add(name);
   }
@@ -124,7 +123,7 @@ export class Pods {
   }
 
   #podOn(node: string, known: Known): Pod {
-    const run = known.runs.get(node);
+    const run = runOn(node, known);
     const about = describe(known.object, run);
     if (run !== undefined && node === this.#node)
       return { kind: 'pod', ...about, node, addresses: run.addresses };
@@ -133,7 +132,11 @@ export class Pods {
   }
 }
 
-const NOTHING: Known = { runs: new Map() };
+const NOTHING: Known = { runs: [] };
+
+function runOn(node: string, { runs }: Known): Workload | undefined {
+  return runs.find(([other]) => other === node)?.[1];
+}
 
 /** At least one of both is there. */
 function describe(object: PodObject | undefined, run: Workload | undefined) {
@@ -172,20 +175,20 @@ const podKey = ({ namespace, name, node }: Pod): string => `pod ${namespace}/${n
 /** Where pods of the name are. */
 function nodesOf(known: Known): string[] {
   const home = homeOf(known);
-  return [...new Set([...known.runs.keys(), ...(home === undefined ? [] : [home])])].sort();
+  return [...new Set([...known.runs.map(([node]) => node), ...(home === undefined ? [] : [home])])].sort();
 }
 
 /** The node of the pod that the object is about: where it says, or the only one that runs such a pod. */
 function homeOf({ object, runs }: Known): string | undefined {
   if (object === undefined) return undefined;
   if (object.node !== undefined) return object.node;
-  const [only, ...others] = runs.keys();
-  return others.length > 0 ? undefined : (only ?? '');
+  const [only, ...others] = runs;
+  return others.length > 0 ? undefined : (only?.[0] ?? '');
 }
 
 function addressesOn(node: string, known: Known): readonly Address[] {
   const { object } = known;
-  const told = known.runs.get(node)?.addresses ?? [];
+  const told = runOn(node, known)?.addresses ?? [];
   if (object === undefined || homeOf(known) !== node) return told;
   return object.finished || object.addresses.length > 0 ? object.addresses : told;
 }
@@ -193,7 +196,7 @@ function addressesOn(node: string, known: Known): readonly Address[] {
 /** What the store says of addresses, wherever. */
 function claimed(known: Known | undefined): Address[] {
   if (known === undefined) return [];
-  return [known.object, ...known.runs.values()].flatMap((each) => each?.addresses ?? []);
+  return [known.object, ...known.runs.map(([, run]) => run)].flatMap((each) => each?.addresses ?? []);
 }
 
 /** A pod that is attached to several networks, or still leaves while it comes again, is one. */
@@ -220,6 +223,7 @@ function joinTwo(first: Workload, { addresses, labels }: Workload): Workload {
 const ordered = new WeakMap<Workload, Workload>();
 
 function inOrder(workload: Workload): Workload {
+  if (workload.addresses.length < 2) return workload;
   const known = ordered.get(workload);
   if (known !== undefined) return known;
   const now = { ...workload, addresses: [...new Set(workload.addresses)].sort() };
