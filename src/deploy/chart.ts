@@ -95,7 +95,12 @@ function textOf(object: KubeObject, take: (expression: string) => string): strin
   const isSettings = object.kind === 'ConfigMap' && object.metadata.name === SETTINGS_MAP;
   const text = take(String.raw`printf "%s\n" (toYaml .Values.settings)`);
   const made = isSettings ? { ...object, data: { 'settings.yaml': text } } : object;
-  return renderObject(made).replaceAll('{{', '{{ "{{" }}');
+  return (
+    renderObject(made)
+      .replaceAll('{{', '{{ "{{" }}')
+      // An empty list would be dropped by the API server, and seem to be new each time.
+      .replaceAll(/^ *imagePullSecrets: .*\n/gm, '{{- if .Values.imagePullSecrets }}\n$&{{- end }}\n')
+  );
 }
 
 /** The newest first: each text until one of a newer epoch is another. */

@@ -119,7 +119,7 @@ export function podOf(
   fields: Readonly<Record<string, unknown>>,
 ): Readonly<Record<string, unknown>> {
   return {
-    imagePullSecrets: values.imagePullSecrets,
+    ...(values.imagePullSecrets.length === 0 ? {} : { imagePullSecrets: values.imagePullSecrets }),
     hostNetwork: true,
     dnsPolicy: 'ClusterFirstWithHostNet',
     enableServiceLinks: false,

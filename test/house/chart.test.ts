@@ -53,6 +53,7 @@ function evaluate(expression: string, values: Values): string {
 
 function holds(condition: string, values: Values, epoch: Epoch): boolean {
   if (condition === '.Values.monitoring') return values['monitoring'] === true;
+  if (condition === '.Values.imagePullSecrets') return valueAt(values, 'imagePullSecrets.length') !== 0;
   const [, at = assert.fail(condition)] =
     /^semverCompare ">=(1\.\d+)-0" \.Capabilities\.KubeVersion\.Version$/.exec(condition) ?? [];
   return Number(epoch.slice(2)) >= Number(at.slice(2));
