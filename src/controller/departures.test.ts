@@ -146,6 +146,7 @@ test('whoever lives and answers keeps all that is his, whatever Kubernetes says'
       const { store, clock, pass } = open({ told: ['other', ...told] });
       const startMs = clock.monotonicMs();
       const asked = new Map<string, number>();
+      const written = new Set<string>();
       const live = async (index: number, node: (typeof found)[0], nowMs: number): Promise<void> => {
         const { away, isUnready, answersMs } = node;
         const isAway = away.atMs <= nowMs && nowMs < away.atMs + away.forMs;
@@ -153,8 +154,10 @@ test('whoever lives and answers keeps all that is his, whatever Kubernetes says'
           const present = await store.get(kind, name);
           const isRight = JSON.stringify(present?.value) === JSON.stringify(value);
           if (isRight) asked.delete(`${kind} ${name}`);
-          const isLost = present === undefined && nowMs > STEP_MS;
-          if (isLost) assert.ok(away.forMs + answersMs > ANSWER_MS - STEP_MS, `${kind} ${name} was removed`);
+          if (isRight) written.add(`${kind} ${name}`);
+          const isLost = present === undefined && written.has(`${kind} ${name}`);
+          if (isLost)
+            assert.ok(away.forMs + answersMs > ANSWER_MS - 3 * STEP_MS, `${kind} ${name} was removed`);
           if (isRight || isAway) continue;
           const sinceMs = asked.get(`${kind} ${name}`) ?? nowMs;
           asked.set(`${kind} ${name}`, sinceMs);
