@@ -5,34 +5,22 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { EtcdSettings } from '../../src/model/settings.ts';
-import { Follower } from '../../src/stores/contract.ts';
+import type { Follower } from '../../src/stores/contract.ts';
 import { type EtcdStore, openEtcdStore } from '../../src/stores/etcd/etcd.ts';
 import { formatState } from '../../src/stores/etcd/object-text.ts';
-import type { StoreEvent, StoreKind } from '../../src/stores/store.ts';
+import type { StoreEvent } from '../../src/stores/store.ts';
 import { startProxy } from '../runtimes/cutting-proxy.ts';
 import { startEchoingProxy } from '../runtimes/echoing-proxy.ts';
 import { type Etcd, noEtcd as skip, startEtcd } from '../runtimes/etcd.ts';
 import { bearCuts, bearEchoes, numberOf, WAIT_MS } from '../runtimes/store-chaos.ts';
+import { type Way, wayTo } from '../runtimes/store-way.ts';
 
-type Opened = Disposable & {
-  readonly store: EtcdStore;
-  readonly notices: string[];
-  follow(kind?: StoreKind): Follower;
-};
+type Opened = Way<EtcdStore> & { readonly notices: string[] };
 
 function open(settings: EtcdSettings): Opened {
   const notices: string[] = [];
   const store = openEtcdStore({ settings, notice: (text) => notices.push(text), holdMs: 1000 });
-  const stop = new AbortController();
-  return {
-    store,
-    notices,
-    follow: (kind = 'Node') => new Follower(store, kind, stop.signal),
-    [Symbol.dispose]: () => {
-      stop.abort();
-      store.close();
-    },
-  };
+  return { ...wayTo(store), notices };
 }
 
 test(

@@ -5,23 +5,19 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '../../src/lib/clock.ts';
-import { Follower } from '../../src/stores/contract.ts';
+import type { Follower } from '../../src/stores/contract.ts';
 import { AccessReader } from '../../src/stores/kubernetes/access.ts';
 import { type KubernetesStore, openKubernetesStore } from '../../src/stores/kubernetes/kubernetes.ts';
-import type { StoreKind } from '../../src/stores/store.ts';
 import { type ApiServer, noApiServer, startApiServer } from '../kubernetes/api-server.ts';
 import { defineState } from '../kubernetes/definitions.ts';
 import { startProxy } from '../runtimes/cutting-proxy.ts';
 import { startEchoingApi } from '../runtimes/echoing-api.ts';
 import { bearCuts, bearEchoes, numberOf, WAIT_MS } from '../runtimes/store-chaos.ts';
+import { type Way, wayTo } from '../runtimes/store-way.ts';
 
 const skip = noApiServer ?? false;
 
-type Opened = Disposable & {
-  readonly store: KubernetesStore;
-  readonly notices: string[];
-  follow(kind?: StoreKind): Follower;
-};
+type Opened = Way<KubernetesStore> & { readonly notices: string[] };
 
 function open(server: ApiServer, url = server.url, access?: AccessReader): Opened {
   const notices: string[] = [];
@@ -32,16 +28,7 @@ function open(server: ApiServer, url = server.url, access?: AccessReader): Opene
     notice: (text) => notices.push(text),
     ...(access === undefined ? {} : { access }),
   });
-  const stop = new AbortController();
-  return {
-    store,
-    notices,
-    follow: (kind = 'Node') => new Follower(store, kind, stop.signal),
-    [Symbol.dispose]: () => {
-      stop.abort();
-      store.close();
-    },
-  };
+  return { ...wayTo(store), notices };
 }
 
 test(

@@ -5,11 +5,12 @@ import { systemClock } from '../../src/lib/clock.ts';
 import { Follower, stateContract } from '../../src/stores/contract.ts';
 import { type KubernetesStore, openKubernetesStore } from '../../src/stores/kubernetes/kubernetes.ts';
 import { openObjects } from '../../src/stores/objects.ts';
-import type { StoreKind, Stored } from '../../src/stores/store.ts';
+import type { Stored } from '../../src/stores/store.ts';
 import type { Manifest } from '../../src/model/manifest.ts';
 import { type ApiServer, noApiServer, startApiServer } from '../kubernetes/api-server.ts';
 import { clearState, define, defineState } from '../kubernetes/definitions.ts';
 import { type CuttingProxy, startProxy } from '../runtimes/cutting-proxy.ts';
+import { type Way, wayTo } from '../runtimes/store-way.ts';
 
 const skip = noApiServer ?? false;
 let server: ApiServer;
@@ -27,11 +28,7 @@ if (noApiServer === undefined) {
   });
 }
 
-type Opened = Disposable & {
-  readonly store: KubernetesStore;
-  readonly notices: string[];
-  readonly follow: (kind?: StoreKind) => Follower;
-};
+type Opened = Way<KubernetesStore> & { readonly notices: string[] };
 
 /** By way of the proxy where that is wanted. */
 function open({ proxied = true, node }: { proxied?: boolean; node?: string } = {}): Opened {
@@ -39,16 +36,7 @@ function open({ proxied = true, node }: { proxied?: boolean; node?: string } = {
   const settings = { kubeconfig: server.kubeconfig(), server: url, requestTimeoutSeconds: 5 };
   const notices: string[] = [];
   const store = openKubernetesStore({ settings, node, holdMs: 500, notice: (text) => notices.push(text) });
-  const stop = new AbortController();
-  return {
-    store,
-    notices,
-    follow: (kind = 'Node') => new Follower(store, kind, stop.signal),
-    [Symbol.dispose]: () => {
-      stop.abort();
-      store.close();
-    },
-  };
+  return { ...wayTo(store), notices };
 }
 
 if (noApiServer === undefined) {

@@ -2,13 +2,11 @@
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Follower } from '../../src/stores/contract.ts';
-import type { Store, StoreKind } from '../../src/stores/store.ts';
+import type { Store } from '../../src/stores/store.ts';
 import type { CuttingProxy } from './cutting-proxy.ts';
+import type { Way } from './store-way.ts';
 
 export const WAIT_MS = 30_000;
-
-/** An agent's way to the store. */
-export type Way = { readonly store: Store; follow(kind?: StoreKind): Follower };
 
 export function numberOf(follower: Follower, name: string): number {
   return (follower.objects.get(name)?.value as { n: number } | undefined)?.n ?? 0;
