@@ -32,6 +32,7 @@ test: build
 test-k8s: build
 	@$(NODE) scripts/root.ts 'make test-k8s'
 	@scripts/kubernetes.sh >/dev/null
+	@deploy/image/build.sh >/dev/null
 	@$(NODE) scripts/test.ts k8s
 
 bench: build

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { test } from 'node:test';
+import { waitFor } from '../host/namespace.ts';
 import { noApiServer, startApiServer } from './api-server.ts';
 
 const map = (name: string) => ({ apiVersion: 'v1', kind: 'ConfigMap', metadata: { name }, data: { a: 'b' } });
@@ -19,8 +20,10 @@ test('a real API server: rights, restart, wipe, audit', { skip: noApiServer }, a
   await server.kill();
   await assert.rejects(server.ask('/readyz'), /ECONNREFUSED/);
   await server.start();
-  const kept = await server.kubectl(['get', 'configmap', 'one', '-o', 'name'], { user: 'reader' });
-  assert.equal(kept.stdout.trim(), 'configmap/one', kept.stderr);
+  // Roles are read a moment after it is ready.
+  const kept = async (): Promise<boolean> =>
+    (await server.kubectl(['get', 'configmap', 'one'], { user: 'reader' })).code === 0;
+  await waitFor('the object and who may see it', kept, 30_000);
   await server.wipe();
   assert.equal((await server.ask(`${MAPS}/one`)).status, 404, 'a wiped cluster has lost it');
   const created = server.audited().filter(({ verb, requestURI }) => verb === 'create' && requestURI === MAPS);

@@ -171,12 +171,12 @@ describe('Tartan on a cluster', { skip: noCluster ?? noImage ?? false }, () => {
     assert.ok(friend !== undefined && far !== undefined);
     const pings = await startPings(nodeOf('node1'), friend, far);
     await changeProfile(cluster, 'canal');
+    const { sent, lost } = await pings.end();
+    assert.equal(lost, 0, `of ${sent} pings while agents change`);
     assert.equal((await pages('stranger')).length, PODS, 'no policy, no limit');
     await cluster.apply(webPolicy('yes'));
     await waitFor('the policy to be enforced', async () => (await pages('stranger')).length === 0, 60_000);
     assert.deepEqual(await pages('friend'), names);
-    const { sent, lost } = await pings.end();
-    assert.equal(lost, 0, `of ${sent} pings`);
     await cluster.kubectl(['delete', 'networkpolicy', 'web']);
     await waitFor('the policy to be gone', async () => (await pages('stranger')).length === PODS, 60_000);
   });
