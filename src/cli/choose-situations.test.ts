@@ -85,9 +85,9 @@ const SITUATIONS: readonly Situation[] = [
   {
     name: 'multicast video on a provider that is maintained in full',
     answers: { needs: ['kubernetes', 'multicast'] },
-    first: ['cilium'],
+    first: ['cilium', 'tartan-flannel', 'tartan-kubenet'],
     decides: ['cilium', 'multicast', 'no'],
-    otherwise: ['weave'],
+    otherwise: ['tartan-flannel', 'tartan-kubenet'],
   },
   {
     name: 'IPv6 alone, policies by HTTP',
@@ -127,16 +127,16 @@ const SITUATIONS: readonly Situation[] = [
   {
     name: 'PCI: everything encrypted, with the Calico policies that are there',
     answers: { present: 'canal', needs: ['kubernetes', 'encryption'], policies: ['calico', 'egress'] },
-    first: ['calico'],
+    first: ['calico', 'tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
     decides: ['calico', 'encryption', 'no'],
-    otherwise: [],
+    otherwise: ['tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
   },
   {
     name: 'two sites with high latency between them: clusters of their own, joined',
     answers: { platform: 'bare-metal', subnets: 'sites', needs: ['kubernetes'], policies: ['kubernetes'] },
     first: ['cilium'],
     decides: ['cilium', 'severalClusters', 'no'],
-    otherwise: ['calico', 'cilium', 'kube-router'],
+    otherwise: ['calico', 'cilium', 'kube-router', 'tartan-canal', 'tartan-flannel'],
   },
   {
     name: 'edge nodes with 1 GB, many architectures, policies by the way: the one that asks for least',
@@ -251,7 +251,7 @@ const THEN: readonly Then[] = [
       unmaintained: true,
     },
     first: ['canal'],
-    now: ['kube-router'],
+    now: ['kube-router', 'tartan-canal', 'tartan-flannel', 'tartan-kubenet'],
   },
   {
     name: '2020: Weave where multicast is needed',
