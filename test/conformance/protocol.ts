@@ -220,7 +220,10 @@ async function chained(subject: Subject): Promise<void> {
   });
 }
 
-/** SIGKILL at eight moments of ADD; DEL must clear whatever was there. */
+/**
+ * SIGKILL at eight moments of ADD; DEL must clear whatever was there. A process namespace ends what the executable has started,
+ * too: the reference's IPAM plugin would otherwise take an address after DEL.
+ */
 async function killedWhileAdding(subject: Subject): Promise<void> {
   const network = subject.network();
   const names = (): string[] =>
@@ -228,7 +231,7 @@ async function killedWhileAdding(subject: Subject): Promise<void> {
   const before = new Set([...names(), 'cni0']);
   for (let step = 1; step <= 8; step += 1) {
     const pod = makePod();
-    const prefix = ['timeout', '-s', 'KILL', String(step * 0.003)];
+    const prefix = ['unshare', '--pid', '--fork', 'timeout', '-s', 'KILL', String(step * 0.003)];
     await subject.host.cni('ADD', environmentOf(pod), configOf(subject), { prefix });
     await del(subject, network, pod);
     pod.netns.remove();

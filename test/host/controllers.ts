@@ -36,13 +36,14 @@ export type Controllers = AsyncDisposable & {
   tartan(name: string, ...words: string[]): Promise<Output>;
 };
 
-export function openControllers(directory: string): Controllers {
+export function openControllers(directory: string, more: object = {}): Controllers {
+  const controller = { ...SETTINGS.controller, ...more };
   const running: Daemon[] = [];
   const fileOf = (name: string): string => join(directory, `${name}.yaml`);
   return {
     start: (name, store, words = [], env = {}) => {
       mkdirSync(directory, { recursive: true });
-      writeFileSync(fileOf(name), stringify({ ...SETTINGS, store }));
+      writeFileSync(fileOf(name), stringify({ ...SETTINGS, controller, store }));
       const argv = [...words, PROGRAM, 'controller', '--config', fileOf(name)];
       const daemon = startDaemon(argv, join(directory, `${name}.log`), { env: { ...process.env, ...env } });
       running.push(daemon);
