@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { Agent } from './agent.ts';
 import { LogTail, openEvents, openLog } from '#lib/log.ts';
+import { keepBridge } from './pods/bridge.ts';
 import { openIpsecKeys } from './roads/ipsec-keys.ts';
 import { IpsecRoad } from './roads/ipsec-road.ts';
 import { takeOverFlannel } from './migration/take-over.ts';
@@ -15,6 +16,7 @@ import { openWireguardKey, type WireguardKey } from './roads/wireguard-key.ts';
 import { systemClock } from '#lib/clock.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { ready as poolWarm } from '#kernel/netns.ts';
+import { lookAtLinks } from '#kernel/take-over.ts';
 import { Fault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Keep, openKeep } from '#stores/last-good.ts';
@@ -28,12 +30,14 @@ export type RunOptions = {
 };
 
 /** Runs until the signal aborts. Throws a Fault when the agent cannot start. */
-export async function runAgent(settings: Settings, options: RunOptions): Promise<void> {
+export async function runAgent(written: Settings, options: RunOptions): Promise<void> {
   if (process.geteuid?.() !== 0)
     throw new Fault('no-root', 'the agent configures the network and must run as root');
   await poolWarm;
-  for (const path of [settings.paths.run, settings.paths.state])
+  for (const path of [written.paths.run, written.paths.state])
     mkdirSync(path, { recursive: true, mode: 0o700 });
+  const ledger = openLedger(`${written.paths.run}/attachments.journal`);
+  const settings = keepBridge(written, ledger, lookAtLinks);
   const keep = settings.policy.enforce ? openKeep(join(settings.paths.state, 'policies.journal')) : undefined;
   const logTail = new LogTail();
   const log = openLog(settings.log.level, settings.node.name, logTail);
@@ -46,7 +50,11 @@ export async function runAgent(settings: Settings, options: RunOptions): Promise
   });
   const nodeApi = await nodeApiOf(store, settings);
   const base = { settings, clock: systemClock, log, signal: options.signal, events, store, nodeApi };
-  const ledger = openLedger(`${settings.paths.run}/attachments.journal`);
+  if (settings !== written)
+    events.add(
+      'info',
+      `pods are on the bridge ${settings.wiring.bridge.name}, which keeps its name until they are gone`,
+    );
   for (const what of takeOverFlannel({ settings, ledger })) events.add('info', `taken over: ${what}`);
   const roads = await openRoads(base);
   const agent = new Agent({

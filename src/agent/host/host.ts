@@ -1,8 +1,9 @@
 /**
  * The one reconciler of the host. Sources (the node, each peer, each pod) claim items; the union is what is wanted;
  * kernel events and our own writes keep what is seen; the difference is applied. Every cause of a difference, be it a
- * restart, a lost event or a deleted device, takes this road. What always holds: nothing is removed before
- * `allowRemovals`, nor when a pass would remove more than the brake lets through.
+ * restart, a lost event or a deleted device, takes this road. What always holds: nothing is removed or changed before
+ * `allowRemovals`, as what a pod's link is to become may need what the node has not claimed yet; nor is anything removed when a
+ * pass would remove more than the brake lets through.
  */
 import { Claims, type Dissent } from './claims.ts';
 import type { Logger } from '#lib/log.ts';
@@ -99,7 +100,7 @@ export class Host {
     for (const item of items) this.#seen.set(keyOf(item), item);
   }
 
-  /** From here on what nobody claims is removed: all sources have said what they want. */
+  /** From here on what nobody claims is removed, and what differs changed: all sources have said what they want. */
   allowRemovals(): void {
     if (this.#removals) return;
     this.#removals = true;
@@ -227,7 +228,7 @@ export class Host {
 
   #brake(steps: Step[]): Step[] {
     const removals = steps.filter((step) => step.op === 'remove');
-    if (!this.#removals) return steps.filter((step) => step.op !== 'remove');
+    if (!this.#removals) return steps.filter((step) => step.op === 'add');
     const routes = removals.filter((step) => isCounted(step.was)).length;
     const { share, minimum } = this.#options.brake;
     const few = this.#released || routes < minimum;
