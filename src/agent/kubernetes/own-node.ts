@@ -72,6 +72,8 @@ export class OwnNode {
 
   /** Before it is ready there is nothing to write but what flannel's nodes must know, once it is known. */
   async #pass(): Promise<'ok' | 'retry'> {
+    // The first begins while the agent, which is asked below, is being put together.
+    await Promise.resolve();
     const { api, isReady, parts, advert } = this.#options;
     const wanted = this.#wanted();
     const isSaid = wanted === undefined || JSON.stringify(wanted) === this.#annotated;
