@@ -54,7 +54,7 @@ const DEFINITIONS: AccessRule = {
 export const AGENT_RULES: readonly AccessRule[] = [
   state(
     'A node tells of itself and of its pods, claims its subnet or blocks, and takes part in a change of roads; it removes what nodes left that are gone.',
-    ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block'],
+    ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'BlockLengths'],
     [...READ, ...WRITE],
   ),
   state('Pools are the operator’s, the status is the controller’s.', ['Pool', 'ClusterStatus'], READ),

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
-import type { Block } from '#model/block.ts';
+import type { Block, BlockLengths } from '#model/block.ts';
 import type { ClusterStatus } from '#model/cluster-status.ts';
 import type { RoadSwitch } from '#model/road-switch.ts';
 import type {
+  blockLengthsSchema,
   blockSchema,
   claimSchema,
   clusterStatusSchema,
@@ -37,11 +38,12 @@ const sameFields: [
   Same<Names<NodeWorkloads>, Names<z.output<typeof workloadsSchema>>>,
   Same<Names<RoadSwitch>, Names<z.output<typeof switchSchema>>>,
   Same<Names<Block>, Names<z.output<typeof blockSchema>>>,
+  Same<Names<BlockLengths>, Names<z.output<typeof blockLengthsSchema>>>,
   Same<Names<ClusterStatus>, Names<z.output<typeof clusterStatusSchema>>>,
-] = [true, true, true, true, true, true];
+] = [true, true, true, true, true, true, true];
 
 test('the schemas have the fields of the types', () => {
-  assert.equal(sameFields.length, 6);
+  assert.equal(sameFields.length, 7);
 });
 
 /** What apiextensions.k8s.io/v1 forbids in a structural schema, and everything below one of them. */
@@ -86,7 +88,7 @@ function schemaAt(schema: StructuralSchema, path: string): StructuralSchema | un
 
 test('definitions are structural, open nowhere, and their columns show fields that there are', () => {
   const definitions = customResourceDefinitions();
-  assert.equal(definitions.length, 7);
+  assert.equal(definitions.length, 8);
   for (const { metadata, spec } of definitions) {
     const { names, versions } = spec as unknown as Spec;
     assert.equal(metadata.name, `${names.plural}.tartan.dev`);

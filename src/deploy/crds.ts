@@ -11,6 +11,7 @@ import {
 } from '#model/kubernetes-kinds.ts';
 import { poolSchema } from '#model/pool-schema.ts';
 import {
+  blockLengthsSchema,
   blockSchema,
   claimSchema,
   clusterStatusSchema,
@@ -94,6 +95,12 @@ const RESOURCES: Readonly<Record<keyof typeof STATE_RESOURCES, Resource>> = {
     description: 'Who may hand out which addresses of a part of a pool. Agents write it.',
     spec: blockSchema,
     columns: [column('Prefix', 'prefix'), column('Node', 'node'), wide('Free', 'free')],
+  },
+  BlockLengths: {
+    description:
+      'How long the blocks of each pool are, since its first: one object, named cluster. Agents write it.',
+    spec: blockLengthsSchema,
+    columns: [],
   },
   Pool: {
     description: 'Addresses that blocks are cut from. An operator writes it.',

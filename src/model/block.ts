@@ -25,11 +25,17 @@ export type Holding = {
   readonly term: number;
 };
 
+/** Name of the object of which a cluster has one. */
+export const BLOCK_LENGTHS = 'cluster';
+
+/** Of blocks, in bits, by the prefix of their pool. Pools that overlap have one; what stands here once stays. */
+export type BlockLengths = { readonly pools: Readonly<Record<string, number>> };
+
 /** What blocks are cut from. */
 export type BlockPool = {
   readonly name: string;
   readonly prefix: Prefix;
-  /** Of its blocks, in bits. Blocks that are there already keep their own. */
+  /** Of its blocks, in bits, unless another was decided before (BlockLengths). */
   readonly blockLength: number;
   /** No: nothing new is taken; what is in use stays. */
   readonly enabled: boolean;

@@ -31,6 +31,12 @@ export const STATE_RESOURCES = {
   Workloads: { kind: 'Workloads', plural: 'workloads', singular: 'workloads', shortNames: ['twl'] },
   Switch: { kind: 'Switch', plural: 'switches', singular: 'switch', shortNames: ['tsw'] },
   Block: { kind: 'Block', plural: 'blocks', singular: 'block', shortNames: ['tbl'] },
+  BlockLengths: {
+    kind: 'BlockLengths',
+    plural: 'blocklengths',
+    singular: 'blocklengths',
+    shortNames: ['tbln'],
+  },
   Pool: { kind: 'Pool', plural: 'pools', singular: 'pool', shortNames: ['tpo'] },
   ClusterStatus: {
     kind: 'ClusterStatus',

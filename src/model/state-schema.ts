@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { type Address, parseAddress } from '#net/address.ts';
 import { type Mac, parseMac } from '#net/mac.ts';
 import { parsePrefix, type Prefix } from '#net/prefix.ts';
-import type { Block } from './block.ts';
+import type { Block, BlockLengths } from './block.ts';
 import type { ClusterStatus } from './cluster-status.ts';
 import { wholeNumber } from './manifest-shapes.ts';
 import { type RoadSwitch, SWITCH_PHASES } from './road-switch.ts';
@@ -146,6 +146,12 @@ export const blockSchema = z.strictObject({
   free: z.string().meta({ description: 'Numbers held by nobody, such as 1-16,20; the order counts.' }),
   holders: z.record(z.string(), z.strictObject({ numbers: z.string(), term: count })),
 }) satisfies z.ZodType<Block>;
+
+export const blockLengthsSchema = z.strictObject({
+  pools: z
+    .record(z.string(), wholeNumber(20, 126))
+    .meta({ description: 'In bits, by the prefix of the pool.' }),
+}) satisfies z.ZodType<BlockLengths>;
 
 export const clusterStatusSchema = z.strictObject({
   controller: z.string(),

@@ -8,13 +8,14 @@ export const STATE_KINDS = [
   'Workloads',
   'Switch',
   'Block',
+  'BlockLengths',
   'Pool',
   'Lease',
   'ClusterStatus',
 ] as const;
 /**
  * What agents and controllers write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
- * NodeWorkloads; a `Block` is named by its prefix. A `Pool` is the operator's to write, and read as a manifest is.
+ * NodeWorkloads; a `Block` is named by its prefix; `BlockLengths` is one object. A `Pool` is the operator's to write, and read as a manifest is.
  * `Switch` is one object, the RoadSwitch of the cluster; `ClusterStatus` is one. A `Lease` is, in Kubernetes,
  * coordination.k8s.io's.
  */

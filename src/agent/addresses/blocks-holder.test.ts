@@ -13,7 +13,7 @@ import type { Block } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
 import { EVERYTHING } from '#model/policy.ts';
 import type { Address } from '#net/address.ts';
-import { hostPrefix, prefix } from '#net/prefix.ts';
+import { hostPrefix, prefix, prefixLength } from '#net/prefix.ts';
 import { createMemoryStore } from '#stores/memory.ts';
 import type { Store } from '#stores/store.ts';
 
@@ -73,6 +73,7 @@ class Node {
   readonly #isGivenUp: () => boolean;
   holder: BlockHolder;
   #life = 0;
+  #die = Promise.withResolvers<void>();
   /** Pods and their addresses. */
   readonly ledger = new Map<string, Address>();
   #pods = 0;
@@ -99,9 +100,15 @@ class Node {
       if (life !== this.#life) await new Promise<never>(() => {});
     };
   }
+  /** Resolves when this life ends. */
+  get dead(): Promise<void> {
+    return this.#die.promise;
+  }
   /** SIGKILL, and a start: what was under way may have been done or not. */
   async restart(): Promise<void> {
     this.#life += 1;
+    this.#die.resolve();
+    this.#die = Promise.withResolvers();
     this.holder = this.#open();
     for (const [pod, ip] of this.ledger) this.holder.shelf.adopt(pod, ip);
     const { holder } = this;
@@ -185,7 +192,7 @@ test('in any order of reads and writes, and whoever dies: no address is two pods
           for (const { node, act, isAwaited } of steps) {
             const one = nodes[node] as Node;
             const done = perform(one, act).then(assertApart);
-            const tolerated = Promise.race([done, dead(one)]).catch((error: unknown) => {
+            const tolerated = Promise.race([done, one.dead]).catch((error: unknown) => {
               if (!isTolerable(error)) throw error;
             });
             if (isAwaited) await tolerated;
@@ -218,16 +225,47 @@ test('in any order of reads and writes, and whoever dies: no address is two pods
   );
 });
 
-function dead(node: Node): Promise<void> {
-  const { holder } = node;
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (node.holder === holder) setImmediate(look);
-      else resolve();
-    };
-    setImmediate(look);
+test('nodes that were told different lengths of blocks: no two overlap, whoever is first', async () => {
+  const [pool] = SCENE.pools;
+  assert.ok(pool !== undefined);
+  // One pool, or two of which this node has not heard yet that one took the place of the other.
+  const told = fc.record({
+    prefix: fc.constantFrom(pool.prefix, prefix('10.0.0.0/28')),
+    blockLength: fc.constantFrom(28, 29, 30),
   });
-}
+  await fc.assert(
+    fc.asyncProperty(
+      fc.scheduler(),
+      fc.array(told, { minLength: 2, maxLength: 4 }),
+      LUCK,
+      async (scheduler, nodes, luck) => {
+        const store = createMemoryStore(manualClock());
+        const wait = (): Promise<void> => scheduler.schedule(Promise.resolve());
+        let asked = 0;
+        const isGivenUp = (): boolean => luck[(asked += 1) % luck.length] === 0;
+        const takers = nodes.map(async (own, index) => {
+          const holder = new BlockHolder({
+            store: distant(store, wait, isGivenUp),
+            node: `n${index}`,
+            clock: manualClock(),
+          });
+          await holder.begin();
+          const scene = { ...SCENE, pools: [{ ...pool, ...own }] };
+          for (let times = 0; times < 4; times += 1)
+            await holder
+              .exclusively(() => holder.obtain(scene))
+              .catch((error: unknown) => assert.ok(isTolerable(error), String(error)));
+        });
+        await scheduler.waitFor(Promise.all(takers));
+        await scheduler.waitIdle();
+        const prefixes = (await blocksOf(store)).map((block) => block.prefix);
+        assert.ok(prefixes.length > 0);
+        assert.equal(new Set(prefixes.map(prefixLength)).size, 1, prefixes.join(' '));
+      },
+    ),
+    { numRuns: 100, endOnFailure: true },
+  );
+});
 
 async function perform(node: Node, act: string): Promise<void> {
   if (act === 'add') return node.add();

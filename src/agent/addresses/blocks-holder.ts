@@ -3,9 +3,11 @@
  * - an address is on the shelf only after the store's object says so, and off it before that object is written otherwise, so
  *   wherever the agent is killed an address is at worst held without being used, which the next start finds;
  * - all that this node reads to know what it holds, and all that it writes, goes one after the other;
+ * - a block is claimed only of the length that all nodes agree on (block-length.ts);
  * - what a watch tells is believed for plans only: who plans with something old has its write refused, and reads again.
  */
 import { Serial } from '../pods/serial.ts';
+import { agreeOnLength } from './block-length.ts';
 import {
   adopt,
   addressAt,
@@ -25,7 +27,7 @@ import type { Clock } from '#lib/clock.ts';
 import type { Block } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
 import { type Address, compareAddresses } from '#net/address.ts';
-import type { Prefix } from '#net/prefix.ts';
+import { contains, type Prefix } from '#net/prefix.ts';
 import type { Store, Version } from '#stores/store.ts';
 
 /** A block as it was read. */
@@ -147,13 +149,25 @@ export class BlockHolder {
    * somebody else does. Throws Fault `addresses-exhausted` or `address-taken` with every reason, `store-conflict` after many attempts.
    */
   async obtain(scene: Scene, wanted?: Address): Promise<Prefix> {
+    let { pools } = scene;
     for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
-      const question = { ...scene, index: this.index, node: this.node, attempt };
+      const question = { ...scene, pools, index: this.index, node: this.node, attempt };
       const move = wanted === undefined ? nextMove(question) : moveFor(question, wanted);
       if (move.type === 'none') throw refusal(move, wanted);
-      if (await this.#try(move)) return move.type === 'claim' ? move.prefix : move.block.prefix;
+      const agreed = move.type === 'claim' ? await this.#agree(pools, move.prefix) : pools;
+      if (agreed !== pools) pools = agreed;
+      else if (await this.#try(move)) return move.type === 'claim' ? move.prefix : move.block.prefix;
     }
     throw new Fault('store-conflict', `no address could be taken in ${ATTEMPTS} attempts`);
+  }
+
+  /** The same when blocks of the pool around are as long as this node was told. */
+  async #agree(pools: Scene['pools'], around: Prefix): Promise<Scene['pools']> {
+    const pool = pools.find(({ prefix }) => contains(prefix, around));
+    if (pool === undefined) throw new RangeError(`${around} is of no pool`);
+    const blockLength = await agreeOnLength(this.#options.store, pool);
+    if (blockLength === pool.blockLength) return pools;
+    return pools.map((each) => (each === pool ? { ...pool, blockLength } : each));
   }
 
   #try(move: Exclude<Move<Seen>, { type: 'none' }>): Promise<boolean> {

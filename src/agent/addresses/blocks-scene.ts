@@ -2,6 +2,7 @@
 import type { Scene } from './blocks-holder.ts';
 import {
   isOfPools,
+  lengthProblems,
   type PoolBook,
   type PoolDefaults,
   poolManifest,
@@ -10,7 +11,7 @@ import {
   withPresentLengths,
 } from '#ipam/blocks/pool-book.ts';
 import type { BlockIndex } from '#ipam/blocks/block-index.ts';
-import { Fault } from '#model/fault.ts';
+import { Fault, type Problem } from '#model/fault.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { isFields } from '#model/manifest-shapes.ts';
 import type { Settings } from '#model/settings.ts';
@@ -97,10 +98,14 @@ export class BlocksScene {
     const scene = this.#sceneOf(this.book.pools, family);
     return { ...scene, rules: { ...scene.rules, strictAffinity: false }, reserved: [] };
   }
-  #presentLength(pool: Prefix): number | undefined {
-    const first = this.#options.index.anyWithin(pool);
-    return first === undefined ? undefined : prefixLength(first.prefix);
+  /** What is wrong with pools, each at its place. */
+  problems(): Problem[] {
+    return [...this.book.problems, ...lengthProblems(this.book.pools, this.#presentLength)];
   }
+  readonly #presentLength = ({ prefix }: { readonly prefix: Prefix }): number | undefined => {
+    const first = this.#options.index.anyWithin(prefix);
+    return first === undefined ? undefined : prefixLength(first.prefix);
+  };
 
   get rules(): Scene['rules'] {
     const { strictAffinity, maxPerNode } = this.#options.settings.addresses.blocks;
@@ -112,7 +117,7 @@ export class BlocksScene {
     const isOf = (prefix: Prefix): boolean => prefixFamily(prefix) === family;
     const own = pools.filter(({ prefix }) => isOf(prefix));
     return {
-      pools: withPresentLengths(own, ({ prefix }) => this.#presentLength(prefix)),
+      pools: withPresentLengths(own, this.#presentLength),
       rules: this.rules,
       reserved: this.book.reserved.filter(isOf),
       foreign: claims()

@@ -213,8 +213,9 @@ export class Blocks {
     this.#options.parts.events.add('error', `addresses in use here are held by others now: ${told}`);
   }
 
-  #tellProblems({ book }: BlocksScene): void {
-    const text = book.problems.map(({ path, message }) => `${path}: ${message}`).join('; ');
+  #tellProblems(scene: BlocksScene): void {
+    const problems = scene.problems();
+    const text = problems.map(({ path, message }) => `${path}: ${message}`).join('; ');
     if (text !== this.#problems && text !== '') this.#options.parts.events.add('warning', `pools: ${text}`);
     this.#problems = text;
   }

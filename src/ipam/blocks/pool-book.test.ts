@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readManifests } from '#model/manifest.ts';
 import { prefix } from '#net/prefix.ts';
-import { type PoolBook, readPools, selectPools } from './pool-book.ts';
+import { lengthProblems, type PoolBook, readPools, selectPools, withPresentLengths } from './pool-book.ts';
 
 const RANGES = { 4: prefix('10.0.0.0/8'), 6: prefix('fd00::/48') };
 const DEFAULTS = { ranges: RANGES, blockLengths: { 4: 26, 6: 122 }, exclude: [prefix('10.0.0.1/32')] };
@@ -106,4 +106,16 @@ test('without a pool the range is one; what is wrong is told at its line and not
   assert.match(told, /without host bits/);
   assert.match(told, /column/);
   assert.match(told, /colour unknown field/);
+});
+
+test('a pool whose blocks have another length goes on with that, which is told', () => {
+  const { pools } = bookOf('');
+  const lengthIn = ({ name }: { readonly name: string }) => (name === 'default-ipv4' ? 28 : undefined);
+  assert.deepEqual(
+    withPresentLengths(pools, lengthIn).map(({ blockLength }) => blockLength),
+    [28, 122],
+  );
+  assert.deepEqual(lengthProblems(pools, lengthIn), [
+    { path: 'pool default-ipv4', message: 'blocks of 10.0.0.0/8 are /28 since the first of them, not /26' },
+  ]);
 });

@@ -136,13 +136,23 @@ function selectNamed(usable: readonly BlockPool[], named: readonly string[]): Re
   return { pools: found.flatMap(({ pool }) => pool ?? []), problems };
 }
 
+type LengthIn = (pool: BlockPool) => number | undefined;
+
 /** A block keeps its length for as long as it is there: pools whose blocks have another one go on with that. */
-export function withPresentLengths(
-  pools: readonly BlockPool[],
-  lengthIn: (pool: BlockPool) => number | undefined,
-): BlockPool[] {
+export function withPresentLengths(pools: readonly BlockPool[], lengthIn: LengthIn): BlockPool[] {
   return pools.map((pool) => {
     const present = lengthIn(pool);
     return present === undefined || present === pool.blockLength ? pool : { ...pool, blockLength: present };
+  });
+}
+
+/** Pools that say another length than that. */
+export function lengthProblems(pools: readonly BlockPool[], lengthIn: LengthIn): Problem[] {
+  const changed = withPresentLengths(pools, lengthIn);
+  return pools.flatMap(({ name, prefix, blockLength }, index): Problem[] => {
+    const present = changed[index]?.blockLength;
+    if (present === blockLength) return [];
+    const message = `blocks of ${prefix} are /${present} since the first of them, not /${blockLength}`;
+    return [{ path: `pool ${name}`, message }];
   });
 }

@@ -48,7 +48,8 @@ export function kubernetesShelf(store: Pick<KubernetesStore, 'client' | 'get'>):
 }
 
 /** As readState and readManifest tell it: state has no dot before its slash. */
-const STATE_ORIGIN = /^(?:nodeadverts|subnetclaims|workloads|switches|blocks|leases|clusterstatuses)\//;
+const STATE_ORIGIN =
+  /^(?:nodeadverts|subnetclaims|workloads|switches|blocks|blocklengths|leases|clusterstatuses)\//;
 
 async function find(store: Pick<KubernetesStore, 'get'>, name: string): Promise<Stored | undefined> {
   const [group, , kind, own] = name.split('/');
