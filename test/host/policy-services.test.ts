@@ -40,32 +40,19 @@ function isAllowed({ addresses }: Cluster, { seen }: Path, rule: Rules[number] |
   return seen === 'exempt' || (rule !== undefined && admits(rule, seen, addresses));
 }
 
-/**
- * Asks at every door or way of every path; all answers that are not as the rules say. A datagram that nobody answers is sent
- * once more, as TCP does by itself: one that is lost is not denied, and one that is denied is denied again.
- */
+/** Asks at every door or way of every path; all answers that are not as the rules say. */
 async function assertJudged(cluster: Cluster, paths: readonly Path[], rules: Rules): Promise<void> {
   const wrong = paths.map(async (path) => {
-    const first = await askAll(cluster, path, { rules, questions: questionsOf(path, rules) });
-    const lost = first.filter(({ question, said }) => question.protocol === 'udp' && said === 'silence');
-    const again = await askAll(cluster, path, { rules, questions: lost.map(({ question }) => question) });
-    return [...first.filter((each) => !lost.includes(each)), ...again].map(({ what }) => what);
+    const questions = questionsOf(path, rules);
+    const answers = await cluster.talkers[path.from].ask(questions);
+    return questions.flatMap(({ index, family, protocol }, at) => {
+      const answer = answers[at] ?? '';
+      const expected = isAllowed(cluster, path, rules[index]) ? path.to : 'silence';
+      const what = `${path.from}, ${path.title}, ${protocol}, IPv${family}, ${rules[index]?.title}`;
+      return answer.split(' ')[0] === expected ? [] : [`${what}: ${answer}, not ${expected}`];
+    });
   });
   assert.deepEqual((await Promise.all(wrong)).flat(), []);
-}
-
-type Wrong = { readonly question: Question; readonly said: string; readonly what: string };
-type Asked = { readonly rules: Rules; readonly questions: readonly Question[] };
-
-async function askAll(cluster: Cluster, path: Path, { rules, questions }: Asked): Promise<Wrong[]> {
-  const answers = questions.length === 0 ? [] : await cluster.talkers[path.from].ask([...questions]);
-  return questions.flatMap((question, at) => {
-    const { index, family, protocol } = question;
-    const [said = '', answer = ''] = [answers[at]?.split(' ')[0], answers[at]];
-    const expected = isAllowed(cluster, path, rules[index]) ? path.to : 'silence';
-    const what = `${path.from}, ${path.title}, ${protocol}, IPv${family}, ${rules[index]?.title}: ${answer}`;
-    return said === expected ? [] : [{ question, said, what: `${what}, not ${expected}` }];
-  });
 }
 
 /** What a denied connection leaves behind on the node that judges it, where a permitted one leaves an entry. */

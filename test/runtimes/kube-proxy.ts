@@ -5,7 +5,7 @@
  */
 import { execFileSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, openSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, openSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { stringify } from 'yaml';
 import { waitFor, type Namespace } from '../host/namespace.ts';
@@ -117,6 +117,11 @@ async function end(child: ChildProcess): Promise<void> {
   await gone;
 }
 
+function childrenOf(pid: number | undefined): number {
+  const tasks = readdirSync(`/proc/${pid}/task`);
+  return tasks.filter((task) => readFileSync(`/proc/${pid}/task/${task}/children`, 'utf8') !== '').length;
+}
+
 export type KubeProxy = { log(): string; stop(): Promise<void> };
 
 /** Starts it in `place.netns` as node `place.name`; resolves when its rules name every Service. */
@@ -164,6 +169,13 @@ export async function startKubeProxy(
         const { stdout } = await place.netns.run(['nft', 'list', 'ruleset']);
         return addresses.every((address) => stdout.includes(address));
       },
+      60_000,
+    );
+    // Now it runs `conntrack -D` for each Service of UDP: what was translated before then loses its answer.
+    let quiet = 0;
+    await waitFor(
+      `kube-proxy of ${place.name} to clear old connections`,
+      () => (quiet = childrenOf(proxy.pid) === 0 ? quiet + 1 : 0) > 5,
       60_000,
     );
   } catch (error) {
