@@ -1,6 +1,17 @@
 /** What `tartan routes` shows: sessions, what is announced, what is learned and why some of that is not used. */
 import { z } from 'zod';
 
+export const bfdSchema = z.object({
+  /** RFC 5880's word; `absent`: BIRD has none (yet). */
+  state: z.enum(['AdminDown', 'Down', 'Init', 'Up', 'absent']),
+  /** Local time of the node. */
+  since: z.string().optional(),
+  /** Between two packets from here. */
+  intervalMs: z.number().optional(),
+  /** A peer that is silent so long is gone; 0 while both have not agreed. */
+  timeoutMs: z.number().optional(),
+});
+
 export const sessionSchema = z.object({
   /** As BIRD has it. */
   name: z.string(),
@@ -17,6 +28,8 @@ export const sessionSchema = z.object({
   since: z.string().optional(),
   /** Why it is not up. */
   why: z.string().optional(),
+  /** Of sessions that ask for BFD. */
+  bfd: bfdSchema.optional(),
   imported: z.number(),
   exported: z.number(),
   /** Refused by import filters. */

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { readBfd } from './bfd.ts';
 import { makeReplyReader, textOf } from './reply.ts';
 import { readRoutes } from './routes.ts';
 import { problemsOf, redact, rotatedBy, withPasswords } from './secrets.ts';
@@ -115,6 +116,22 @@ test('sessions', () => {
       since: '2026-11-21 21:04:29',
       channels: [{ family: 4, imported: 2, exported: 1, filtered: 0, preferred: 1 }],
     },
+  ]);
+});
+
+test('BFD, over one hop and over several', () => {
+  const [reply] = replies(`1020-bfd1:
+ IP address                Interface  State      Since         Interval  Timeout
+ 10.9.9.2                  v0         Down       2026-11-22 05:49:41    1.000    0.000
+ 10.9.9.2                  ---        Up         2026-11-22 05:49:42    0.200    1.000
+ fd00::2                   v0         AdminDown  2026-11-22 05:49:41    0.050    0.000
+0000 
+`);
+  const [since, neighbour] = ['2026-11-22 05:49:41', '10.9.9.2'];
+  assert.deepEqual(readBfd(reply ?? { lines: [], failed: true }), [
+    { neighbour, interface: 'v0', state: 'Down', since, intervalMs: 1000, timeoutMs: 0 },
+    { neighbour, state: 'Up', since: '2026-11-22 05:49:42', intervalMs: 200, timeoutMs: 1000 },
+    { neighbour: 'fd00::2', interface: 'v0', state: 'AdminDown', since, intervalMs: 50, timeoutMs: 0 },
   ]);
 });
 

@@ -8,8 +8,9 @@
 import { spawn } from 'node:child_process';
 import type { Clock } from '#lib/clock.ts';
 import type { Problem } from '#model/fault.ts';
-import type { SeenRoute, SeenSession } from '#model/routing.ts';
+import type { SeenBfd, SeenRoute, SeenSession } from '#model/routing.ts';
 import { FAMILIES } from '#net/address.ts';
+import { readBfd } from './bfd.ts';
 import { type Control, openControl } from './control.ts';
 import {
   type BirdFiles,
@@ -50,6 +51,8 @@ export type Bird = {
   replace(config: string, passwords: Passwords): Promise<readonly Problem[]>;
   /** Rejects while the daemon is away. */
   sessions(): Promise<SeenSession[]>;
+  /** Those of BFD, which sessions ask for. */
+  bfd(): Promise<SeenBfd[]>;
   /** With those that a filter refused. */
   routes(): Promise<SeenRoute[]>;
   /** What goes into the kernel is judged again by its filter. */
@@ -98,6 +101,8 @@ export async function openBird(options: BirdOptions): Promise<Bird> {
     replace: (config, passwords) => take(replace, config, passwords),
     rotates: (config, passwords) => rotatedBy(state.active ?? '', withPasswords(config, passwords)),
     sessions: async () => readSessions(await ask('show protocols all')),
+    bfd: async () =>
+      state.active?.includes('protocol bfd') === true ? readBfd(await ask('show bfd sessions')) : [],
     routes: async () => [
       ...readRoutes(await ask('show route all'), false),
       ...readRoutes(await ask('show route filtered all'), true),

@@ -29,7 +29,7 @@ export function renderRoutes(routes: Routes): string {
     headOf(routes),
     section(
       'sessions',
-      ['PEER', 'ADDRESS', 'AS', 'STATE', 'SINCE', 'IN', 'OUT', 'REFUSED', 'WHY'],
+      ['PEER', 'ADDRESS', 'AS', 'STATE', 'SINCE', 'BFD', 'IN', 'OUT', 'REFUSED', 'WHY'],
       sessionRows(routes),
     ),
     section(
@@ -61,9 +61,16 @@ function sessionRows({ sessions }: Routes): string[][] {
     session.as === undefined ? '' : String(session.as),
     session.state,
     session.since ?? '',
+    bfdText(session),
     ...[session.imported, session.exported, session.filtered].map(String),
     session.why ?? '',
   ]);
+}
+
+/** With the time after which a silent peer is gone. */
+function bfdText({ bfd }: Routes['sessions'][number]): string {
+  if (bfd?.state !== 'Up') return bfd?.state ?? '';
+  return `Up, ${bfd.timeoutMs} ms`;
 }
 
 function learnedRows({ learned }: Routes): string[][] {

@@ -234,6 +234,19 @@ export type SeenSession = {
   }[];
 };
 
+/** A session of BFD (RFC 5880) as the daemon tells of it. */
+export type SeenBfd = {
+  readonly neighbour: Address;
+  /** Absent: over several hops (RFC 5883). */
+  readonly interface?: string;
+  readonly state: 'AdminDown' | 'Down' | 'Init' | 'Up';
+  readonly since: string;
+  /** Between two packets from here. */
+  readonly intervalMs: number;
+  /** A neighbour that is silent so long is gone; 0 while both have not agreed. */
+  readonly timeoutMs: number;
+};
+
 /** A route as the daemon tells of it. */
 export type SeenRoute = {
   readonly prefix: Prefix;

@@ -375,7 +375,15 @@ test('a reflector, FRR with BFD and GoBGP; services, marks and prepends', { skip
       );
     });
 
-    await t.test('BFD finds that FRR is silent long before BGP does', async () => {
+    await t.test('BFD finds that FRR is silent long before BGP does, and shows', async () => {
+      const { sessions: watched } = await awaitRoutes(lab, 'node3', 'to agree with FRR', ({ sessions }) =>
+        sessions.some(({ bfd }) => bfd?.state === 'Up' && bfd.timeoutMs === 600),
+      );
+      assert.deepEqual(watched.map(({ peer, bfd }) => `${peer} ${bfd?.state}`).sort(), [
+        'rack-far Up',
+        'reflectors: node1 undefined',
+      ]);
+      assert.match((await lab.tartan('node3', 'routes')).stdout, /rack-far .* Up, 600 ms /);
       assert.ok((await learnedBy(lab, 'node3')).includes('100.65.0.0/16'));
       const pids = ['bfdd', 'bgpd'].map((name) =>
         Number(readFileSync(join(frr.directory, `${name}.pid`), 'utf8')),
@@ -385,7 +393,9 @@ test('a reflector, FRR with BFD and GoBGP; services, marks and prepends', { skip
         const { sessions } = await awaitRoutes(lab, 'node3', 'to miss FRR', ({ sessions }) =>
           sessions.some(({ up }) => !up),
         );
-        assert.match(sessions.find(({ up }) => !up)?.why ?? '', /BFD/);
+        const missed = sessions.find(({ up }) => !up);
+        assert.match(missed?.why ?? '', /BFD/);
+        assert.equal(missed?.bfd?.state, 'Down');
         await waitFor(
           'its route to go',
           async () => !(await learnedBy(lab, 'node3')).includes('100.65.0.0/16'),

@@ -1,10 +1,11 @@
 /** The answer of `tartan routes`. */
 import type { Routes, RouteSession } from '#api/routes.ts';
+import type { Bird } from '#bird/bird.ts';
 import { given } from '#lib/given.ts';
 import type { Problem } from '#model/fault.ts';
 import type { RouteItem } from '#model/host.ts';
 import { MAIN_TABLE } from '#model/numbers.ts';
-import type { SeenRoute, SeenSession } from '#model/routing.ts';
+import type { SeenBfd, SeenRoute, SeenSession } from '#model/routing.ts';
 import type { UnderlayRoute } from '#model/underlay.ts';
 import type { Prefix } from '#net/prefix.ts';
 import { ANNOUNCEMENT_KINDS } from '#routing/announcements.ts';
@@ -17,6 +18,7 @@ export type View = {
   readonly plan: RoutingPlan | undefined;
   readonly as: number | undefined;
   readonly sessions: readonly SeenSession[];
+  readonly bfd: readonly SeenBfd[];
   readonly routes: readonly SeenRoute[];
   readonly installed: ReadonlySet<Prefix>;
   /** Of the kernel's main table, but for those that are installed. */
@@ -36,6 +38,17 @@ export const SILENT: Routes = {
   warnings: [],
 };
 
+/** What the daemon tells; nothing while it is away. */
+export async function lookAt(bird: Bird | undefined): Promise<Pick<View, 'sessions' | 'bfd' | 'routes'>> {
+  const nothing = { sessions: [], bfd: [], routes: [] };
+  if (bird === undefined) return nothing;
+  const asked = Promise.all([bird.sessions(), bird.bfd(), bird.routes()]);
+  return asked.then(
+    ([sessions, bfd, routes]) => ({ sessions, bfd, routes }),
+    () => nothing,
+  );
+}
+
 export function describeRoutes(view: View): Routes {
   const { plan, up, as, problems, warnings, braked } = view;
   return {
@@ -43,7 +56,7 @@ export function describeRoutes(view: View): Routes {
     up,
     ...given('routerId', plan?.routerId),
     ...given('as', as),
-    sessions: plan === undefined ? [] : describeSessions(plan, view.sessions),
+    sessions: plan === undefined ? [] : describeSessions(plan, view),
     announced: plan === undefined ? [] : announcedOf(plan),
     learned: plan === undefined ? [] : learnedOf(plan, view),
     problems: [...problems],
@@ -52,10 +65,13 @@ export function describeRoutes(view: View): Routes {
   };
 }
 
-function describeSessions(plan: RoutingPlan, seen: readonly SeenSession[]): RouteSession[] {
-  const byName = new Map(seen.map((session) => [session.name, session]));
-  const bgp = plan.sessions.map((session) => describeSession(session, byName.get(session.name)));
-  const ospf = seen
+function describeSessions(plan: RoutingPlan, { sessions, bfd }: View): RouteSession[] {
+  const byName = new Map(sessions.map((session) => [session.name, session]));
+  const bgp = plan.sessions.map((session) => ({
+    ...describeSession(session, byName.get(session.name)),
+    ...given('bfd', bfdOf(session, bfd)),
+  }));
+  const ospf = sessions
     .filter(({ protocol }) => protocol === 'OSPF')
     .map((one) => ({ ...seenFields(one), peer: 'OSPF' }));
   return [...bgp, ...ospf];
@@ -74,6 +90,17 @@ function describeSession(session: Session, seen: SeenSession | undefined): Route
     why: 'BIRD does not know of it (yet)',
     ...ends,
   };
+}
+
+/** Two sessions with one address may have BFD of their own: over one hop and over several. */
+function bfdOf({ bfd, remote, hops }: Session, seen: readonly SeenBfd[]): RouteSession['bfd'] {
+  if (bfd === undefined) return undefined;
+  const found = seen.find(
+    (one) => one.neighbour === remote.address && (one.interface !== undefined) === (hops === 1),
+  );
+  if (found === undefined) return { state: 'absent' };
+  const { state, since, intervalMs, timeoutMs } = found;
+  return { state, since, intervalMs, timeoutMs };
 }
 
 function seenFields(seen: SeenSession): Omit<RouteSession, 'peer'> {

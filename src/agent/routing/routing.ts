@@ -10,7 +10,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Braked } from '../host/host.ts';
 import type { Events, Logger } from '#lib/log.ts';
-import { describeRoutes, SILENT } from './describe.ts';
+import { describeRoutes, lookAt, SILENT } from './describe.ts';
 import { HeldRoutes } from './held.ts';
 import { gatherInput, type Situation, tunnelsTo } from './input.ts';
 import { Learned } from './learned.ts';
@@ -31,7 +31,6 @@ import type { Item, RouteItem } from '#model/host.ts';
 import type { Leg } from '#model/leg.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { MAIN_TABLE, METRIC } from '#model/numbers.ts';
-import type { SeenRoute, SeenSession } from '#model/routing.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import type { Prefix } from '#net/prefix.ts';
@@ -185,15 +184,14 @@ export class Routing {
     if (!this.isEnabled) return SILENT;
     const bird = this.#bird;
     const isUp = bird?.isUp() === true;
-    const [sessions, routes] = await lookAt(isUp ? bird : undefined);
+    const seen = await lookAt(isUp ? bird : undefined);
     this.learned.refresh();
     const { braked, settings } = { braked: this.braked, settings: this.#options.settings };
     return describeRoutes({
       up: isUp,
       plan: this.#plan,
       as: this.#plan?.as ?? settings.routing.speaker.as,
-      sessions,
-      routes,
+      ...seen,
       installed: new Set(this.learned.routes.keys()),
       others: [...this.#options.kernel.underlay().routes, ...this.#options.others()],
       problems: this.#problems,
@@ -347,11 +345,6 @@ export class Routing {
 }
 
 /** Nothing of a daemon that is away, or about to go. */
-async function lookAt(bird: Bird | undefined): Promise<[SeenSession[], SeenRoute[]]> {
-  if (bird === undefined) return [[], []];
-  return Promise.all([bird.sessions(), bird.routes()]).catch(() => [[], []]);
-}
-
 function readLog(settings: Settings): string {
   try {
     return readFileSync(join(birdDirectory(settings), 'bird.log'), 'utf8');
