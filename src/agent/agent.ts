@@ -20,8 +20,7 @@ import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
 import { holdersOf } from './policy/holders.ts';
 import type { Policies } from './policy/policies.ts';
-import type { Flows } from './policy-flows/start.ts';
-import { startPolicies } from './policy/start.ts';
+import { type Policing, startPolicies } from './policy/start.ts';
 import type { Routing } from './routing/routing.ts';
 import { startRouting } from './routing/start.ts';
 import { serveAgent } from './serve/serve.ts';
@@ -51,9 +50,7 @@ export class Agent {
   readonly attachments: Attachments;
   readonly sysctls: SysctlMemory;
   readonly chores: Chores;
-  /** Undefined: policy is off. */
-  readonly policies: Policies | undefined;
-  readonly flows: Flows | undefined;
+  readonly policing: Policing;
   readonly routing: Routing;
   readonly startedAt = new Date().toISOString();
   readonly #hostLoop: Reconciler;
@@ -97,13 +94,11 @@ export class Agent {
     void settleOrphans(this.addresses.pools, restOf(parts));
     const { host, cluster } = this;
     this.chores = startChores({ ...parts, host, cluster, attachments: this.attachments, loop });
-    const policing = startPolicies({
+    this.policing = startPolicies({
       parts,
       areNodesKnown: () => this.#isStoreKnown(),
       routedTo: (address) => this.addresses.blocks.routedTo(address),
     });
-    this.policies = policing?.policies;
-    this.flows = policing?.flows;
     this.routing = this.#openRouting();
     const onSynced = (): void => this.#placeLoop?.nudge();
     this.#nodes = parts.feeds.follow('Node', { onChange: (name) => this.#onNode(name), onSynced });
@@ -167,6 +162,10 @@ export class Agent {
   }
   get logTail(): LogTail {
     return this.#parts.logTail;
+  }
+  /** Undefined: policy is off. */
+  get policies(): Policies | undefined {
+    return this.policing.policies;
   }
   get tunnel(): AgentParts['tunnel'] {
     return this.#parts.tunnel;

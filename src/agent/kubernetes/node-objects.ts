@@ -141,7 +141,7 @@ export function readsNodes(settings: Settings): boolean {
 }
 
 /** Somebody else in the agent reads what the operator writes. */
-function readsManifests({ policy, routing, addresses }: Settings): boolean {
+export function readsManifests({ policy, routing, addresses }: Settings): boolean {
   return policy.enforce || routing.enabled || addresses.type === 'blocks';
 }
 

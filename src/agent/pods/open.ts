@@ -7,7 +7,10 @@ import { Attachments } from './attachments.ts';
 import type { Reaper } from './reaper.ts';
 
 export function openAttachments(
-  agent: Pick<Agent, 'host' | 'cluster' | 'addresses' | 'policies' | 'kubernetes' | 'notReadyReasons'>,
+  agent: Pick<
+    Agent,
+    'host' | 'cluster' | 'addresses' | 'policies' | 'policing' | 'kubernetes' | 'notReadyReasons'
+  >,
   parts: AgentParts,
   reaper: Reaper,
 ): Attachments {
@@ -25,8 +28,8 @@ export function openAttachments(
     notReady: () => agent.notReadyReasons(),
     rest: restOf(parts),
     known: (pod) => agent.kubernetes.awaitPod(pod, agent.policies),
-    admit: () => agent.policies?.admit(),
-    dismiss: () => agent.policies?.dismiss(),
+    admit: () => agent.policing.podListener?.admit(),
+    dismiss: () => agent.policing.podListener?.dismiss(),
     crash: armCrash(process.env['TARTAN_KILL_AT']),
   });
   attachments.recover();

@@ -8,8 +8,8 @@ import type { Feed } from '#stores/feed.ts';
 import type { Store } from '#stores/store.ts';
 
 /** Pods that come together are written together. */
-const GATHER_MS = 20;
-const RESYNC_MS = 60_000;
+const GATHER_MS = { watched: 20, unwatched: 1000 };
+const RESYNC_MS = { watched: 60_000, unwatched: 600_000 };
 
 export type Publisher = {
   /** From here on these are the node's pods. */
@@ -21,16 +21,17 @@ export type PublisherOptions = {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly log: Logger;
-  /** What the store holds. */
-  readonly published: Feed;
+  /** What the store holds. Absent: nobody watches that here, as nobody here needs it; the store is asked before each write. */
+  readonly published?: Feed;
 };
 
 export function startPublisher({ store, clock, signal, log, published }: PublisherOptions): Publisher {
+  const way = published === undefined ? 'unwatched' : 'watched';
   let wanted: NodeWorkloads | undefined;
   const pass = async (): Promise<'ok'> => {
-    if (wanted === undefined || !published.synced) return 'ok';
-    await clock.sleep(GATHER_MS, signal);
-    const present = published.objects.get(wanted.node)?.value;
+    if (wanted === undefined || published?.synced === false) return 'ok';
+    await clock.sleep(GATHER_MS[way], signal);
+    const present = published?.objects.get(wanted.node)?.value;
     if (!signal.aborted && !isDeepStrictEqual(present, wanted))
       await store.put('Workloads', wanted.node, wanted);
     return 'ok';
@@ -39,12 +40,13 @@ export function startPublisher({ store, clock, signal, log, published }: Publish
     clock,
     signal,
     pass,
-    resyncMs: RESYNC_MS,
+    resyncMs: RESYNC_MS[way],
     onError: (error) =>
       log.warn({ error: String(error) }, 'this node’s pods were not published; trying again'),
   });
   return {
     publish: (pods) => {
+      if (published === undefined && isDeepStrictEqual(wanted, pods)) return;
       wanted = pods;
       loop.nudge();
     },

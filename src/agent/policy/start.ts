@@ -4,6 +4,7 @@ import { type Flows, startFlows } from '../policy-flows/start.ts';
 import type { PoliciesOptions } from './options.ts';
 import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
+import { type PodListener, startReporter } from './reporter.ts';
 import { removePolicyTables } from './tables.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { Underlay } from '#model/underlay.ts';
@@ -20,16 +21,16 @@ export type StartOptions = {
   readonly routedTo: PoliciesOptions['routedTo'];
 };
 
-export type Started = { readonly policies: Policies; readonly flows: Flows };
+/** Without policies and flows: policy is off. Without who listens: nobody has to know of the pods. */
+export type Policing = {
+  readonly policies?: Policies;
+  readonly flows?: Flows;
+  readonly podListener?: PodListener;
+};
 
-/** Undefined: policy is off. */
-export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions): Started | undefined {
+export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions): Policing {
   const { keep, kernel, feeds, settings } = parts;
-  if (keep === undefined) {
-    if (removePolicyTables(kernel).length > 0)
-      parts.events.add('info', 'policy is off: the table of policies is removed');
-    return undefined;
-  }
+  if (keep === undefined) return startWithout(parts);
   const policies: Policies = new Policies({
     ...parts,
     keep,
@@ -53,7 +54,13 @@ export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions):
     onSynced: () => policies.nudge(),
   });
   const publisher = startPublisher({ ...parts, published: workloads });
-  return { policies, flows };
+  return { policies, flows, podListener: policies };
+}
+
+function startWithout(parts: AgentParts): Policing {
+  if (removePolicyTables(parts.kernel).length > 0)
+    parts.events.add('info', 'policy is off: the table of policies is removed');
+  return parts.settings.store.type === 'kubernetes' ? { podListener: startReporter(parts) } : {};
 }
 
 function linkOf({ links }: Underlay, address: Address): string | undefined {

@@ -23,7 +23,7 @@ export async function serveAgent(agent: Agent, parts: AgentParts): Promise<void>
   const servers: (Server | SocketServer)[] = [
     await serveCni(cni),
     await serveApi(`${settings.paths.run}/${API_SOCKET}`, apiHandlers(agent), textHandlers(agent), {
-      flows: agent.flows?.lines,
+      flows: agent.policing.flows?.lines,
     }),
   ];
   if (settings.listen !== undefined) servers.push(await serveText(settings.listen, textHandlers(agent)));
