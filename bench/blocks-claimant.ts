@@ -6,7 +6,7 @@ import { BlockIndex } from '#ipam/blocks/block-index.ts';
 import { learnBlock } from '#ipam/blocks/seen.ts';
 import { systemClock } from '#lib/clock.ts';
 import { Fault } from '#model/fault.ts';
-import { EVERYTHING } from '#model/policy.ts';
+import { plainPool } from '#ipam/blocks/pool-book.ts';
 import type { StoreSettings } from '#model/settings.ts';
 import { prefix } from '#net/prefix.ts';
 import { openStore } from '#stores/open.ts';
@@ -23,19 +23,7 @@ export type ClaimantReport = { readonly claimMs: readonly number[] };
 export const POOL = prefix('10.16.0.0/12');
 
 const SCENE: Scene = {
-  pools: [
-    {
-      name: 'bench',
-      prefix: POOL,
-      blockLength: 26,
-      enabled: true,
-      automatic: true,
-      nodes: EVERYTHING,
-      namespaces: EVERYTHING,
-      uses: { pods: true, nodes: true },
-      exported: true,
-    },
-  ],
+  pools: [plainPool('bench', POOL, 26)],
   // A block is taken whole, so that every move is a new one.
   rules: { strictAffinity: true, maxBlocksPerNode: Infinity },
   reserved: [],

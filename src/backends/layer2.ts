@@ -14,10 +14,10 @@ import type { Address } from '#net/address.ts';
 import { isUnicastMac, mac } from '#net/mac.ts';
 import { families, familyValues } from '#net/per-family.ts';
 import { contains, hostPrefix } from '#net/prefix.ts';
-import { bridgeMac, deviceMtu, hasBridge, type NetworkBackend, type Self, tunnelFamily } from './backend.ts';
+import { bridgeMac, hasBridge, type NetworkBackend, type Self } from './backend.ts';
 import { connectedPrefix } from './interface.ts';
 import { ofPort } from './outer.ts';
-import { vtepMac, vxlanDevice } from './vxlan.ts';
+import { vtepMac, vxlanDevice, vxlanLink } from './vxlan.ts';
 
 /** The entry for frames to everybody, and to nobody that is known. */
 const EVERYBODY = mac('00:00:00:00:00:00');
@@ -55,23 +55,16 @@ function mismatch(self: Self, node: NodeAdvert): string | undefined {
 /** Its own MAC address is on no frame: the bridge’s and the pods’ are. */
 function deviceOf(self: Self): Item {
   const { vni, port } = self.settings.road.layer2;
-  return {
-    kind: 'link',
-    type: 'vxlan',
-    name: vxlanDevice(vni),
+  return vxlanLink(self, layer2, {
     vni,
     port,
-    // The address the host has, never the announced one: behind NAT the latter is no source for packets.
-    local: self.underlay.local[tunnelFamily(self)] as Address,
-    parent: self.underlay.link,
     learning: false,
     gbp: false,
-    mtu: deviceMtu(layer2, self),
     mac: vtepMac(self.name, vni),
     master: self.settings.wiring.bridge.name,
     notesSources: false,
     answersNeighbors: true,
-  };
+  });
 }
 
 /** The whole range is on the bridge's link, for the node as for its pods. */

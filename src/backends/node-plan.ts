@@ -23,6 +23,7 @@ import { bridgeMac, hasBridge, type Self, takesBlocks, tunnelFamily } from './ba
 import { chooseForPeer, type Lane } from './choose.ts';
 import { directRoute } from './host-gw.ts';
 import { backendFor } from './index.ts';
+import { planAddress } from './inside.ts';
 import { bridgeRules, inetRules } from './rules.ts';
 import {
   encapsulates,
@@ -211,17 +212,8 @@ function bridgeFamily(self: Self, family: Family): Item[] {
   const subnet = self.subnets[family] as Prefix;
   const link = self.settings.wiring.bridge.name;
   const address = interfaceAddress(nthAddress(subnet, 1n), prefixLength(subnet));
-  if (family === 6) {
-    return [
-      { kind: 'address', link, address, nodad: true },
-      { kind: 'sysctl', key: `net/ipv6/conf/${link}/accept_ra`, value: '0' },
-    ];
-  }
-  return [
-    { kind: 'address', link, address },
-    // A connection to 127.0.0.1:hostPort leaves by the bridge with a loopback source until it is masqueraded.
-    { kind: 'sysctl', key: `net/ipv4/conf/${link}/route_localnet`, value: '1' },
-  ];
+  // A connection to 127.0.0.1:hostPort leaves by the bridge with a loopback source until it is masqueraded.
+  return planAddress(link, address, { route_localnet: '1' });
 }
 
 /**

@@ -91,20 +91,25 @@ function vtepOf(self: Self, node: NodeAdvert, family: Family): { readonly mac: M
 
 function deviceOf(self: Self): VxlanLink {
   const { vni, port, learning, gbp, txChecksumOffload } = self.settings.road.vxlan;
+  const own = { vni, port, learning, gbp, mac: ownMac(self) };
+  return vxlanLink(self, vxlan, { ...own, ...(txChecksumOffload ? {} : { txChecksumOffload: false }) });
+}
+
+/** A device over the underlay, for this road or another one with VXLAN's header. */
+export function vxlanLink(
+  self: Self,
+  road: NetworkBackend,
+  own: Omit<VxlanLink, 'kind' | 'type' | 'name' | 'local' | 'parent' | 'mtu'>,
+): VxlanLink {
   return {
     kind: 'link',
     type: 'vxlan',
-    name: vxlanDevice(vni),
-    vni,
-    port,
+    name: vxlanDevice(own.vni),
     // The address the host has, never the announced one: behind NAT the latter is no source for packets.
     local: self.underlay.local[tunnelFamily(self)] as Address,
     parent: self.underlay.link,
-    learning,
-    gbp,
-    mtu: deviceMtu(vxlan, self),
-    mac: ownMac(self),
-    ...(txChecksumOffload ? {} : { txChecksumOffload: false }),
+    mtu: deviceMtu(road, self),
+    ...own,
   };
 }
 

@@ -4,7 +4,7 @@ import { BlockIndex } from '#ipam/blocks/block-index.ts';
 import { newBlock, take } from '#ipam/blocks/block.ts';
 import { clusterStatusSchema } from '#model/state-schema.ts';
 import type { BlockPool } from '#model/block.ts';
-import { EVERYTHING } from '#model/policy.ts';
+import { plainPool } from '#ipam/blocks/pool-book.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { address } from '#net/address.ts';
 import { prefix } from '#net/prefix.ts';
@@ -22,17 +22,7 @@ const advert = (name: string, subnet: string, more: Partial<NodeAdvert> = {}): N
   version: '0.2.0',
   ...more,
 });
-const pool = (name: string, text: string): BlockPool => ({
-  name,
-  prefix: prefix(text),
-  blockLength: 26,
-  enabled: true,
-  automatic: true,
-  nodes: EVERYTHING,
-  namespaces: EVERYTHING,
-  uses: { pods: true, nodes: true },
-  exported: true,
-});
+const pool = (name: string, text: string): BlockPool => plainPool(name, prefix(text), 26);
 
 const scene = (more: Partial<ClusterScene>): ClusterScene => ({
   controller: 'host-a 1',

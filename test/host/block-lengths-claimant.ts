@@ -8,25 +8,13 @@ import { createInterface } from 'node:readline';
 import { BlockHolder, type Scene } from '../../src/agent/addresses/blocks-holder.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { toFault } from '../../src/model/fault.ts';
-import { EVERYTHING } from '../../src/model/policy.ts';
+import { plainPool } from '../../src/ipam/blocks/pool-book.ts';
 import type { StoreSettings } from '../../src/model/settings.ts';
 import { prefix } from '../../src/net/prefix.ts';
 import { openStore } from '../../src/stores/open.ts';
 
 const sceneOf = (pool: string, blockLength: number): Scene => ({
-  pools: [
-    {
-      name: pool,
-      prefix: prefix(pool),
-      blockLength,
-      enabled: true,
-      automatic: true,
-      nodes: EVERYTHING,
-      namespaces: EVERYTHING,
-      uses: { pods: true, nodes: true },
-      exported: true,
-    },
-  ],
+  pools: [plainPool(pool, prefix(pool), blockLength)],
   rules: { strictAffinity: false, maxBlocksPerNode: Infinity },
   reserved: [],
   foreign: [],

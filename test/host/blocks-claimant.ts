@@ -9,7 +9,7 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs';
 import { BlockHolder, type Scene } from '../../src/agent/addresses/blocks-holder.ts';
 import { systemClock } from '../../src/lib/clock.ts';
 import { Fault } from '../../src/model/fault.ts';
-import { EVERYTHING } from '../../src/model/policy.ts';
+import { plainPool } from '../../src/ipam/blocks/pool-book.ts';
 import { type Address, address } from '../../src/net/address.ts';
 import { prefix } from '../../src/net/prefix.ts';
 import { openDirectoryStore } from '../../src/stores/directory.ts';
@@ -18,19 +18,7 @@ export const RACE_POOL = prefix('10.70.0.0/25');
 
 /** Fewer blocks than claimants want: they borrow of each other. */
 export const RACE_SCENE: Scene = {
-  pools: [
-    {
-      name: 'race',
-      prefix: RACE_POOL,
-      blockLength: 28,
-      enabled: true,
-      automatic: true,
-      nodes: EVERYTHING,
-      namespaces: EVERYTHING,
-      uses: { pods: true, nodes: true },
-      exported: true,
-    },
-  ],
+  pools: [plainPool('race', RACE_POOL, 28)],
   rules: { strictAffinity: false, maxBlocksPerNode: 1 },
   reserved: [],
   foreign: [],

@@ -11,26 +11,14 @@ import { addressAt, blockProblem, freeOf, heldBy, nodesOf } from '#ipam/blocks/b
 import { manualClock } from '#lib/clock.ts';
 import type { Block } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
-import { EVERYTHING } from '#model/policy.ts';
+import { plainPool } from '#ipam/blocks/pool-book.ts';
 import type { Address } from '#net/address.ts';
 import { hostPrefix, prefix, prefixLength } from '#net/prefix.ts';
 import { createMemoryStore } from '#stores/memory.ts';
 import type { Store } from '#stores/store.ts';
 
 const SCENE: Scene = {
-  pools: [
-    {
-      name: 'p',
-      prefix: prefix('10.0.0.0/27'),
-      blockLength: 29,
-      enabled: true,
-      automatic: true,
-      nodes: EVERYTHING,
-      namespaces: EVERYTHING,
-      uses: { pods: true, nodes: true },
-      exported: true,
-    },
-  ],
+  pools: [plainPool('p', prefix('10.0.0.0/27'), 29)],
   rules: { strictAffinity: false, maxBlocksPerNode: 2 },
   reserved: [],
   foreign: [],
@@ -243,21 +231,19 @@ test('nodes that were told different lengths of blocks: no two overlap, whoever 
         const wait = (): Promise<void> => scheduler.schedule(Promise.resolve());
         let asked = 0;
         const isGivenUp = (): boolean => luck[(asked += 1) % luck.length] === 0;
-        const takers = nodes.map(async (own, index) => {
-          const holder = new BlockHolder({
-            store: distant(store, wait, isGivenUp),
-            node: `n${index}`,
-            clock: manualClock(),
-          });
+        const takeSome = async (node: string, own: object, store: Access): Promise<void> => {
+          const holder = new BlockHolder({ store, node, clock: manualClock() });
           await holder.begin();
           const scene = { ...SCENE, pools: [{ ...pool, ...own }] };
           for (let times = 0; times < 4; times += 1)
             await holder
               .exclusively(() => holder.obtain(scene))
               .catch((error: unknown) => assert.ok(isTolerable(error), String(error)));
-        });
-        await scheduler.waitFor(Promise.all(takers));
+        };
+        const far = distant(store, wait, isGivenUp);
+        await scheduler.waitFor(Promise.all(nodes.map((own, n) => takeSome(`n${n}`, own, far))));
         await scheduler.waitIdle();
+        await takeSome('last', {}, store);
         const prefixes = (await blocksOf(store)).map((block) => block.prefix);
         assert.ok(prefixes.length > 0);
         assert.equal(new Set(prefixes.map(prefixLength)).size, 1, prefixes.join(' '));

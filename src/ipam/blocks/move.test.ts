@@ -2,24 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Block, BlockPool } from '#model/block.ts';
-import { EVERYTHING } from '#model/policy.ts';
+import { plainPool } from './pool-book.ts';
 import { address } from '#net/address.ts';
 import { contains, overlaps, type Prefix, prefix } from '#net/prefix.ts';
 import { adopt, freeOf, heldBy, newBlock, take } from './block.ts';
 import { BlockIndex } from './block-index.ts';
 import { type Move, moveFor, nextMove, type Question } from './move.ts';
 
-const poolOf = (text: string, blockLength: number, name = 'p'): BlockPool => ({
-  name,
-  prefix: prefix(text),
-  blockLength,
-  enabled: true,
-  automatic: true,
-  nodes: EVERYTHING,
-  namespaces: EVERYTHING,
-  uses: { pods: true, nodes: true },
-  exported: true,
-});
+const poolOf = (text: string, blockLength: number, name = 'p'): BlockPool =>
+  plainPool(name, prefix(text), blockLength);
 
 function scene(more: Partial<Question> = {}): Question {
   return {

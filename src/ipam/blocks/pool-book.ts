@@ -82,18 +82,23 @@ function choosePools(
 function defaultPools({ ranges, blockLengths }: PoolDefaults): BlockPool[] {
   return families(ranges).map((family) => {
     const prefix = ranges[family] as Prefix;
-    return {
-      name: `default-ipv${family}`,
-      prefix,
-      blockLength: Math.max(blockLengths[family], prefixLength(prefix)),
-      enabled: true,
-      automatic: true,
-      nodes: EVERYTHING,
-      namespaces: EVERYTHING,
-      uses: { pods: true, nodes: true },
-      exported: true,
-    };
+    return plainPool(`default-ipv${family}`, prefix, Math.max(blockLengths[family], prefixLength(prefix)));
   });
+}
+
+/** For all nodes and pods, and everything that addresses are used for. */
+export function plainPool(name: string, prefix: Prefix, blockLength: number): BlockPool {
+  return {
+    name,
+    prefix,
+    blockLength,
+    enabled: true,
+    automatic: true,
+    nodes: EVERYTHING,
+    namespaces: EVERYTHING,
+    uses: { pods: true, nodes: true },
+    exported: true,
+  };
 }
 
 export type PoolQuestion = {

@@ -80,7 +80,8 @@ function putIfId(writer: MessageWriter, { ifId }: XfrmPolicyItem): void {
   if (ifId !== undefined) writer.u32(XFRMA.ifId, ifId);
 }
 
-function putId(writer: MessageWriter, item: XfrmPolicyItem): void {
+function writeId(writer: MessageWriter, type: number, item: XfrmPolicyItem): void {
+  writer.begin(type, 0);
   putSelector(writer, item);
   writer.put32(0);
   writer.put8(DIRECTIONS.indexOf(item.direction));
@@ -90,15 +91,11 @@ function putId(writer: MessageWriter, item: XfrmPolicyItem): void {
 }
 
 export function removePolicy(writer: MessageWriter, item: XfrmPolicyItem): void {
-  writer.begin(XFRM_MSG.deletePolicy, 0);
-  putId(writer, item);
+  writeId(writer, XFRM_MSG.deletePolicy, item);
 }
-
 export function askPolicy(writer: MessageWriter, item: XfrmPolicyItem): void {
-  writer.begin(XFRM_MSG.getPolicy, 0);
-  putId(writer, item);
+  writeId(writer, XFRM_MSG.getPolicy, item);
 }
-
 export function askPolicies(writer: MessageWriter): void {
   writer.begin(XFRM_MSG.getPolicy, NLM_F_DUMP);
   writer.end();

@@ -92,7 +92,8 @@ function putEncapsulation(writer: MessageWriter, { sourcePort, destinationPort }
   writer.data(XFRMA.encapsulation, bytes);
 }
 
-function putId(writer: MessageWriter, { destination, spi }: XfrmStateItem): void {
+function writeId(writer: MessageWriter, type: number, { destination, spi }: XfrmStateItem): void {
+  writer.begin(type, 0);
   putAddress(writer, destination);
   put32be(writer, spi);
   writer.put16(numberOfFamily(addressFamily(destination)));
@@ -102,15 +103,11 @@ function putId(writer: MessageWriter, { destination, spi }: XfrmStateItem): void
 }
 
 export function removeState(writer: MessageWriter, item: XfrmStateItem): void {
-  writer.begin(XFRM_MSG.deleteState, 0);
-  putId(writer, item);
+  writeId(writer, XFRM_MSG.deleteState, item);
 }
-
 export function askState(writer: MessageWriter, item: XfrmStateItem): void {
-  writer.begin(XFRM_MSG.getState, 0);
-  putId(writer, item);
+  writeId(writer, XFRM_MSG.getState, item);
 }
-
 export function askStates(writer: MessageWriter): void {
   writer.begin(XFRM_MSG.getState, NLM_F_DUMP);
   writer.end();
