@@ -22,6 +22,8 @@ export const PLACES = [
   'switch:remove',
   'adopt:noted',
   'adopt:renamed',
+  'back:noted',
+  'back:renamed',
 ] as const;
 export type Place = (typeof PLACES)[number];
 

@@ -8,6 +8,7 @@ import { bootId } from './boot.ts';
 import { gatherFacts, type Scene } from './host/facts.ts';
 import { nodeApiOf } from './kubernetes/node-api.ts';
 import { leaveNode } from './kubernetes/own-node.ts';
+import { findDaemon } from './migration/gather.ts';
 import { liveNamespaces } from './pods/leaks.ts';
 import { readNodeFile } from './node-file.ts';
 import { leaveRouting } from './routing/leave.ts';
@@ -18,6 +19,7 @@ import { selectInterface } from '#backends/interface.ts';
 import { podMtu } from '#backends/node-plan.ts';
 import { blockProblem, dropNode, nodesOf } from '#ipam/blocks/block.ts';
 import { requiredFamilies } from '#backends/ways.ts';
+import { hasOwnView, pathInView } from '#kernel/foreign-root.ts';
 import { type Kernel } from '#kernel/kernel.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
@@ -37,6 +39,8 @@ import { openStore } from '#stores/open.ts';
 import type { Store } from '#stores/store.ts';
 
 const NOTHING = { sysctls: [], foreignLinks: [] };
+/** Number of the first process, where processes are the host's (hostPID). */
+const HOST = 1;
 
 export type Purged = { readonly removed: string[]; readonly failed: string[] };
 
@@ -95,7 +99,7 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   return report;
 }
 
-/** All that is in it, and itself where it can go: in a container it is a mount, which stays. */
+/** All that is in it, and itself. */
 export function removeDirectory(path: string): void {
   if (!existsSync(path)) return;
   for (const name of readdirSync(path)) rmSync(join(path, name), { recursive: true, force: true });
@@ -104,6 +108,17 @@ export function removeDirectory(path: string): void {
   } catch (error) {
     const { code = '' } = error as NodeJS.ErrnoException;
     if (!['EBUSY', 'EROFS'].includes(code)) throw error;
+    removeOnHost(path);
+  }
+}
+
+/** In a container it is a mount. What is mounted there goes by the view of the host's first process; where we do not have that, it stays, empty. */
+function removeOnHost(path: string): void {
+  if (!hasOwnView(HOST)) return;
+  try {
+    rmdirSync(pathInView(HOST, path));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === undefined) throw error;
   }
 }
 
@@ -145,12 +160,18 @@ async function leaveStore(settings: Settings, living: readonly Attachment[]): Pr
     const ours = [...told.filter(({ name }) => name === node.name), ...own];
     for (const { kind, name } of ours) if (kind !== 'Manifest') await store.remove(kind, name);
     const left = living.length > 0 ? [] : await leaveBlocks(store, node.name);
-    const api = await nodeApiOf(store, settings);
+    const api = isBackWithFlannel(settings) ? undefined : await nodeApiOf(store, settings);
     const said = api === undefined ? [] : await leaveNode({ settings, clock: systemClock }, api);
     return [...ours.map(({ kind, name }) => `${kind} ${name} of the store`), ...left, ...said];
   } finally {
     store.close();
   }
+}
+
+/** Then what its Node object says is flannel's: its annotations, and that its network is there. */
+function isBackWithFlannel({ migration }: Settings): boolean {
+  const { flannel } = migration ?? {};
+  return flannel !== undefined && flannel !== null && findDaemon('flanneld') !== undefined;
 }
 
 /** What the node holds of blocks. Of one that changes meanwhile, the other nodes reclaim it when the node has been gone for long. */

@@ -22,11 +22,13 @@ function flannelCommand(make: Make, doors: Pick<Doors, 'migrateFlannel'>): Comma
     const { settings } = readSettings(configOf(options));
     const status = await clientOf(options).call('status').catch(unlessAway);
     const agent = status === undefined ? 'away' : status.ready ? 'ready' : 'waits';
-    const report = await doors.migrateFlannel(settings, { trial: options['dryRun'] === true, agent });
+    const [trial, back] = [options['dryRun'] === true, options['back'] === true];
+    const report = await doors.migrateFlannel(settings, { trial, back, agent });
     return tell(options, report);
   });
   return withOutput(withAgent(command))
     .option('--dry-run', 'tell what would be done, and all that stands against it')
+    .option('--back', 'give the node back to flannel; then start flanneld, and uninstall Tartan')
     .description(
       'this node: take over what flannel made; once the agent is ready, remove what flannel left (docs/guide/migrate.md)',
     );

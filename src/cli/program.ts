@@ -43,10 +43,10 @@ export type Doors = {
   readonly purge: (settings: Settings) => Promise<PurgeAnswer>;
   /** Where it is a mount of a container, only what is in it. */
   readonly removeDirectory: (path: string) => Promise<void>;
-  /** What flannel has on this node, and taking it over. `agent`: as it answers. */
+  /** What flannel has on this node, and taking it over, or giving it back. `agent`: as it answers. */
   readonly migrateFlannel: (
     settings: Settings,
-    options: { readonly trial: boolean; readonly agent: 'away' | 'waits' | 'ready' },
+    options: { readonly trial: boolean; readonly back: boolean; readonly agent: 'away' | 'waits' | 'ready' },
   ) => Promise<MigrationReport>;
   /** Of another provider, in the etcd of the store. */
   readonly calicoKeys: (settings: Settings) => Promise<{ readonly key: string; readonly value: string }[]>;

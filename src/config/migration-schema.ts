@@ -4,6 +4,9 @@ import { group } from './group.ts';
 import { absolutePath, setting } from './values.ts';
 import { keyPath } from './store-schema.ts';
 
+/** Where flanneld and the CNI plugins have them unless they were told others. */
+export const FLANNEL_PLACES = { subnetFile: '/run/flannel/subnet.env', cniState: '/var/lib/cni' } as const;
+
 const flannel = z
   .strictObject({
     prefix: setting(
@@ -12,13 +15,18 @@ const flannel = z
       'What flannel’s keys begin with, in the etcd of the store (flanneld’s --etcd-prefix).',
     ).default('/coreos.com/network'),
     subnetFile: setting(absolutePath, 'absolute path', 'flanneld’s --subnet-file.').default(
-      '/run/flannel/subnet.env',
+      FLANNEL_PLACES.subnetFile,
     ),
     cniState: setting(
       absolutePath,
       'absolute path',
       'Where CNI plugins keep what they gave: the directories networks and flannel below it.',
-    ).default('/var/lib/cni'),
+    ).default(FLANNEL_PLACES.cniState),
+    cniNetwork: setting(
+      z.string().regex(/^[a-zA-Z0-9][-a-zA-Z0-9_.]*$/),
+      'name of a CNI network',
+      'What flannel’s CNI configuration calls its network: pods are noted under it when a node is given back.',
+    ).default('cbr0'),
   })
   .meta({
     description:

@@ -5,6 +5,7 @@ import {
   appArmorOf,
   type Container,
   containerOf,
+  flannelMounts,
   type Mount,
   nodeMounts,
   nodeSecurity,
@@ -70,7 +71,15 @@ function mountsOf(installation: Installation): { readonly settings: Mount[]; rea
   const { run, state, cniBin, cniConf, etc, netns } = nodeMounts(installation);
   return {
     settings: [SETTINGS_MOUNT, cniBin, cniConf, etc],
-    agent: [SETTINGS_MOUNT, run, state, { ...cniBin, readOnly: true }, { ...cniConf, readOnly: true }, netns],
+    agent: [
+      SETTINGS_MOUNT,
+      run,
+      state,
+      { ...cniBin, readOnly: true },
+      { ...cniConf, readOnly: true },
+      netns,
+      ...flannelMounts(installation),
+    ],
   };
 }
 

@@ -74,6 +74,8 @@ function objectsOf(
       paths: Object.fromEntries(paths),
       listen: port('.Values.settings.listen'),
       controller: { listen: port('.Values.settings.controller.listen') },
+      // What is mounted for it is the chart's, not a value's: a chart for moving is printed for moving.
+      migration: installation.values.settings['migration'],
     },
     monitoring,
     // Texts stand where other things will.

@@ -3,6 +3,7 @@
  * one Fault tells all that is wrong.
  */
 import { parse } from 'yaml';
+import { FLANNEL_PLACES } from '#config/migration-schema.ts';
 import { parseSettings } from '#config/parse.ts';
 import { Fault, type Problem } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
@@ -141,6 +142,14 @@ export function pathsOf({
   settings,
 }: Pick<Values, 'settings'>): Readonly<Record<keyof typeof PATHS, string>> {
   return { ...PATHS, ...(settings['paths'] as object) };
+}
+
+/** What a take-over from flannel reads on nodes; undefined: the cluster does not move from it. */
+export function flannelPlacesOf({
+  settings,
+}: Pick<Values, 'settings'>): Readonly<Record<keyof typeof FLANNEL_PLACES, string>> | undefined {
+  const { flannel } = (settings['migration'] ?? {}) as { readonly flannel?: object | null };
+  return flannel === undefined || flannel === null ? undefined : { ...FLANNEL_PLACES, ...flannel };
 }
 
 function settingsOf(

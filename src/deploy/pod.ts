@@ -1,5 +1,5 @@
 /** What the pods of an installation are made of. Those on nodes see the host's own files at the host's paths. */
-import { type Installation, pathsOf } from './options.ts';
+import { flannelPlacesOf, type Installation, pathsOf } from './options.ts';
 
 export type Mount = {
   readonly name: string;
@@ -95,6 +95,17 @@ export function nodeMounts({ values }: Installation): NodeMounts {
     etc: { name: 'host-etc', path: etc, hostPath: '/etc', existing: true },
     netns: { name: 'netns', path: '/run/netns', following: true },
   };
+}
+
+/** What flannel and its CNI plugins have noted, while the cluster moves from it; subnet.env is removed in the end. */
+export function flannelMounts({ values }: Installation): Mount[] {
+  const places = flannelPlacesOf(values);
+  if (places === undefined) return [];
+  const { subnetFile, cniState } = places;
+  return [
+    { name: 'flannel', path: subnetFile.slice(0, subnetFile.lastIndexOf('/')) || '/' },
+    { name: 'cni-state', path: cniState, readOnly: true },
+  ];
 }
 
 /** Volumes of all mounts, each once. */

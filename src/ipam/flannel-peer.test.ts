@@ -45,5 +45,5 @@ test('reservations are claims and no peers; roads that are not shared are neithe
   assert.equal(leaseOfAdvert({ ...ADVERT, road: 'udp' }), undefined);
   const { vxlan: _, ...mute } = ADVERT;
   assert.equal(leaseOfAdvert(mute), undefined);
-  assert.match(leaseOfAdvert({ ...mute, road: 'host-gw' })?.value ?? '', /"host-gw","BackendData":null/);
+  assert.match(leaseOfAdvert({ ...mute, road: 'host-gw' })?.value ?? '', /"BackendType":"host-gw"\}$/);
 });

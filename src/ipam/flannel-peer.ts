@@ -70,7 +70,8 @@ export function leaseOfAdvert(
     PublicIP: addresses[4],
     PublicIPv6: subnets[6] === undefined ? null : (addresses[6] ?? null),
     BackendType: road,
-    BackendData: data,
+    // Go leaves out what is nil.
+    ...(data === null ? {} : { BackendData: data }),
   };
   return { key: familyValues(subnets).map(claimName).join('&'), value: JSON.stringify(value) };
 }

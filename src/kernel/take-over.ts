@@ -1,14 +1,15 @@
 /**
  * What another provider made, looked at and made ours (or given back) while packets go by it: links change their name and
- * mark, and keep their number, addresses, routes and neighbours. Nothing is created, and only routes are removed.
+ * mark, and keep their number, addresses, routes and neighbours. Nothing but routes is created or removed.
  */
 import type { HandOver, ProviderLink, ProviderRoute } from '#model/provider.ts';
-import { LINK_ALIAS, MAIN_TABLE } from '#model/numbers.ts';
+import type { RouteItem } from '#model/host.ts';
+import { LINK_ALIAS, MAIN_TABLE, METRIC } from '#model/numbers.ts';
 import { FAMILIES } from '#net/address.ts';
 import { IFF, IFLA, RTM_NEWLINK } from './netlink/link.ts';
 import type { LinkRow } from './netlink/link-row.ts';
 import { Attributes, type MessageWriter, NLM_F_DUMP } from './netlink/message.ts';
-import { askRoutes, isOurRoute, readRoute, removeForeignRoute } from './netlink/route.ts';
+import { askRoutes, isOurRoute, putRoute, readRoute, removeForeignRoute } from './netlink/route.ts';
 import { NetlinkError } from './netlink/socket.ts';
 import { inNetns } from './netns.ts';
 import { dumpAddresses, dumpLinks } from './observe.ts';
@@ -129,6 +130,37 @@ export function dropRoutes(routes: readonly ProviderRoute[]): void {
         if (!(error instanceof NetlinkError) || !GONE.has(error.code)) throw error;
       }
     }
+  });
+}
+
+/** Our routes to other nodes, once more as nobody's and before ours: those stay when ours go. */
+export function giveRoutes(): void {
+  inScope(undefined, (scope) => {
+    dumpLinks(scope);
+    for (const item of ourPeerRoutes(scope)) {
+      try {
+        scope.writer.clear();
+        putRoute(scope.writer, item, scope.names, 'give');
+        scope.socket.request(scope.writer);
+      } catch (error) {
+        if (!(error instanceof NetlinkError) || error.code !== 'EEXIST') throw error;
+      }
+    }
+  });
+}
+
+function ourPeerRoutes({ writer, socket, names }: Scope): RouteItem[] {
+  return FAMILIES.flatMap((family) => {
+    writer.clear();
+    askRoutes(writer, NLM_F_DUMP, family);
+    return socket.dump(writer, (message): RouteItem | undefined => {
+      const row = isOurRoute(message) ? readRoute(message) : undefined;
+      const link = row?.index === undefined ? undefined : names.name(row.index);
+      if (row === undefined || link === undefined || row.item.table !== MAIN_TABLE) return undefined;
+      const { prefix, metric, via, onlink = false } = row.item;
+      if (via === undefined || metric !== METRIC.peer) return undefined;
+      return { kind: 'route', type: 'unicast', prefix, table: MAIN_TABLE, metric: 0, link, via, onlink };
+    });
   });
 }
 

@@ -2,7 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Attachment } from '#model/attachment.ts';
-import type { HandOver, ProviderLink, ProviderNamespace, Reservation } from '#model/provider.ts';
+import type {
+  HandOver,
+  ProviderLink,
+  ProviderNamespace,
+  ProviderRoute,
+  Reservation,
+} from '#model/provider.ts';
 import type { Settings } from '#model/settings.ts';
 import { address } from '#net/address.ts';
 import { mac } from '#net/mac.ts';
@@ -98,14 +104,16 @@ const podsOf = ({ links, namespaces, reservations, ledger }: Host): PodsPlan =>
     nameOf: ({ containerId }) => `tt-${containerId}`,
   });
 
-function planOf(node: Host, more: { settings?: Settings; daemon?: number } = {}): FlannelPlan {
-  const { settings = SETTINGS, daemon } = more;
+type More = { readonly settings?: Settings; readonly daemon?: number; readonly routes?: ProviderRoute[] };
+
+function planOf(node: Host, { settings = SETTINGS, daemon, routes = [] }: More = {}): FlannelPlan {
   const subnetFile = readSubnetFile(ENV);
   return planFlannel({
     settings,
     deviceName: 'tartan.1',
     subnetFile,
     links: node.links,
+    routes,
     daemon,
     pods: podsOf(node),
   });
@@ -209,6 +217,53 @@ test('all that stands against it is told at once', () => {
     problems.map(({ path }) => path),
     ['flanneld (process 7)', 'road.vxlan.port', 'network.ipv4.range', 'wiring.bridge.name'],
   );
+});
+
+const HOST_GW = { ...SETTINGS, road: { ...SETTINGS.road, type: 'host-gw' } } as unknown as Settings;
+const ROUTE = {
+  prefix: prefix('10.244.2.0/24'),
+  metric: 0,
+  link: 'eth0',
+  protocol: 3,
+  via: address('172.30.0.2'),
+  mtu: undefined,
+};
+
+test('host-gw is taken over without a device; the road must be flannel’s, told by devices before routes', () => {
+  const node = host(1);
+  node.links = node.links.filter(({ name }) => name !== 'flannel.1');
+  const plan = planOf(node, { settings: HOST_GW, routes: [ROUTE] });
+  assert.deepEqual([plan.problems, plan.device, plan.pods.length], [[], undefined, 1]);
+  const problem = (one: Host, more: More): string | undefined =>
+    planOf(one, more).problems.map(({ path, message }) => `${path} ${message}`)[0];
+  const direct =
+    /^road.type is vxlan, and flannel .* by host-gw \(the route 10.244.2.0\/24 via 172.30.0.2 dev eth0\)/;
+  assert.match(problem(node, { routes: [ROUTE] }) ?? '', direct);
+  for (const other of [{ protocol: 4 }, { prefix: prefix('10.9.0.0/24') }, { via: undefined }])
+    assert.equal(problem(node, { routes: [{ ...ROUTE, ...other }] }), undefined);
+  assert.equal(problem(host(1), { routes: [ROUTE] }), undefined, 'vxlan with DirectRouting');
+  assert.match(problem(host(1), { settings: HOST_GW }) ?? '', /by vxlan \(flannel.1\)/);
+  const taken = host(1);
+  rename(taken, { from: 'flannel.1', to: 'tartan.1', ours: true });
+  assert.equal(problem(taken, { routes: [ROUTE] }), undefined, 'half taken over');
+});
+
+test('flannel’s other backends are refused by their names, whatever the road', () => {
+  for (const [name, backend] of [
+    ['flannel.ipip', 'ipip'],
+    ['flannel-wg', 'wireguard'],
+    ['flannel-wg-v6', 'wireguard'],
+    ['flannel0', 'udp'],
+  ] as const)
+    for (const settings of [SETTINGS, HOST_GW]) {
+      const node = host(0);
+      node.links = [{ name, index: 3, mtu: 1450, ours: false, addresses: [] }];
+      const [problem] = planOf(node, { settings }).problems;
+      assert.match(
+        `${problem?.path} ${problem?.message}`,
+        new RegExp(`^${name} is of flannel’s backend ${backend}`),
+      );
+    }
 });
 
 test('the subnet file, and files that are none', () => {

@@ -19,6 +19,7 @@ import {
   prefixLength,
   prefixOf,
 } from '#net/prefix.ts';
+import { backendProblems, leadsToNode } from './flannel-backend.ts';
 import type { PodsPlan } from './pods.ts';
 
 /** flannel pkg/subnet/subnet.go WriteSubnetFile. */
@@ -35,6 +36,8 @@ export type FlannelScene = {
   readonly deviceName: string;
   readonly subnetFile: SubnetFile | undefined;
   readonly links: readonly ProviderLink[];
+  /** That are not ours. */
+  readonly routes: readonly ProviderRoute[];
   /** Process id of a flanneld in this network namespace. */
   readonly daemon: number | undefined;
   readonly pods: PodsPlan;
@@ -133,7 +136,8 @@ function findBridge({ settings, links }: FlannelScene): ProviderLink | undefined
 function problemsOf(scene: FlannelScene, device: ProviderLink | undefined): Problem[] {
   return [
     ...daemonProblems(scene),
-    ...roadProblems(scene, device),
+    ...backendProblems(scene),
+    ...deviceProblems(scene, device),
     ...subnetProblems(scene),
     ...bridgeProblems(scene),
   ];
@@ -145,14 +149,9 @@ function daemonProblems({ daemon }: FlannelScene): Problem[] {
   return [{ path: `flanneld (process ${daemon})`, message }];
 }
 
-function roadProblems({ settings, links }: FlannelScene, device: ProviderLink | undefined): Problem[] {
+function deviceProblems({ settings, links }: FlannelScene, device: ProviderLink | undefined): Problem[] {
   const problems: Problem[] = [];
   const { type, vxlan } = settings.road;
-  if (type !== 'vxlan' && type !== 'host-gw')
-    problems.push({
-      path: 'road.type',
-      message: `is ${type}: nodes of flannel are reached by vxlan and host-gw; change the road when all nodes are ours`,
-    });
   for (const { name } of links.filter((link) => link.name.startsWith('flannel-v6.')))
     problems.push({
       path: name,
@@ -160,10 +159,10 @@ function roadProblems({ settings, links }: FlannelScene, device: ProviderLink | 
         'flannel carries IPv6 by a device of its own over IPv6, and one device carries both here: take the node out and in again',
     });
   const others = links.filter(
-    ({ name, ours }) => !ours && /^flannel[.-]/.test(name) && !name.startsWith('flannel-v6.'),
+    (link) => !link.ours && link.type === 'vxlan' && link.name.startsWith('flannel.') && link !== device,
   );
-  for (const { name } of others.filter((link) => link !== device))
-    problems.push({ path: name, message: 'is another road or VNI than the settings say (road.vxlan.vni)' });
+  for (const { name } of type === 'vxlan' ? others : [])
+    problems.push({ path: name, message: 'has another VNI than the settings say (road.vxlan.vni)' });
   const port = device?.vxlan?.port;
   if (port !== undefined && port !== vxlan.port)
     problems.push({ path: 'road.vxlan.port', message: `is ${vxlan.port}, and ${device?.name} has ${port}` });
@@ -203,19 +202,10 @@ function bridgeProblems({ settings, links, pods }: FlannelScene): Problem[] {
     }));
 }
 
-const RTPROT_BOOT = 3;
-
 /** Routes by which flannel reached the other nodes, where another one leads there that is ours. */
 export function findLeftRoutes(
   routes: readonly ProviderRoute[],
   { ranges, covered }: { ranges: readonly Prefix[]; covered: (prefix: Prefix) => boolean },
 ): ProviderRoute[] {
-  // flannel's routes do not say whose they are: RTPROT_BOOT, by way of another node.
-  return routes.filter(
-    ({ prefix, protocol, via }) =>
-      protocol === RTPROT_BOOT &&
-      via !== undefined &&
-      ranges.some((range) => contains(range, prefix)) &&
-      covered(prefix),
-  );
+  return routes.filter((route) => leadsToNode(route, ranges) && covered(route.prefix));
 }

@@ -13,10 +13,12 @@ export type MigrationReport = {
   /** What the other provider leaves on this node, to be removed when all is ours. */
   readonly left: readonly string[];
   readonly isDone: boolean;
+  /** From us to the other provider. */
+  readonly back?: true;
 };
 
 export function renderReport(report: MigrationReport): string {
-  const { state, steps, problems, notes, left, isDone } = report;
+  const { state, steps, problems, notes, left, isDone, back } = report;
   const list = (title: string, lines: readonly string[]): string[] =>
     lines.length === 0 ? [] : [title, ...lines.map((line) => `  ${line}`)];
   const lines = [
@@ -25,8 +27,9 @@ export function renderReport(report: MigrationReport): string {
     ...list('not taken over:', notes.map(textOf)),
     ...list(isDone ? 'removed:' : 'to be removed, once the agent is ready:', left),
   ];
-  const nothing = state === 'none' ? 'nothing of it is on this node' : 'all of it on this node is Tartan’s';
-  return lines.length === 0 ? nothing : lines.join('\n');
+  if (lines.length > 0) return lines.join('\n');
+  if (back === true) return 'nothing on this node is Tartan’s to give back';
+  return state === 'none' ? 'nothing of it is on this node' : 'all of it on this node is Tartan’s';
 }
 
 function textOf({ path, message }: Problem): string {

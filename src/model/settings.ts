@@ -200,6 +200,8 @@ export type FlannelPlaces = {
   readonly subnetFile: string;
   /** Below it: networks (host-local's), flannel (its plugin's). */
   readonly cniState: string;
+  /** What flannel's CNI configuration calls its network. */
+  readonly cniNetwork: string;
 };
 
 export const ADDRESS_TYPES = ['subnet', 'node-cidr', 'blocks'] as const;

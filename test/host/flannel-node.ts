@@ -11,7 +11,11 @@ import { makeForwarding, makeNamespace, type Namespace, waitFor } from './namesp
 import { REFERENCE_PLUGINS, type Underlay } from './node.ts';
 
 export const PREFIX = '/coreos.com/network';
-export const NET_CONF = '{"Network":"10.244.0.0/16","Backend":{"Type":"vxlan"}}';
+export type Backend = 'vxlan' | 'host-gw';
+export const netConf = (backend: Backend): string =>
+  `{"Network":"10.244.0.0/16","Backend":{"Type":"${backend}"}}`;
+/** Of pods. */
+const MTU: Readonly<Record<Backend, number>> = { vxlan: 1450, 'host-gw': 1500 };
 const FLANNELD = process.env['TARTAN_FLANNELD'];
 
 export type Keys = {
@@ -98,6 +102,8 @@ async function end(child: ChildProcess, signal: NodeJS.Signals = 'SIGTERM'): Pro
 
 export type FlannelPod = {
   readonly id: string;
+  /** Index of its node. */
+  readonly node: number;
   readonly netns: Namespace;
   readonly address: string;
   readonly result: unknown;
@@ -107,33 +113,46 @@ export type FlannelNode = {
   readonly netns: Namespace;
   readonly index: number;
   readonly directory: string;
+  readonly backend: Backend;
   /** By the plugins that flannel's calls: bridge and host-local. */
   addPod(id: string): Promise<FlannelPod>;
   delPod(pod: FlannelPod): Promise<void>;
+  /** As flannel's plugin does it: by the plugin and the configuration that were noted when the pod came. */
+  delegateDel(pod: FlannelPod): Promise<void>;
   /** What a running flanneld does when keys change. */
   follow(keys: Keys): Promise<void>;
   stopDaemon(): Promise<void>;
+  /** flanneld, after it was stopped. */
+  start(): Promise<void>;
 };
 
 export async function startFlannel(
-  place: { readonly underlay: Underlay; readonly index: number; readonly directory: string },
+  place: Omit<Place, 'netns'> & { readonly underlay: Underlay },
   keys: Keys,
 ): Promise<FlannelNode> {
-  const { underlay, index, directory } = place;
+  const { underlay, index, directory, backend } = place;
   const netns = makeNamespace(`n${index}`);
   await makeForwarding(netns);
   underlay.plug(netns, index);
   mkdirSync(directory, { recursive: true });
-  const daemon =
-    FLANNELD === undefined ? undefined : await startDaemon(FLANNELD, { netns, index, directory, keys });
-  if (daemon === undefined) await makeByHand({ netns, index, directory, keys });
-  const node = { netns, index, directory };
+  const node = { netns, index, directory, backend };
+  let daemon: ChildProcess | undefined;
+  const start = async (): Promise<void> => {
+    if (FLANNELD === undefined) await makeByHand({ ...node, keys });
+    else daemon = await startDaemon(FLANNELD, { ...node, keys });
+  };
+  await start();
   return {
     ...node,
+    start,
     addPod: (id) => addPod(node, id),
     delPod: async (pod) => {
       await callPlugin(node, pod, 'DEL');
       pod.netns.remove();
+    },
+    delegateDel: async (pod) => {
+      const noted = readFileSync(join(directory, 'cni/flannel', pod.id), 'utf8');
+      await callPlugin(node, pod, 'DEL', noted);
     },
     follow: async () => {
       if (daemon === undefined) await programPeers(node, keys);
@@ -141,19 +160,20 @@ export async function startFlannel(
     stopDaemon: async () => {
       // On SIGTERM it removes its rules, and pods would speak to the outside in their own names.
       if (daemon !== undefined) await end(daemon, 'SIGKILL');
+      daemon = undefined;
     },
   };
 }
 
-type Place = { readonly netns: Namespace; readonly index: number; readonly directory: string };
+type Place = Pick<FlannelNode, 'netns' | 'index' | 'directory' | 'backend'>;
 
 async function startDaemon(
   program: string,
-  { netns, index, directory, keys }: Place & { readonly keys: Keys },
+  { netns, index, directory, backend, keys }: Place & { readonly keys: Keys },
 ): Promise<ChildProcess> {
   const subnetFile = join(directory, 'subnet.env');
   // It takes the subnet that it had.
-  writeFileSync(subnetFile, envOf(index));
+  writeFileSync(subnetFile, envOf(index, backend));
   const words = [
     `--etcd-endpoints=${keys.endpoint}`,
     '--ip-masq',
@@ -162,31 +182,50 @@ async function startDaemon(
   ];
   const daemon = netns.start([program, ...words], { stdio: ['ignore', 'inherit', 'inherit'] });
   const isUp = async (): Promise<boolean> =>
-    (await keys.leases()).has(`10.244.${index}.0-24`) && netns.list('link show type vxlan').length > 0;
+    (await keys.leases()).has(`10.244.${index}.0-24`) &&
+    (backend === 'host-gw' || namesOf(netns).includes('flannel.1')) &&
+    (await netns.must(['iptables-save'])).includes('FLANNEL-POSTRTG');
   await waitFor('flanneld', isUp, 30_000);
   return daemon;
 }
 
-function envOf(index: number): string {
-  const values = { NETWORK: '10.244.0.0/16', SUBNET: `10.244.${index}.1/24`, MTU: 1450, IPMASQ: true };
+function namesOf(netns: Namespace): string[] {
+  return netns.list<{ readonly ifname: string }>('link show').map(({ ifname }) => ifname);
+}
+
+function envOf(index: number, backend: Backend): string {
+  const values = {
+    NETWORK: '10.244.0.0/16',
+    SUBNET: `10.244.${index}.1/24`,
+    MTU: MTU[backend],
+    IPMASQ: true,
+  };
   return Object.entries(values)
     .map(([name, value]) => `FLANNEL_${name}=${value}\n`)
     .join('');
 }
 
-/** flannel pkg/backend/vxlan/device.go and vxlan_network.go; pkg/trafficmngr/iptables; pkg/subnet/etcd. */
-async function makeByHand({ netns, index, directory, keys }: Place & { readonly keys: Keys }): Promise<void> {
-  netns.ip(`link add flannel.1 type vxlan id 1 dev eth0 local 172.30.0.${index} dstport 8472 nolearning`);
-  netns.ip('link set flannel.1 mtu 1450');
-  await netns.must(['sysctl', '-qw', 'net.ipv6.conf.flannel/1.accept_ra=0']);
-  netns.ip(`addr add 10.244.${index}.0/32 dev flannel.1`);
-  netns.ip('link set flannel.1 up');
-  const [device] = netns.list<{ address: string }>('link show flannel.1');
-  const data = { VNI: 1, VtepMAC: device?.address };
-  const value = { PublicIP: `172.30.0.${index}`, PublicIPv6: null, BackendType: 'vxlan', BackendData: data };
+/** pkg/trafficmngr/iptables; pkg/subnet/etcd. What is there already stays, as flanneld leaves it. */
+async function makeByHand({ keys, ...node }: Place & { readonly keys: Keys }): Promise<void> {
+  const { netns, index, directory, backend } = node;
+  const data = backend === 'vxlan' ? { BackendData: await makeDevice(node) } : {};
+  const value = { PublicIP: `172.30.0.${index}`, PublicIPv6: null, BackendType: backend, ...data };
   await keys.put(`${PREFIX}/subnets/10.244.${index}.0-24`, JSON.stringify(value), 86_400);
   await netns.must(['iptables-restore', '--noflush', '--wait'], { input: rules(index) });
-  writeFileSync(join(directory, 'subnet.env'), envOf(index));
+  writeFileSync(join(directory, 'subnet.env'), envOf(index, backend));
+}
+
+/** pkg/backend/vxlan/device.go and vxlan_network.go. */
+async function makeDevice({ netns, index }: Place): Promise<object> {
+  if (!namesOf(netns).includes('flannel.1')) {
+    netns.ip(`link add flannel.1 type vxlan id 1 dev eth0 local 172.30.0.${index} dstport 8472 nolearning`);
+    netns.ip('link set flannel.1 mtu 1450');
+    await netns.must(['sysctl', '-qw', 'net.ipv6.conf.flannel/1.accept_ra=0']);
+    netns.ip(`addr add 10.244.${index}.0/32 dev flannel.1`);
+    netns.ip('link set flannel.1 up');
+  }
+  const [device] = netns.list<{ address: string }>('link show flannel.1');
+  return { VNI: 1, VtepMAC: device?.address };
 }
 
 function rules(index: number): string {
@@ -211,14 +250,17 @@ COMMIT
 `;
 }
 
-async function programPeers({ netns, index }: Place, keys: Keys): Promise<void> {
+async function programPeers({ netns, index, backend }: Place, keys: Keys): Promise<void> {
   for (const [key, value] of await keys.leases()) {
     const { PublicIP: address, BackendData } = JSON.parse(value) as {
       PublicIP: string;
-      BackendData: { VtepMAC: string };
+      BackendData?: { VtepMAC: string };
     };
     if (address === `172.30.0.${index}`) continue;
-    await programPeer(netns, { subnet: key.replace('-', '/'), address, mac: BackendData.VtepMAC });
+    const subnet = key.replace('-', '/');
+    // pkg/backend/route_network.go
+    if (backend === 'host-gw') netns.ip(`route replace ${subnet} via ${address} dev eth0`);
+    else await programPeer(netns, { subnet, address, mac: BackendData?.VtepMAC ?? '' });
   }
 }
 
@@ -261,19 +303,22 @@ export function delegateOf({ directory }: Pick<Place, 'directory'>): Record<stri
   };
 }
 
-async function callPlugin(node: Place, pod: Pick<FlannelPod, 'id' | 'netns'>, verb: string): Promise<string> {
+async function callPlugin(
+  node: Place,
+  pod: Pick<FlannelPod, 'id' | 'netns'>,
+  verb: string,
+  config = JSON.stringify(delegateOf(node)),
+): Promise<string> {
   const env = { CNI_COMMAND: verb, CNI_CONTAINERID: pod.id, CNI_NETNS: pod.netns.path, CNI_IFNAME: 'eth0' };
   const words = Object.entries({ ...env, CNI_PATH: REFERENCE_PLUGINS }).map(
     ([name, value]) => `${name}=${value}`,
   );
-  return node.netns.must(['env', ...words, join(REFERENCE_PLUGINS, 'bridge')], {
-    input: JSON.stringify(delegateOf(node)),
-  });
+  return node.netns.must(['env', ...words, join(REFERENCE_PLUGINS, 'bridge')], { input: config });
 }
 
 async function addPod(node: Place, id: string): Promise<FlannelPod> {
   const netns = makeNamespace(id);
   const stdout = await callPlugin(node, { id, netns }, 'ADD');
   const result = JSON.parse(stdout) as { ips: { address: string }[] };
-  return { id, netns, address: result.ips[0]?.address.split('/')[0] ?? '', result };
+  return { id, node: node.index, netns, address: result.ips[0]?.address.split('/')[0] ?? '', result };
 }

@@ -3,15 +3,24 @@
  * set-up is flannel's to the letter (./flannel-node.ts); etcd, the CNI plugins and the kernel are the real ones.
  */
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { test, type TestContext } from 'node:test';
 import {
+  type Backend,
   type FlannelNode,
   type FlannelPod,
   type Keys,
-  NET_CONF,
+  netConf,
   PREFIX,
   startFlannel,
   startKeys,
@@ -19,14 +28,12 @@ import {
 import { makeNamespace, type Namespace, waitFor, whyNoKernel } from './namespace.ts';
 import type { MigrationReport } from '../../src/migration/report.ts';
 import { makeUnderlay, type Node, REFERENCE_PLUGINS, startNode, whyNoTartan } from './node.ts';
-import { interrupt, startPing } from './steady-ping.ts';
+import { interrupt, type Ping, startPing } from './steady-ping.ts';
 
 const skip =
   whyNoKernel(['ip', 'bridge', 'ping', 'iptables-restore', 'etcd']) ??
   whyNoTartan() ??
   (existsSync(join(REFERENCE_PLUGINS, 'bridge')) ? false : 'needs the reference CNI plugins');
-
-const INDICES = [1, 2, 3] as const;
 
 async function assertReaches(from: Namespace, to: string): Promise<void> {
   const { code, stdout } = await from.run(['ping', '-n', '-c', '3', '-i', '0.1', '-W', '2', to]);
@@ -40,17 +47,30 @@ const environment = (pod: Pick<FlannelPod, 'id' | 'netns'>) => ({
   CNI_IFNAME: 'eth0',
 });
 
-async function addPod(node: Node, id: string): Promise<FlannelPod> {
+async function addPod(node: Node, index: number, id: string): Promise<FlannelPod> {
   const netns = makeNamespace(id);
   const { code, stdout } = await node.cni('ADD', environment({ id, netns }), CONFIG);
   assert.equal(code, 0, `${stdout}\n${node.log()}`);
   const result = JSON.parse(stdout) as { ips: { address: string }[] };
-  return { id, netns, address: result.ips[0]?.address.split('/')[0] ?? '', result };
+  return { id, node: index, netns, address: result.ips[0]?.address.split('/')[0] ?? '', result };
 }
 
-test('three nodes move from flannel, and no packet is lost', { skip, timeout: 300_000 }, async (t) => {
-  const root = mkdtempSync(join(tmpdir(), 'km-'));
-  const underlay = await makeUnderlay('km');
+type Cluster = {
+  readonly root: string;
+  readonly keys: Keys;
+  readonly backend: Backend;
+  readonly flannel: readonly FlannelNode[];
+  /** In the order of `flannel`. */
+  readonly moved: Node[];
+  /** Two on each node, of before the move; each reaches each. */
+  readonly before: readonly FlannelPod[];
+  /** Removed in the end. */
+  readonly keep: (pod: FlannelPod) => FlannelPod;
+};
+
+async function openCluster(t: TestContext, label: string, backend: Backend, count: number): Promise<Cluster> {
+  const root = mkdtempSync(join(tmpdir(), `${label}-`));
+  const underlay = await makeUnderlay(label);
   const cleanup: (() => unknown)[] = [
     () => underlay.remove(),
     () => rmSync(root, { recursive: true, force: true }),
@@ -60,57 +80,65 @@ test('three nodes move from flannel, and no packet is lost', { skip, timeout: 30
   });
   const keys = await startKeys(underlay, root);
   cleanup.push(() => keys.stop());
-  await keys.put(`${PREFIX}/config`, NET_CONF);
+  await keys.put(`${PREFIX}/config`, netConf(backend));
   const flannel: FlannelNode[] = [];
-  for (const index of INDICES) {
-    const node = await startFlannel({ underlay, index, directory: join(root, `n${index}`) }, keys);
+  for (let index = 1; index <= count; index += 1) {
+    const place = { underlay, index, directory: join(root, `n${index}`), backend };
+    const node = await startFlannel(place, keys);
     cleanup.push(
       () => node.netns.remove(),
       () => node.stopDaemon(),
     );
     flannel.push(node);
   }
-  const followAll = () => Promise.all(flannel.slice(moved.length).map((node) => node.follow(keys)));
   const moved: Node[] = [];
   cleanup.push(() => Promise.all(moved.map((node) => node.stop())));
-  await followAll();
-  const pods: FlannelPod[] = [];
+  await Promise.all(flannel.map((node) => node.follow(keys)));
   const keep = (pod: FlannelPod): FlannelPod => {
     cleanup.push(() => pod.netns.remove());
-    pods.push(pod);
     return pod;
   };
+  const before: FlannelPod[] = [];
   for (const node of flannel)
-    for (const letter of ['a', 'b']) keep(await node.addPod(`p${node.index}${letter}`));
-  const before = [...pods];
+    for (const letter of ['a', 'b']) before.push(keep(await node.addPod(`p${node.index}${letter}`)));
   for (const from of before)
     for (const to of before) await waitFor(`${from.id} to reach ${to.id}`, () => reaches(from, to), 20_000);
+  return { root, keys, backend, flannel, moved, before, keep };
+}
 
-  const pings = before.flatMap((from) => [
-    ...before.filter((to) => to.id[1] !== from.id[1]).map((to) => startPing(from.netns, to.address)),
+/** Between nodes both ways, and to the outside, which knows nodes only. */
+function pingAll(t: TestContext, pods: readonly FlannelPod[]): Ping[] {
+  const pings = pods.flatMap((from) => [
+    ...pods.filter((to) => to.node !== from.node).map((to) => startPing(from.netns, to.address)),
     startPing(from.netns, '172.30.0.254'),
   ]);
+  t.after(() => Promise.all(pings.map((ping) => ping.stop())));
+  return pings;
+}
+
+async function assertNothingLost(pings: readonly Ping[]): Promise<void> {
+  const lost = await Promise.all(pings.map((ping) => ping.lost()));
+  assert.deepEqual(
+    lost.filter((each) => each !== ''),
+    [],
+  );
+}
+
+test('three nodes move from flannel, and no packet is lost', { skip, timeout: 300_000 }, async (t) => {
+  const cluster = await openCluster(t, 'km', 'vxlan', 3);
+  const { root, flannel, moved, before } = cluster;
+  const pings = pingAll(t, before);
 
   await t.test('the plan changes nothing, and tells all that stands against it', () =>
     tellPlan(flannel[0], root),
   );
 
-  for (const [at, node] of flannel.entries())
-    await t.test(`node ${node.index} is taken over`, () =>
-      takeOver(node, { keys, moved, root, keep, before, flannel, at }),
-    );
+  for (const node of flannel)
+    await t.test(`node ${node.index} is taken over`, async () => void (await takeOver(node, cluster)));
 
-  await t.test('nothing was lost', async () => {
-    const lost = await Promise.all(pings.map((ping) => ping.lost()));
-    assert.deepEqual(
-      lost.filter((each) => each !== ''),
-      [],
-    );
-  });
+  await t.test('nothing was lost', () => assertNothingLost(pings));
 
-  await t.test('pods of before leave by Tartan, and their addresses come back', () =>
-    leave(moved, before, keep),
-  );
+  await t.test('pods of before leave by Tartan, and their addresses come back', () => leave(cluster));
 
   await t.test('a restarted agent has nothing to take over, and keeps what it had', async () => {
     const [node] = moved as [Node];
@@ -121,22 +149,26 @@ test('three nodes move from flannel, and no packet is lost', { skip, timeout: 30
   });
 });
 
+for (const backend of ['vxlan', 'host-gw'] as const)
+  test(
+    `a node of ${backend} moves and goes back beside one that stays, and no packet is lost`,
+    { skip, timeout: 300_000 },
+    async (t) => {
+      const cluster = await openCluster(t, 'kb', backend, 2);
+      const pings = pingAll(t, cluster.before);
+      const [first] = cluster.flannel as [FlannelNode];
+      const fresh = await takeOver(first, cluster);
+      await goBack(first, cluster, fresh);
+      await assertNothingLost(pings);
+    },
+  );
+
 const namesOf = (links: readonly Record<string, unknown>[]): string[] =>
   links.map((link) => String(link['ifname'])).sort();
 
 async function reaches(from: FlannelPod, to: FlannelPod): Promise<boolean> {
   return (await from.netns.run(['ping', '-n', '-c', '1', '-W', '1', to.address])).code === 0;
 }
-
-type Scene = {
-  readonly keys: Keys;
-  readonly moved: Node[];
-  readonly root: string;
-  readonly keep: (pod: FlannelPod) => FlannelPod;
-  readonly before: readonly FlannelPod[];
-  readonly flannel: readonly FlannelNode[];
-  readonly at: number;
-};
 
 async function tellPlan(node: FlannelNode | undefined, root: string): Promise<void> {
   assert.ok(node !== undefined);
@@ -173,12 +205,15 @@ async function tellPlan(node: FlannelNode | undefined, root: string): Promise<vo
 }
 
 /** The command does the same as the agent's start; each time it is killed one step later, until none is left. */
-async function killAtEveryStep(run: Node['run']): Promise<void> {
+async function killAtEveryStep(run: Node['run'], verb: 'adopt' | 'back'): Promise<number> {
   let killed = 0;
+  const words = ['migrate', 'flannel', ...(verb === 'back' ? ['--back'] : [])];
   try {
-    for (const place of ['adopt:noted', ...Array<string>(20).fill('adopt:renamed')]) {
-      process.env['TARTAN_KILL_AT'] = place;
-      const { code, stderr } = await run(['migrate', 'flannel']);
+    for (let renamed = 0; renamed < 20; renamed += 1) {
+      // What is noted is not noted again, and what is given back is renamed again, to the same.
+      const nth = verb === 'back' ? `:${renamed}` : '';
+      process.env['TARTAN_KILL_AT'] = renamed === 0 ? `${verb}:noted` : `${verb}:renamed${nth}`;
+      const { code, stderr } = await run(words);
       if (code === 0) break;
       assert.match(stderr, /SIGKILL/);
       killed += 1;
@@ -186,37 +221,48 @@ async function killAtEveryStep(run: Node['run']): Promise<void> {
   } finally {
     delete process.env['TARTAN_KILL_AT'];
   }
-  // Two pods and one that came late, bridge, tunnel; and once before all of them.
-  assert.equal(killed, 6);
+  return killed;
 }
 
-async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
-  const { keys, moved, before: old, keep, flannel, at } = scene;
+const macOf = (netns: Namespace, name: string): unknown =>
+  netns.list<{ address: string }>(`link show ${name}`)[0]?.address;
+
+/** Answers a pod that Tartan made there. */
+async function takeOver(from: FlannelNode, cluster: Cluster): Promise<FlannelPod> {
+  const { keys, moved, before: old, keep, flannel, backend } = cluster;
   const { index, directory, netns } = from;
-  const macOf = (name: string): unknown => netns.list<{ address: string }>(`link show ${name}`)[0]?.address;
-  const macs = [macOf('flannel.1'), macOf('cni0')];
+  const at = flannel.indexOf(from);
+  const hasDevice = backend === 'vxlan';
+  const macs = [hasDevice && macOf(netns, 'flannel.1'), macOf(netns, 'cni0')];
   const lease = (await keys.leases()).get(`10.244.${index}.0-24`);
   await from.stopDaemon();
   const settings = {
+    road: { type: backend },
     store: { type: 'etcd', etcd: { endpoints: [keys.endpoint] } },
     addresses: { quarantineSeconds: 0 },
     migration: { flannel: { subnetFile: join(directory, 'subnet.env'), cniState: join(directory, 'cni') } },
   };
   mkdirSync(join(directory, 'cni'), { recursive: true });
-  const before = at === 1 ? killAtEveryStep : undefined;
-  const node = await startNode(`n${index}`, settings, { place: netns, ...(before && { before }) });
+  const kill = async (run: Node['run']): Promise<void> => {
+    // Two pods and one that came late, bridge, tunnel; and once before all of them.
+    assert.equal(await killAtEveryStep(run, 'adopt'), 6);
+  };
+  const before = flannel.length === 3 && at === 1 ? { before: kill } : {};
+  const node = await startNode(`n${index}`, settings, { place: netns, ...before });
   moved.push(node);
 
   const links = namesOf(netns.list('link show'));
   assert.ok(!links.includes('flannel.1') && !links.some((name) => name.startsWith('veth')), links.join(' '));
-  assert.deepEqual([macOf('tartan.1'), macOf('cni0')], macs, 'peers and pods know them by these');
-  await waitFor(
-    'flannel’s routes to be gone',
-    () => netns.list('route show proto boot dev tartan.1').length === 0,
-  );
+  const now = [hasDevice && macOf(netns, 'tartan.1'), macOf(netns, 'cni0')];
+  assert.deepEqual(now, macs, 'peers and pods know them by these');
+  const left = (): unknown[] =>
+    netns
+      .list<{ readonly dst: string }>('route show proto boot')
+      .filter(({ dst }) => dst.startsWith('10.244.'));
+  await waitFor('flannel’s routes to be gone', () => left().length === 0);
   assert.equal((await keys.leases()).get(`10.244.${index}.0-24`), lease, 'flannel’s nodes find it as before');
 
-  const fresh = keep(await addPod(node, `new${index}`));
+  const fresh = keep(await addPod(node, index, `new${index}`));
   assert.ok(fresh.address.startsWith(`10.244.${index}.`), fresh.address);
   assert.ok(!old.some(({ address }) => address === fresh.address));
   const other = flannel[at + 1];
@@ -236,20 +282,64 @@ async function takeOver(from: FlannelNode, scene: Scene): Promise<void> {
   const own = old.find(({ id }) => id === `p${index}a`) as FlannelPod;
   const check = await node.cni('CHECK', environment(own), { ...CONFIG, prevResult: own.result });
   assert.equal(check.code, 0, check.stdout);
+  return fresh;
 }
 
-async function leave(
-  moved: readonly Node[],
-  before: readonly FlannelPod[],
-  keep: (pod: FlannelPod) => FlannelPod,
-): Promise<void> {
+/** With a pod of flannel's, one that left meanwhile, and one that Tartan made. */
+async function goBack(to: FlannelNode, cluster: Cluster, fresh: FlannelPod): Promise<void> {
+  const { keys, moved, before, keep, flannel, backend } = cluster;
+  const { netns, directory, index } = to;
+  const [node] = moved as [Node];
+  const passing = await addPod(node, index, 'passing');
+  const macs = [backend === 'vxlan' && macOf(netns, 'tartan.1'), macOf(netns, 'cni0')];
+  const refused = await node.run(['migrate', 'flannel', '--back']);
+  assert.deepEqual([refused.code, /agent: runs/.test(refused.stdout)], [1, true], refused.stdout);
+  await node.kill();
+  passing.netns.remove();
+  const noted = (): string[] =>
+    readdirSync(join(directory, 'cni/networks/cbr0')).filter((name) => name.startsWith('10.'));
+  writeFileSync(join(directory, 'cni/networks/cbr0', `10.244.${index}.200`), 'of-before\r\neth0');
+  const words = ['migrate', 'flannel', '--back'];
+  const plan = await node.run([...words, '--dry-run']);
+  assert.equal(plan.code, 0, plan.stderr);
+  assert.ok(
+    noted().includes(`10.244.${index}.200`) && !noted().includes(fresh.address),
+    'a trial changes nothing',
+  );
+  // Before all of them, after each of three pods, and after the bridge.
+  assert.equal(await killAtEveryStep((words) => node.run(words), 'back'), 5);
+  const living = [...before, fresh].filter((pod) => pod.node === index).map(({ address }) => address);
+  assert.deepEqual(noted().toSorted(), living.toSorted());
+  const now = [backend === 'vxlan' && macOf(netns, 'flannel.1'), macOf(netns, 'cni0')];
+  assert.deepEqual(now, macs);
+  assert.match((await node.run(words)).stdout, /nothing on this node is Tartan’s to give back/);
+
+  await to.start();
+  await to.follow(keys);
+  const purged = await node.run(['uninstall', '--purge']);
+  assert.equal(purged.code, 0, purged.stdout + purged.stderr);
+  assert.doesNotMatch(await netns.must(['nft', 'list', 'tables']), /tartan/);
+  assert.doesNotMatch(netns.ip('-d link show') + netns.ip('route show'), /tartan/);
+  assert.match(await netns.must(['iptables-save']), /FLANNEL-POSTRTG/);
+
+  const late = keep(await to.addPod('back'));
+  assert.ok(!living.includes(late.address));
+  for (const pod of [...before, fresh]) await assertReaches(late.netns, pod.address);
+  for (const pod of before) await assertReaches(pod.netns, fresh.address);
+  await to.delegateDel(fresh);
+  assert.ok(!noted().includes(fresh.address), 'flannel’s plugin gave its address back');
+  assert.equal(fresh.netns.list('link show type veth').length, 0);
+  assert.equal(flannel.length, 2);
+}
+
+async function leave({ moved, before, keep }: Cluster): Promise<void> {
   for (const [at, node] of moved.entries()) {
     const pod = before.find(({ id }) => id === `p${at + 1}a`) as FlannelPod;
     const { code, stdout } = await node.cni('DEL', environment(pod), CONFIG);
     assert.equal(code, 0, stdout);
     await waitFor(`the link of ${pod.id} to go`, () => pod.netns.list('link show type veth').length === 0);
     const netns = makeNamespace(`again${at}`);
-    const again = { id: `again${at}`, netns, address: pod.address, result: undefined };
+    const again = { id: `again${at}`, node: at + 1, netns, address: pod.address, result: undefined };
     keep(again);
     const wish = { ...CONFIG, runtimeConfig: { ips: [`${pod.address}/24`] } };
     const added = await waitFor(`${pod.address} to be free`, async () => {

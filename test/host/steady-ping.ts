@@ -7,6 +7,8 @@ import type { Namespace } from './namespace.ts';
 export type Ping = {
   /** Ends it; '' when every packet before the last that was answered has been answered. */
   lost(): Promise<string>;
+  /** Ends it, whatever was lost. */
+  stop(): Promise<void>;
 };
 
 /** Ten times a second. */
@@ -17,6 +19,7 @@ export function startPing(from: Namespace, to: string): Ping {
   let text = '';
   ping.stdout?.setEncoding('utf8').on('data', (part: string) => (text += part));
   return {
+    stop: () => interrupt(ping),
     lost: async () => {
       await interrupt(ping);
       const answered = new Set([...text.matchAll(/icmp_seq=(\d+) ttl/g)].map((match) => Number(match[1])));
@@ -30,6 +33,7 @@ export function startPing(from: Namespace, to: string): Ping {
 }
 
 export async function interrupt(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = once(child, 'exit');
   child.kill('SIGINT');
   await gone;

@@ -19,6 +19,7 @@ const VERSION = '0.0.0';
 
 function plan(profile: string, epoch: Epoch, monitoring: boolean): Installation {
   const set = ['network.ipv4.range=10.9.0.0/16', 'paths.cniBin=/usr/lib/cni', 'listen="[::]:9999"'];
+  if (profile === 'flannel') set.push('migration.flannel.cniState=/srv/cni');
   const image = 'example.org/t@sha256:00';
   return planInstallation({ profile, version: VERSION, kubernetes: epoch, monitoring, set, image }, profiles);
 }

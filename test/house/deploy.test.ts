@@ -54,6 +54,32 @@ test('older clusters get what they know', () => {
   assert.equal(textOf('1.31'), renderObjects(objectsOf(calico())));
 });
 
+test('agents see what flannel noted only while the cluster moves from it', () => {
+  type Pods = {
+    spec: { template: { spec: { volumes: object[]; containers: { volumeMounts: object[] }[] } } };
+  };
+  const seenWith = (...set: readonly string[]): string[] => {
+    const objects = installationObjects(
+      planInstallation({ profile: 'flannel', version: '0', set }, profiles),
+    );
+    const { volumes, containers } = (objects.find(({ kind }) => kind === 'DaemonSet') as unknown as Pods).spec
+      .template.spec;
+    const texts = [...volumes, ...containers.flatMap(({ volumeMounts }) => volumeMounts)].map((each) =>
+      JSON.stringify(each),
+    );
+    return texts.filter((text) => /flannel|cni-state/.test(text));
+  };
+  assert.deepEqual(seenWith(), []);
+  assert.deepEqual(seenWith('migration.flannel=null'), []);
+  assert.deepEqual(seenWith('migration.flannel={}'), [
+    '{"name":"flannel","hostPath":{"path":"/run/flannel","type":"DirectoryOrCreate"}}',
+    '{"name":"cni-state","hostPath":{"path":"/var/lib/cni","type":"DirectoryOrCreate"}}',
+    '{"name":"flannel","mountPath":"/run/flannel"}',
+    '{"name":"cni-state","mountPath":"/var/lib/cni","readOnly":true}',
+  ]);
+  assert.match(seenWith('migration.flannel.subnetFile=/run/f/env').join(), /"path":"\/run\/f"/);
+});
+
 test('no rule has a wildcard, and none leads to Secrets or to more rights', () => {
   type Rule = Readonly<Record<'apiGroups' | 'resources' | 'verbs', readonly string[]>>;
   const rules = installationObjects(calico()).flatMap(({ rules }) => (rules ?? []) as readonly Rule[]);

@@ -15,22 +15,23 @@ const OWN = '/proc/self/ns/net';
 /** Where runtimes keep namespaces by name. */
 const NAMED = ['/run/netns', '/run/docker/netns', '/run/containerd/netns'];
 
+/** What host-local has noted, of all networks. */
+export function readReservations(cniState: string): Reservation[] {
+  const networks = join(cniState, 'networks');
+  return listDirectory(networks).flatMap((network) => readNetwork(join(networks, network)));
+}
+
 /**
  * The notes of host-local (containernetworking/plugins, plugins/ipam/host-local/backend/disk): a file for each address, in it
  * the container and, but for old ones, the interface.
  */
-export function readReservations(cniState: string): Reservation[] {
-  const networks = join(cniState, 'networks');
-  return listDirectory(networks).flatMap((network) =>
-    listDirectory(join(networks, network)).flatMap((name): Reservation[] => {
-      const address = parseAddress(name);
-      if (address === undefined) return [];
-      const [containerId = '', ifname = 'eth0'] = readText(join(networks, network, name))
-        .trim()
-        .split(/\r?\n/);
-      return containerId === '' ? [] : [{ address, containerId, ifname }];
-    }),
-  );
+export function readNetwork(directory: string): Reservation[] {
+  return listDirectory(directory).flatMap((name): Reservation[] => {
+    const address = parseAddress(name);
+    if (address === undefined) return [];
+    const [containerId = '', ifname = 'eth0'] = readText(join(directory, name)).trim().split(/\r?\n/);
+    return containerId === '' ? [] : [{ address, containerId, ifname }];
+  });
 }
 
 /** Each once, by its name where it has one. */

@@ -3,8 +3,10 @@ import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { readText } from './gather.ts';
+import { gatherBack, handBack } from './hand-back.ts';
 import { gatherFlannel, takeOverFlannel } from './take-over.ts';
 import { describeFlannel, isDue } from '#migration/flannel.ts';
+import { describeBack, isBackDue } from '#migration/flannel-back.ts';
 import type { MigrationReport } from '#migration/report.ts';
 import { portmapContainers, removalOf } from '#migration/rules.ts';
 import { Fault, type Problem } from '#model/fault.ts';
@@ -16,23 +18,28 @@ export type MigrateOptions = {
   readonly trial: boolean;
   /** `away`: nobody has the ledger. */
   readonly agent: 'away' | 'waits' | 'ready';
+  /** The node is given back to flannel. */
+  readonly back: boolean;
 };
 
 /** Throws Fault `no-root`, and `migration-refused` where it is asked to act in spite of what stands against it. */
-export function migrateFlannel(settings: Settings, { trial, agent }: MigrateOptions): MigrationReport {
+export function migrateFlannel(settings: Settings, { trial, agent, back }: MigrateOptions): MigrationReport {
   if (process.geteuid?.() !== 0)
     throw new Fault('no-root', 'what is on this node is looked at directly, which needs root');
-  const places = settings.migration?.flannel;
-  if (places === undefined || places === null)
-    throw new Fault('settings-invalid', 'the settings do not say that the cluster moves from flannel', {
-      problems: [
-        { path: 'migration.flannel', message: 'is not set: give it a group, which may be empty: {}' },
-      ],
-    });
+  const places = placesOf(settings);
+  if (back) return giveBack(settings, places, { trial, agent });
   const report = look(settings, places, agent);
   if (trial || report.problems.length > 0) return report;
   if (agent === 'away') return takeOver(settings, report);
   return agent === 'ready' ? tidy(report, places) : report;
+}
+
+function placesOf({ migration }: Settings): FlannelPlaces {
+  const places = migration?.flannel;
+  if (places !== undefined && places !== null) return places;
+  throw new Fault('settings-invalid', 'the settings do not say that the cluster moves from flannel', {
+    problems: [{ path: 'migration.flannel', message: 'is not set: give it a group, which may be empty: {}' }],
+  });
 }
 
 function look(settings: Settings, places: FlannelPlaces, agent: MigrateOptions['agent']): MigrationReport {
@@ -48,10 +55,28 @@ function look(settings: Settings, places: FlannelPlaces, agent: MigrateOptions['
     state: due ? 'due' : absent ? 'none' : 'taken',
     steps: due ? describeFlannel(plan) : [],
     problems: plan.problems,
-    notes: [...plan.notes, ...portNotes(saved)],
+    notes: [...plan.notes, ...portNotes(saved), ...blindNotes(saved)],
     left,
     isDone: false,
   };
+}
+
+function giveBack(
+  settings: Settings,
+  places: FlannelPlaces,
+  { trial, agent }: Pick<MigrateOptions, 'trial' | 'agent'>,
+): MigrationReport {
+  const ledger = agent === 'away' ? openJournal(settings) : undefined;
+  try {
+    const plan = gatherBack({ settings, places, ledger });
+    const { problems, notes } = plan;
+    const isDone = !trial && problems.length === 0 && ledger !== undefined;
+    const state = isBackDue(plan) ? 'due' : 'taken';
+    if (isDone) handBack({ settings, places, ledger }, plan);
+    return { state, back: true, steps: describeBack(plan), problems, notes, left: [], isDone };
+  } finally {
+    ledger?.close();
+  }
 }
 
 function openJournal({ paths }: Settings): ReturnType<typeof openLedger> {
@@ -70,13 +95,26 @@ function takeOver(settings: Settings, report: MigrationReport): MigrationReport 
   return { ...report, left: [], isDone: true };
 }
 
-type Saved = { readonly program: 'iptables' | 'ip6tables'; readonly text: string };
+type Saved = {
+  readonly program: 'iptables' | 'ip6tables';
+  readonly text: string;
+  readonly isInstalled: boolean;
+};
 
 function saveRules(): Saved[] {
-  return (['iptables', 'ip6tables'] as const).map((program) => ({
-    program,
-    text: spawnSync(`${program}-save`, { encoding: 'utf8' }).stdout ?? '',
-  }));
+  return (['iptables', 'ip6tables'] as const).map((program) => {
+    const { stdout, error } = spawnSync(`${program}-save`, { encoding: 'utf8' });
+    return { program, text: stdout ?? '', isInstalled: error === undefined };
+  });
+}
+
+/** As in an agent's container. */
+function blindNotes(saved: readonly Saved[]): Problem[] {
+  const message =
+    'is not installed here, so nobody looked for flannel’s chains (FLANNEL-POSTRTG, FLANNEL-FWD): remove them on the host';
+  return saved
+    .filter(({ isInstalled }) => !isInstalled)
+    .map(({ program }) => ({ path: `${program}-save`, message }));
 }
 
 /** Where flannel was told to use nftables (EnableNFTables). */

@@ -9,7 +9,7 @@ import { readNodeFile, writeNodeFile } from '../node-file.ts';
 import { findDaemon, gatherPods, readReservations, readText } from './gather.ts';
 import type { Adopted } from '#backends/backend.ts';
 import { vxlanDevice } from '#backends/vxlan.ts';
-import { lookAtLinks, renameLink } from '#kernel/take-over.ts';
+import { lookAtLinks, lookAtRoutes, renameLink } from '#kernel/take-over.ts';
 import { given } from '#lib/given.ts';
 import { describeFlannel, type FlannelPlan, isDue, planFlannel, readSubnetFile } from '#migration/flannel.ts';
 import { Fault } from '#model/fault.ts';
@@ -39,7 +39,8 @@ export function gatherFlannel(
   });
   const deviceName = vxlanDevice(settings.road.vxlan.vni);
   const daemon = findDaemon('flanneld');
-  return planFlannel({ settings, deviceName, subnetFile, links: lookAtLinks(), daemon, pods });
+  const [links, routes] = [lookAtLinks(), lookAtRoutes()];
+  return planFlannel({ settings, deviceName, subnetFile, links, routes, daemon, pods });
 }
 
 /** Answers what was done. Throws Fault `migration-refused` with all that stands against it, and nothing done. */

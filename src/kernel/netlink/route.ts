@@ -33,14 +33,22 @@ const RT_SCOPE_NOWHERE = 255;
 const RTNH_F_ONLINK = 4;
 const RTM_F_CLONED = 0x200;
 
-// eslint-disable-next-line max-params
-function header(writer: MessageWriter, item: RouteItem, scope: number, flags: number): void {
+/** Of programs that say nothing of themselves. */
+const RTPROT_BOOT = 3;
+
+type Header = { readonly scope: number; readonly flags?: number; readonly protocol?: number };
+
+function header(
+  writer: MessageWriter,
+  item: RouteItem,
+  { scope, flags = 0, protocol = ROUTE_PROTOCOL }: Header,
+): void {
   writer.put8(prefixFamily(item.prefix) === 4 ? AF_INET : AF_INET6);
   writer.put8(prefixLength(item.prefix));
   writer.put8(0);
   writer.put8(0);
   writer.put8(item.table < 256 ? item.table : 0);
-  writer.put8(ROUTE_PROTOCOL);
+  writer.put8(protocol);
   writer.put8(scope);
   writer.put8(item.type === 'blackhole' ? RTN_BLACKHOLE : RTN_UNICAST);
   writer.put32(flags);
@@ -49,21 +57,29 @@ function header(writer: MessageWriter, item: RouteItem, scope: number, flags: nu
   if (item.metric !== 0) writer.u32(RTA.priority, item.metric);
 }
 
-/** `add` refuses (EEXIST) when any route has the same prefix and metric, `replace` changes that one. */
-export function putRoute(
-  writer: MessageWriter,
-  item: RouteItem,
-  names: LinkNames,
-  mode: 'add' | 'replace',
-): void {
-  writer.begin(RTM_NEWROUTE, NLM_F_CREATE | (mode === 'add' ? NLM_F_EXCL : NLM_F_REPLACE));
-  const direct = item.type === 'unicast' && item.via === undefined;
-  header(writer, item, direct ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE, item.onlink === true ? RTNH_F_ONLINK : 0);
+type PutMode = 'add' | 'replace' | 'give';
+
+/**
+ * `add` refuses (EEXIST) when any route has the same prefix and metric, `replace` changes that one; `give` adds one that is
+ * nobody's.
+ */
+export function putRoute(writer: MessageWriter, item: RouteItem, names: LinkNames, mode: PutMode): void {
+  writer.begin(RTM_NEWROUTE, NLM_F_CREATE | (mode === 'replace' ? NLM_F_REPLACE : NLM_F_EXCL));
+  header(writer, item, headerOf(item, mode));
   if (item.link !== undefined) writer.u32(RTA.oif, names.index(item.link));
   if (item.via !== undefined) writer.address(RTA.gateway, item.via);
   if (item.source !== undefined) writer.address(RTA.source, item.source);
   if (item.mtu !== undefined || item.advmss !== undefined) putMetrics(writer, item);
   writer.end();
+}
+
+function headerOf({ type, via, onlink }: RouteItem, mode: PutMode): Header {
+  const isDirect = type === 'unicast' && via === undefined;
+  return {
+    scope: isDirect ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE,
+    flags: onlink === true ? RTNH_F_ONLINK : 0,
+    protocol: mode === 'give' ? RTPROT_BOOT : ROUTE_PROTOCOL,
+  };
 }
 
 function putMetrics(writer: MessageWriter, { mtu, advmss }: RouteItem): void {
@@ -76,7 +92,7 @@ function putMetrics(writer: MessageWriter, { mtu, advmss }: RouteItem): void {
 /** Only a route of our protocol is removed. */
 export function removeRoute(writer: MessageWriter, item: RouteItem): void {
   writer.begin(RTM_DELROUTE, 0);
-  header(writer, item, RT_SCOPE_NOWHERE, 0);
+  header(writer, item, { scope: RT_SCOPE_NOWHERE });
   writer.end();
 }
 
