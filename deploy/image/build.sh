@@ -64,6 +64,8 @@ done
 find "$base/usr/share/doc" -type f -not -name copyright -delete
 find "$base/usr/share" -mindepth 1 -maxdepth 1 -not -name doc -exec rm -rf {} +
 rm -rf "$base/etc" "$base/var" "$base/run" "$base/usr/lib/$libc_triple/gconv" "$base/usr/lib/systemd" "$base/usr/lib/$libc_triple/krb5"
+# Of iptables its extensions stay, but for one that asks for two libraries more (connlabel).
+rm -f "$base"/usr/sbin/*tables* "$base/usr/sbin/nfnl_osf" "$base/usr/bin/iptables-xml" "$base/usr/lib/$libc_triple/xtables/libxt_connlabel.so"
 find "$base/usr/share" -type d -empty -delete
 for applet in sh mount umount nsenter sleep cat ls ps ip readlink tar env id hostname ping; do
   [ -e "$base/usr/bin/$applet" ] || ln -s busybox "$base/usr/bin/$applet"
