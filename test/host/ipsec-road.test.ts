@@ -11,6 +11,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Lab, startLab } from '../../src/lab/lab.ts';
 import { labDirectory, routerNetns } from '../../src/lab/topology.ts';
+import { address as addressOf } from '../../src/net/address.ts';
+import { lastAddress, prefixOf } from '../../src/net/prefix.ts';
 import { whyLacking } from '../vm/features.ts';
 import { namespaceAt, PATIENCE, waitFor } from './namespace.ts';
 import { whyNoTartan } from './node.ts';
@@ -51,7 +53,7 @@ function startPing(netns: string, to: string, options: string): Pinging {
 
 const secretLine = (name: string): string => `${name} ${randomBytes(32).toString('base64')}\n`;
 
-test('the road ipsec: real agents, two subnets and a router, strict', { skip }, async (t) => {
+test('the road ipsec: real agents with blocks, two subnets and a router, strict', { skip }, async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'ips-'));
   t.after(() => rmSync(directory, { recursive: true }));
   const file = join(directory, 'secrets');
@@ -69,6 +71,7 @@ test('the road ipsec: real agents, two subnets and a router, strict', { skip }, 
     settings: {
       policy: { enforce: false },
       network: { ipv6: { range: 'fd00:244::/48' } },
+      addresses: { type: 'blocks' },
       road: { type: 'ipsec', ipsec: { secretsFile: file } },
     },
     readyMs: 60_000 * PATIENCE,
@@ -77,6 +80,9 @@ test('the road ipsec: real agents, two subnets and a router, strict', { skip }, 
   const near = await lab.addPod(one, 'near');
   const far = await lab.addPod(three, 'far');
   const [to = ''] = far.addresses;
+  // Of a block of the other node's.
+  const borrowed = lastAddress(prefixOf(addressOf(near.addresses[0] ?? ''), 26));
+  await lab.addPod(three, 'lent', { runtimeConfig: { ips: [`${borrowed}/32`] } });
 
   const reaches = async (address: string, more: readonly string[] = []): Promise<boolean> =>
     (
@@ -95,7 +101,8 @@ test('the road ipsec: real agents, two subnets and a router, strict', { skip }, 
       ])
     ).code === 0;
   const assertReached = async (): Promise<void> => {
-    for (const address of far.addresses) await waitFor(address, () => reaches(address), 30_000);
+    for (const address of [...far.addresses, borrowed])
+      await waitFor(address, () => reaches(address), 30_000);
   };
   /** SPIs by which the node sends to the other one, by its policies. */
   const sendsBy = async (node: string, other: string): Promise<string[]> => {
@@ -111,7 +118,11 @@ test('the road ipsec: real agents, two subnets and a router, strict', { skip }, 
   t.after(() => capture.kill('SIGKILL'));
   await waitFor('the capture', () => existsSync(captured));
 
-  await t.test('pods reach each other, in both families', assertReached);
+  await t.test('pods reach each other, in both families, and by a borrowed address', async () => {
+    await assertReached();
+    const policies = await must(lab, one, 'ip xfrm policy');
+    assert.match(policies, new RegExp(`dst ${borrowed}/32 `));
+  });
 
   await t.test('packets of the whole MTU pass, larger ones are refused', async () => {
     for (const address of far.addresses) {

@@ -54,7 +54,11 @@ export const TWINS: readonly Twin[] = [
   { file: 'test/host/bgp-kube-router.test.ts', machine: 'tunnels', needs: ['ipip'], only: [/IP in IP/] },
   { file: 'test/host/wireguard.test.ts', machine: 'encryption', needs: ['wireguard'] },
   { file: 'test/host/wireguard-road.test.ts', machine: 'encryption', needs: ['wireguard'] },
-  { file: 'test/host/switch-roads.test.ts', machine: 'encryption', needs: ['wireguard', 'ipip'] },
+  {
+    file: 'test/host/switch-roads.test.ts',
+    machine: 'encryption',
+    needs: ['wireguard', 'ipip', 'fou', 'esp', 'gre'],
+  },
   { file: 'test/host/xfrm.test.ts', machine: 'encryption', needs: ['esp'] },
   {
     file: 'test/host/ipsec-peer.test.ts',
