@@ -16,6 +16,7 @@ import { HostPasses } from './host/passes.ts';
 import { OnKubernetes } from './kubernetes/on-kubernetes.ts';
 import { type FlannelPeers, openFlannelPeers } from './migration/flannel-peers.ts';
 import type { Events, LogTail } from '#lib/log.ts';
+import { LastPlace, type Place } from './last-place.ts';
 import type { Metrics } from './metrics.ts';
 import { advertAddresses, hostAddresses } from './policy/addresses.ts';
 import { holdersOf } from './policy/holders.ts';
@@ -36,7 +37,7 @@ import type { Change, Kernel } from '#kernel/kernel.ts';
 import { readSysctl } from '#kernel/sysctl.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeAdvert, SubnetClaim } from '#model/world.ts';
-import { families, familyValues } from '#net/per-family.ts';
+import { familyValues } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 import type { Feed } from '#stores/feed.ts';
 
@@ -61,6 +62,7 @@ export class Agent {
   readonly #flannel: FlannelPeers;
   readonly switching: Switching;
   readonly #readiness: Readiness;
+  readonly #last: LastPlace;
   readonly #freezing: Freezing;
   readonly #passes: HostPasses;
 
@@ -88,7 +90,9 @@ export class Agent {
     });
     this.cluster = this.#openCluster();
     this.#readiness = new Readiness(this);
-    this.switching = startSwitching(this, parts, () => this.#placeLoop?.nudge());
+    const nudge = (): void => this.#placeLoop?.nudge();
+    this.switching = startSwitching(this, parts, nudge);
+    this.#last = new LastPlace({ parts, resume: this.addresses.resume, nudge });
     this.attachments = openAttachments(this, parts, reaper);
     const loop = { clock, signal, onError: (error: unknown) => log.error({ err: error }, 'a pass failed') };
     void settleOrphans(this.addresses.pools, restOf(parts));
@@ -100,10 +104,9 @@ export class Agent {
       routedTo: (address) => this.addresses.blocks.routedTo(address),
     });
     this.routing = this.#openRouting();
-    const onSynced = (): void => this.#placeLoop?.nudge();
-    this.#nodes = parts.feeds.follow('Node', { onChange: (name) => this.#onNode(name), onSynced });
-    this.#claims = parts.feeds.follow('SubnetClaim', { onChange: () => this.#onClaim(), onSynced });
-    this.#flannel = openFlannelPeers(this, parts, () => this.#placeLoop?.nudge());
+    this.#nodes = parts.feeds.follow('Node', { onChange: (name) => this.#onNode(name), onSynced: nudge });
+    this.#claims = parts.feeds.follow('SubnetClaim', { onChange: () => this.#onClaim(), onSynced: nudge });
+    this.#flannel = openFlannelPeers(this, parts, nudge);
     this.kubernetes = this.#openKubernetes();
     this.addresses.blocks.begin();
     this.#freezing = openFreezing(ledger, [this.host, this.routing, this.policies]);
@@ -190,10 +193,9 @@ export class Agent {
   /** What is missing until pods can be added, one sentence each. */
   notReadyReasons(): string[] {
     const paused = this.host.paused ? ['paused by tartan pause'] : [];
-    const policies = this.policies?.notReady() ?? [];
     return [
-      ...this.#placeProblems(),
-      ...policies,
+      ...this.#readiness.placeProblems(this, this.#isStoreKnown(), this.#last.isUsed),
+      ...(this.policies?.notReady() ?? []),
       ...this.routing.notReady(),
       ...this.kubernetes.notReady(),
       ...paused,
@@ -233,15 +235,6 @@ export class Agent {
       this.switching,
       this.addresses.blocks,
     ].every(({ synced }) => synced);
-  }
-
-  #placeProblems(): string[] {
-    const reasons = [...this.addresses.place.problems(), ...this.cluster.lostSubnets()];
-    if (!this.#isStoreKnown()) reasons.push('the store has not been read yet');
-    else if (families(this.addresses.place.held).length === 0) reasons.push('the node has no subnet yet');
-    if (this.cluster.underlayProblem !== undefined) reasons.push(this.cluster.underlayProblem);
-    else if (this.cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
-    return reasons.length > 0 ? reasons : this.#readiness.problems();
   }
 
   /** What we hold counts as claimed also before the store has told us of our own claim. */
@@ -293,14 +286,12 @@ export class Agent {
 
   /** The node's own place: subnets, underlay, advert. */
   async #placePass(): Promise<'ok' | 'retry'> {
-    if (!this.#isStoreKnown()) return 'ok';
+    if (!this.#isStoreKnown()) return this.#take(this.#last.recall());
     this.policies?.setPlace(hostAddresses(this.kernel.underlay()), holdersOf(this.#allClaims()));
     await this.addresses.place.maintain();
     this.policies?.setWays(this.switching.ways());
-    if (this.cluster.refresh(this.addresses.place.held, this.switching.ways())) {
-      this.attachments.claim();
-      this.chores.nudge();
-    }
+    const place = { subnets: this.addresses.place.held, ways: this.switching.ways() };
+    this.#take(place);
     this.routing.nudge();
     // Before the advert is written, which takes a while: the pass that is due then does everything at once.
     if (this.cluster.self !== undefined) this.host.allowRemovals();
@@ -311,8 +302,18 @@ export class Agent {
     };
     await this.cluster.advertise(this.#readiness.reached, said);
     await this.switching.goOn();
-    if (this.#readiness.reached) this.#flannel.tidy();
+    if (this.#readiness.reached) {
+      this.#flannel.tidy();
+      this.#last.keep(place);
+    }
     return this.cluster.self === undefined ? 'retry' : 'ok';
+  }
+
+  #take(place: Place | undefined): 'ok' {
+    if (place === undefined || !this.cluster.refresh(place.subnets, place.ways)) return 'ok';
+    this.attachments.claim();
+    this.chores.nudge();
+    return 'ok';
   }
 
   async #hostPass(): Promise<'ok' | 'retry'> {

@@ -3,9 +3,11 @@
  * that moment need. Until then STATUS answers 50 and ADD 11, so a host that was rebooted starts no pod that cannot reach
  * the others. It is judged by what the kernel holds and not by a pass having run: a paused pass does nothing.
  */
+import type { NodePlace } from './addresses/addresses.ts';
 import type { Cluster } from './roads/cluster.ts';
 import type { Host } from './host/host.ts';
 import type { PeerStatus } from '#api/status.ts';
+import { families } from '#net/per-family.ts';
 import type { Prefix } from '#net/prefix.ts';
 
 /**
@@ -19,6 +21,11 @@ type Planned = {
   readonly cluster: Pick<Cluster, 'adverts' | 'peers'>;
   /** What BIRD has written to the kernel. */
   readonly routing: { readonly learned: { has(prefix: Prefix): boolean } };
+};
+
+type Placed = {
+  readonly addresses: { readonly place: Pick<NodePlace, 'held' | 'problems'> };
+  readonly cluster: Pick<Cluster, 'lostSubnets' | 'underlayProblem' | 'self'>;
 };
 
 export function peerState(planned: Planned, name: string): PeerStatus['state'] {
@@ -75,6 +82,20 @@ export class Readiness {
     const waited = nowMs - (this.#lateSinceMs ?? nowMs);
     this.reached = pending === silent && (late === 0 || waited >= PATIENCE_MS);
     return this.reached;
+  }
+
+  /**
+   * Why pods cannot be added, of all that is the node's own and its roads', one sentence each. `goesOn`: by what was known of
+   * the node before, while the store is away, and then nobody knows of peers.
+   */
+  placeProblems({ addresses, cluster }: Placed, isStoreKnown: boolean, goesOn: boolean): string[] {
+    const reasons = [...addresses.place.problems(), ...cluster.lostSubnets()];
+    if (!isStoreKnown && !goesOn) reasons.push('the store has not been read yet');
+    if (isStoreKnown && families(addresses.place.held).length === 0)
+      reasons.push('the node has no subnet yet');
+    if (cluster.underlayProblem !== undefined) reasons.push(cluster.underlayProblem);
+    else if (cluster.self === undefined) reasons.push('the underlay link is not chosen yet');
+    return reasons.length > 0 || !isStoreKnown ? reasons : this.problems();
   }
 
   /** One sentence, or nothing once it was reached. */

@@ -195,6 +195,7 @@ async function restartedWrites(node: Node, name: string): Promise<string[]> {
 test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
   const [one, two] = nodes as [Node, Node];
   let web: Pod, db: Pod, other: Pod;
+  let plain: Node;
 
   await t.test('the Node has its podCIDR, is available, and loses its startup taint alone', async () => {
     const node = await waitFor(
@@ -311,35 +312,30 @@ test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
     await waitFor('the peer to be gone', () => !route(), 20_000);
   });
 
-  await t.test(
-    'a node without policy reads Nodes and its own pods, which policies of others know',
-    async () => {
-      await apply(nodeManifest('ka4', '10.244.4.0/24'));
-      const plain = await start('ka4', 4, { profile: 'flannel', user: 'plain' });
-      try {
-        const isRoute = (): boolean => one.netns.ip('route').includes('10.244.4.0/24');
-        await waitFor('the node to be a peer', isRoute, 20_000);
-        const allowed = await addPod(plain, 'ka4', 'allowed', { app: 'web' });
-        const stranger = await addPod(plain, 'ka4', 'stranger', { app: 'other' });
-        await waitFor('its pod to be known by its labels', () => reaches(allowed.netns, db.address), 20_000);
-        assert.ok(!(await reaches(stranger.netns, db.address)));
-        await kubectl('label', 'pod', '-n', 'shop', 'stranger', 'app=web', '--overwrite');
-        await waitFor('its label to be known', () => reaches(stranger.netns, db.address), 20_000);
-        const isOf = ({ user }: { user: { username: string } }): boolean => user.username === 'plain';
-        const asked = server.audited().filter((each) => isOf(each) && /list|watch/.test(each.verb));
-        const read = new Set(asked.map(({ requestURI }) => requestURI.split('?')[0] ?? ''));
-        assert.deepEqual([...read].filter((path) => !path.startsWith('/apis/tartan.dev/')).toSorted(), [
-          '/api/v1/nodes',
-          '/api/v1/pods',
-        ]);
-        assert.ok(![...read].some((path) => path.endsWith('/workloads')), 'others’ pods are read');
-        const pods = asked.filter(({ requestURI }) => requestURI.startsWith('/api/v1/pods'));
-        assert.ok(pods.every(({ requestURI }) => requestURI.includes('spec.nodeName%3Dka4')));
-      } finally {
-        await plain.stop();
-      }
-    },
-  );
+  await t.test('a node without policy reads Nodes and its pods, which policies of others know', async () => {
+    await apply(nodeManifest('ka4', '10.244.4.0/24'));
+    plain = await start('ka4', 4, { profile: 'flannel', user: 'plain' });
+    nodes = [...nodes, plain];
+    const isRoute = (): boolean => one.netns.ip('route').includes('10.244.4.0/24');
+    await waitFor('the node to be a peer', isRoute, 20_000);
+    const allowed = await addPod(plain, 'ka4', 'allowed', { app: 'web' });
+    const stranger = await addPod(plain, 'ka4', 'stranger', { app: 'other' });
+    await waitFor('its pod to be known by its labels', () => reaches(allowed.netns, db.address), 20_000);
+    assert.ok(!(await reaches(stranger.netns, db.address)));
+    await kubectl('label', 'pod', '-n', 'shop', 'stranger', 'app=web', '--overwrite');
+    await waitFor('its label to be known', () => reaches(stranger.netns, db.address), 20_000);
+    const asked = server
+      .audited()
+      .filter(({ user, verb }) => user.username === 'plain' && ['list', 'watch'].includes(verb));
+    const read = new Set(asked.map(({ requestURI }) => requestURI.split('?')[0] ?? ''));
+    assert.deepEqual([...read].filter((path) => !path.startsWith('/apis/tartan.dev/')).toSorted(), [
+      '/api/v1/nodes',
+      '/api/v1/pods',
+    ]);
+    assert.ok(![...read].some((path) => path.endsWith('/workloads')), 'others’ pods are read');
+    const pods = asked.filter(({ requestURI }) => requestURI.startsWith('/api/v1/pods'));
+    assert.ok(pods.every(({ requestURI }) => requestURI.includes('spec.nodeName%3Dka4')));
+  });
 
   await t.test('nothing that was asked for was refused', () => {
     const refused = server
@@ -372,6 +368,13 @@ test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
       await waitFor('the agent to wait', isWaiting, 15_000);
       assert.ok(await reaches(web.netns, db.address));
       assert.ok(!(await reaches(other.netns, db.address)));
+    });
+    await t.test('without policy, one that starts now adds pods by what it knew before', async () => {
+      await plain.restart();
+      const pod = { name: 'early', uid: 'x', netns: podSpace('early') };
+      addressOf(await attach(plain, pod));
+      assert.ok(await reaches(pod.netns, web.address));
+      assert.match(plain.log(), /the store does not answer: pods are added/);
     });
     await server.start();
     await t.test('it is back, and all that happened meanwhile is known', async () => {

@@ -26,6 +26,8 @@ export type Addresses = {
   readonly place: NodePlace;
   readonly pools: AddressAllocator;
   readonly blocks: Blocks;
+  /** The node still has these subnets, though the store cannot be asked; absent: that would be a guess. */
+  readonly resume?: (held: PerFamily<Prefix>) => void;
 };
 
 export type AddressesOptions = Pick<BlocksOptions, 'onNode' | 'nudge'> & {
@@ -57,10 +59,8 @@ function openNodeCidrs({ parts, node }: AddressesOptions): Omit<Addresses, 'bloc
   const { settings, ledger } = parts;
   const pools = new Pools(settings, ledger);
   const onHeld = (held: PerFamily<Prefix>): void => pools.setSubnets(held);
-  return {
-    place: new NodeCidrs({ ...parts, node, onHeld, inUse: (subnet) => isInUse(ledger, subnet) }),
-    pools,
-  };
+  const place = new NodeCidrs({ ...parts, node, onHeld, inUse: (subnet) => isInUse(ledger, subnet) });
+  return { place, pools, resume: onHeld };
 }
 
 /** Addresses of attachments are in it. */
