@@ -31,8 +31,6 @@ export class Tellers {
   #holders: Holders = new Map();
   /** Of claims: mostly one, and those that Kubernetes gives may have another than the settings. */
   #lengths = lengthsOf([]);
-  /** Found to have no other node's addresses: each node tells of all its pods when one has changed. */
-  #owned = new WeakSet<Workload>();
 
   constructor(options: TellersOptions) {
     this.#options = options;
@@ -46,7 +44,8 @@ export class Tellers {
       this.#told.set(node, workloads);
       this.#near.set(node, new Set(workloads.pods.flatMap(({ addresses }) => addresses.map(aroundAddress))));
     }
-    this.#believe(node, workloads);
+    // Each node tells of all its pods when one has changed: the others are the objects that were believed.
+    this.#believe(node, workloads, new Set(this.#believed.get(node)?.pods));
   }
 
   /** The block leads elsewhere now, as a whole or with some addresses. Answers whether something else is believed. */
@@ -57,9 +56,7 @@ export class Tellers {
   }
 
   #judge(node: string): boolean {
-    const told = this.#told.get(node);
-    for (const pod of told?.pods ?? []) this.#owned.delete(pod);
-    return this.#believe(node, told);
+    return this.#believe(node, this.#told.get(node));
   }
 
   /** Answers whether they are others than before. */
@@ -67,13 +64,13 @@ export class Tellers {
     if (isSame(this.#holders, holders)) return false;
     this.#holders = holders;
     this.#lengths = lengthsOf(holders.keys());
-    this.#owned = new WeakSet();
     for (const [node, told] of this.#told) this.#believe(node, told);
     return true;
   }
 
-  #believe(node: string, told: NodeWorkloads | undefined): boolean {
-    const believed = told && this.#withoutStrangers(told);
+  /** `owned`: found to have no other node's addresses, by those who hold them now. */
+  #believe(node: string, told: NodeWorkloads | undefined, owned: ReadonlySet<Workload> = NOBODY): boolean {
+    const believed = told && this.#withoutStrangers(told, owned);
     if (believed !== undefined && this.#believed.get(node) === believed) return false;
     if (believed === undefined) this.#believed.delete(node);
     else this.#believed.set(node, believed);
@@ -82,14 +79,9 @@ export class Tellers {
   }
 
   /** Without the addresses that another node holds; the same object where there are none. */
-  #withoutStrangers(told: NodeWorkloads): NodeWorkloads {
+  #withoutStrangers(told: NodeWorkloads, owned: ReadonlySet<Workload>): NodeWorkloads {
     const isOwn = (address: Address): boolean => (this.#holderOf(address) ?? told.node) === told.node;
-    const isOwned = (pod: Workload): boolean => {
-      if (this.#owned.has(pod)) return true;
-      if (!pod.addresses.every(isOwn)) return false;
-      this.#owned.add(pod);
-      return true;
-    };
+    const isOwned = (pod: Workload): boolean => owned.has(pod) || pod.addresses.every(isOwn);
     if (told.pods.every(isOwned)) return told;
     return { ...told, pods: told.pods.map((pod) => ({ ...pod, addresses: pod.addresses.filter(isOwn) })) };
   }
@@ -107,6 +99,8 @@ export class Tellers {
     return undefined;
   }
 }
+
+const NOBODY: ReadonlySet<Workload> = new Set();
 
 /** The longest first. */
 function lengthsOf(subnets: Iterable<Prefix>): Readonly<Record<Family, readonly number[]>> {

@@ -10,7 +10,7 @@ import { matchesSelector } from '#model/selector-match.ts';
 import { endpointLabels } from '../selector.ts';
 import { type Atom, CLUSTER, namedPortKey, type SetKey, setKey, WITH_PORTS } from './condition.ts';
 import { listAddresses } from './listed.ts';
-import { addFew, type Few, removeFew } from './few.ts';
+import { addFew, type Few, listFew, removeFew } from './few.ts';
 import { changedSpan } from './span.ts';
 import { isOfNamespace, specialize } from './specialize.ts';
 
@@ -30,8 +30,8 @@ export class Members {
   #sets: WantedSets = new Map();
   readonly #groups = new Map<string, Group>();
   readonly #atoms = new Map<string, Atom>();
-  /** What an endpoint gives its addresses. */
-  readonly #given = new Map<Endpoint, Atom[]>();
+  /** What an endpoint gives its addresses, of those that give any. */
+  readonly #given: Few<Endpoint, Atom> = new Map();
   /** By address: the endpoints that have it, and atoms of sets that list it. */
   readonly #owners: Few<Address, Endpoint> = new Map();
   readonly #listed = new Map<SetKey, readonly (readonly [Address, Atom])[]>();
@@ -47,21 +47,22 @@ export class Members {
   update(world: PolicyWorld, sets: WantedSets): Changes {
     const before = this.#world;
     this.#world = world;
-    this.#dirty = new Set();
-    this.#prefixesChanged = false;
     const relabelled =
       before === undefined || before.namespaces !== world.namespaces || before.accounts !== world.accounts;
     if (relabelled) this.#forgetAll();
     this.#updateEndpoints(relabelled ? [] : before.endpoints, world.endpoints);
     if (sets !== this.#sets) this.#updateSets(sets);
     this.#updateListed(before, world);
-    return { addresses: this.#dirty, prefixes: this.#prefixesChanged };
+    const changes = { addresses: this.#dirty, prefixes: this.#prefixesChanged };
+    this.#dirty = new Set();
+    this.#prefixesChanged = false;
+    return changes;
   }
 
   atomsOf(address: Address): Atom[] {
-    const found = new Set<Atom>(this.#byAddress.get(address));
-    for (const endpoint of this.#owners.get(address) ?? [])
-      for (const atom of this.#given.get(endpoint) ?? []) found.add(atom);
+    const found = new Set<Atom>(listFew(this.#byAddress, address));
+    for (const endpoint of listFew(this.#owners, address))
+      for (const atom of listFew(this.#given, endpoint)) found.add(atom);
     return [...found].sort((a, b) => a.id - b.id);
   }
 
@@ -75,9 +76,10 @@ export class Members {
       if (set?.kind === 'prefixes')
         yield { atom: this.#atom(key), prefixes: set.prefixes, except: set.except };
     }
-    for (const [endpoint, atoms] of this.#given) {
+    for (const endpoint of this.#given.keys()) {
       if (endpoint.kind !== 'network-set') continue;
-      for (const atom of atoms) yield { atom, prefixes: endpoint.prefixes, except: [] };
+      for (const atom of listFew(this.#given, endpoint))
+        yield { atom, prefixes: endpoint.prefixes, except: [] };
     }
   }
 
@@ -104,12 +106,10 @@ export class Members {
   #addEndpoint(endpoint: Endpoint): void {
     const group = this.#group(endpoint);
     group.members.add(endpoint);
-    const atoms: Atom[] = [];
-    this.#given.set(endpoint, atoms);
     const lookup = endpointLabels(this.#now(), endpoint);
     for (const [key, ask] of group.asks)
-      if (ask === true || matchesSelector(ask, lookup)) atoms.push(this.#atom(key));
-    addPlain(atoms, this.#plainAtoms(endpoint));
+      if (ask === true || matchesSelector(ask, lookup)) addFew(this.#given, endpoint, this.#atom(key));
+    this.#addPlainAtoms(endpoint);
     for (const address of addressesOf(endpoint)) addFew(this.#owners, address, endpoint);
     this.#touch(endpoint);
   }
@@ -143,7 +143,7 @@ export class Members {
     for (const [key, set] of before) if (!sets.has(key)) this.#removeSet(key, set);
     const added = [...sets].filter(([key]) => !before.has(key));
     for (const [key, set] of added) this.#addSet(key, set);
-    if (added.some(([key, set]) => set === undefined || key === setKey(CLUSTER))) this.#addPlainAtoms();
+    if (added.some(([key, set]) => set === undefined || key === setKey(CLUSTER))) this.#addAllPlainAtoms();
   }
 
   #addSet(key: SetKey, set: PeerSet | undefined): void {
@@ -152,10 +152,15 @@ export class Members {
     for (const group of this.#groups.values()) this.#askGroup(key, set.selector, group);
   }
 
-  #addPlainAtoms(): void {
-    for (const [endpoint, atoms] of this.#given) {
-      if (addPlain(atoms, this.#plainAtoms(endpoint))) this.#touch(endpoint);
-    }
+  #addAllPlainAtoms(): void {
+    for (const { members } of this.#groups.values())
+      for (const endpoint of members) if (this.#addPlainAtoms(endpoint)) this.#touch(endpoint);
+  }
+  /** Answers whether any is new. */
+  #addPlainAtoms(endpoint: Endpoint): boolean {
+    let isNew = false;
+    for (const atom of this.#plainAtoms(endpoint)) if (addFew(this.#given, endpoint, atom)) isNew = true;
+    return isNew;
   }
 
   #askGroup(key: SetKey, selector: Selector, group: Group): void {
@@ -167,10 +172,7 @@ export class Members {
     const atom = this.#atom(key);
     for (const endpoint of group.members) {
       if (ask !== true && !matchesSelector(ask, endpointLabels(this.#now(), endpoint))) continue;
-      const atoms = this.#given.get(endpoint);
-      // Most are given one: a list that grew by pushing has room for seventeen.
-      if (atoms?.length === 0) this.#given.set(endpoint, [atom]);
-      else atoms?.push(atom);
+      addFew(this.#given, endpoint, atom);
       this.#touch(endpoint);
     }
   }
@@ -178,13 +180,12 @@ export class Members {
   #removeSet(key: SetKey, set: PeerSet | undefined): void {
     if (set?.kind === 'prefixes') this.#prefixesChanged = true;
     for (const { asks } of this.#groups.values()) asks.delete(key);
-    for (const [endpoint, atoms] of this.#given) {
-      const kept = atoms.filter((atom) => atom.set !== key);
-      if (kept.length === atoms.length) continue;
-      this.#given.set(endpoint, kept);
-      this.#touch(endpoint);
+    for (const [name, atom] of this.#atoms) {
+      if (atom.set !== key) continue;
+      this.#atoms.delete(name);
+      for (const endpoint of this.#given.keys())
+        if (removeFew(this.#given, endpoint, atom)) this.#touch(endpoint);
     }
-    for (const [name, atom] of this.#atoms) if (atom.set === key) this.#atoms.delete(name);
   }
 
   /** A group whose last member went may have asks of sets that came meanwhile missing: it begins anew. */
@@ -247,13 +248,6 @@ export class Members {
     if (this.#world === undefined) throw new Error('no world yet');
     return this.#world;
   }
-}
-
-/** Those that are not there yet; answers whether there was any. */
-function addPlain(atoms: Atom[], plain: Iterable<Atom>): boolean {
-  const size = atoms.length;
-  for (const atom of plain) if (!atoms.includes(atom)) atoms.push(atom);
-  return atoms.length !== size;
 }
 
 type Listed = Exclude<PeerSet, { kind: 'endpoints' | 'prefixes' }>;

@@ -10,132 +10,163 @@
  */
 import type { Pod, Workload } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
-import { addFew, type Few, removeFew } from '../compile/few.ts';
-import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
+import { addFew, type Few, listFew, listOf, removeFew, type Some, someOf } from '../compile/few.ts';
 import { isSame } from './sorted.ts';
 import type { PodObject } from './things.ts';
 
-/** By node, of which there is mostly one. */
-type Runs = readonly (readonly [node: string, workload: Workload])[];
+type Run = { readonly node: string; readonly workload: Workload };
 
-/** All that is known of the pods of one name. */
-type Known = { readonly object?: PodObject; readonly runs: Runs };
+/** All that is known of the pods of one name. There are tens of thousands: nothing here has a list or a key of its own. */
+type Known = {
+  readonly namespace: string;
+  readonly name: string;
+  object: PodObject | undefined;
+  /** By node, of which there is mostly one. */
+  runs: Some<Run>;
+  /** As they were told of, with whether they were ready. */
+  pods: Some<Pod>;
+  ready: boolean;
+};
 
 export type PlacedPod = { readonly pod: Pod; readonly ready: boolean };
 
-/** By a key that no other pod has; undefined: it is no more. */
-type Tell = (key: string, pod: Pod | undefined) => void;
+/** Of the pods of one name: those that are no more as they were, and those that are now. */
+type Tell = (gone: readonly Pod[], come: readonly Pod[]) => void;
 
 export class Pods {
   readonly #node: string;
   readonly #tell: Tell;
-  readonly #known = new Map<string, Known>();
-  readonly #placed = new Map<string, readonly PlacedPod[]>();
-  readonly #byNamespace: Multimap<string, string> = new Map();
-  readonly #byNode = new Map<string, ReadonlyMap<string, Workload>>();
-  /** Names of pods that somebody else than this node's ledger gives the address. */
-  readonly #claims: Few<Address, string> = new Map();
+  /** By namespace, then by name. */
+  readonly #known = new Map<string, Map<string, Known>>();
+  readonly #byNode = new Map<string, readonly Workload[]>();
+  /** To whom somebody else than this node's ledger gives the address. */
+  readonly #claims: Few<Address, Known> = new Map();
   #own: ReadonlySet<Address> = new Set();
-  readonly #dirty = new Set<string>();
+  readonly #dirty = new Set<Known>();
 
   constructor(node: string, tell: Tell) {
     this.#node = node;
     this.#tell = tell;
   }
 
-  putObject(name: string, object: PodObject | undefined): void {
-    const { runs } = this.#known.get(name) ?? NOTHING;
-    this.#remember(name, object === undefined ? { runs } : { object, runs });
+  putObject(name: Pick<Known, 'namespace' | 'name'>, object: PodObject | undefined): void {
+    const known = this.#get(name);
+    this.#change(known, object, known.runs);
   }
 
   /** All that the node runs. */
   putRuns(node: string, workloads: readonly Workload[]): void {
-    const before = this.#byNode.get(node) ?? new Map<string, Workload>();
+    const before = joinByName(this.#byNode.get(node) ?? []);
     const now = joinByName(workloads);
     if (now.size === 0) this.#byNode.delete(node);
-    else this.#byNode.set(node, now);
-    for (const name of new Set([...before.keys(), ...now.keys()])) {
-      if (isSame(before.get(name), now.get(name))) continue;
-      const known = this.#known.get(name) ?? NOTHING;
-      const others = known.runs.filter(([other]) => other !== node);
-      const run = now.get(name);
-      this.#remember(name, { ...known, runs: run === undefined ? others : others.concat([[node, run]]) });
+    else this.#byNode.set(node, [...now.values()]);
+    for (const [name, workload] of now) {
+      const known = this.#get(workload);
+      const runs = someOf([...runsElsewhere(node, known), { node, workload }]);
+      // What says the same takes its place all the same: the other would be kept for this alone.
+      if (isSame(before.get(name), workload)) known.runs = runs;
+      else this.#change(known, known.object, runs);
+    }
+    for (const [name, workload] of before) {
+      if (now.has(name)) continue;
+      const known = this.#get(workload);
+      this.#change(known, known.object, someOf(runsElsewhere(node, known)));
     }
   }
 
   /** Addresses that nobody else has. */
   putOwnAddresses(addresses: ReadonlySet<Address>): void {
     for (const address of addresses.symmetricDifference(this.#own))
-      for (const name of this.#claims.get(address) ?? []) this.#dirty.add(name);
+      for (const known of listFew(this.#claims, address)) this.#dirty.add(known);
     this.#own = addresses;
   }
 
   /** This node's pods as the others are told of them: with what their objects say, and no addresses once they have finished. */
   told(): Workload[] {
-    const own = this.#byNode.get(this.#node) ?? new Map<string, Workload>();
-    return Array.from(own, ([name, run]) => tellOf(this.#known.get(name)?.object, run));
+    const own = this.#byNode.get(this.#node) ?? [];
+    return own.map((run) => tellOf(this.#known.get(run.namespace)?.get(run.name)?.object, run));
   }
 
   *inNamespace(namespace: string): Generator<PlacedPod> {
-    for (const name of this.#byNamespace.get(namespace) ?? []) yield* this.#placed.get(name) ?? [];
+    for (const { pods, ready } of this.#known.get(namespace)?.values() ?? [])
+      for (const pod of listOf(pods)) yield { pod, ready };
   }
 
   /** Tells of every pod that is another now; answers the namespaces where any is. */
   update(): Set<string> {
     const namespaces = new Set<string>();
-    for (const name of this.#dirty) {
-      const before = this.#placed.get(name) ?? [];
-      const now = this.#place(name);
-      if (isSame(before, now)) continue;
-      this.#list(name, before, now);
-      for (const { pod } of [...before, ...now]) namespaces.add(pod.namespace);
+    for (const known of this.#dirty) {
+      const before = listOf(known.pods);
+      const now = this.#place(known, before);
+      const gone = before.filter((pod) => !now.includes(pod));
+      const come = now.filter((pod) => !before.includes(pod));
+      const ready = known.object?.ready ?? true;
+      if (gone.length + come.length > 0 || ready !== known.ready) namespaces.add(known.namespace);
+      this.#tell(gone, come);
+      [known.pods, known.ready] = [someOf(now), ready];
+      if (known.object === undefined && known.runs === undefined) this.#forget(known);
     }
     this.#dirty.clear();
     return namespaces;
   }
 
-  #remember(name: string, known: Known): void {
-    for (const address of claimed(this.#known.get(name))) removeFew(this.#claims, address, name);
-    for (const address of claimed(known)) addFew(this.#claims, address, name);
-    if (known.object === undefined && known.runs.length === 0) this.#known.delete(name);
-    else this.#known.set(name, known);
-    this.#dirty.add(name);
+  #get({ namespace, name }: Pick<Known, 'namespace' | 'name'>): Known {
+    const names = this.#known.get(namespace) ?? new Map<string, Known>();
+    this.#known.set(namespace, names);
+    const known = names.get(name);
+    if (known !== undefined) return known;
+    const made = { namespace, name, object: undefined, runs: undefined, pods: undefined, ready: true };
+    names.set(name, made);
+    return made;
   }
 
-  #place(name: string): PlacedPod[] {
-    const known = this.#known.get(name);
-    if (known === undefined) return [];
-    const ready = known.object?.ready ?? true;
-    return nodesOf(known).map((node) => ({ pod: this.#podOn(node, known), ready }));
+  #forget({ namespace, name }: Known): void {
+    const names = this.#known.get(namespace);
+    names?.delete(name);
+    if (names?.size === 0) this.#known.delete(namespace);
   }
 
-  #list(name: string, before: readonly PlacedPod[], now: readonly PlacedPod[]): void {
-    for (const { pod } of before) {
-      removeFrom(this.#byNamespace, pod.namespace, name);
-      this.#tell(podKey(pod), undefined);
-    }
-    for (const { pod } of now) {
-      addTo(this.#byNamespace, pod.namespace, name);
-      this.#tell(podKey(pod), pod);
-    }
-    if (now.length === 0) this.#placed.delete(name);
-    else this.#placed.set(name, now);
+  #change(known: Known, object: Known['object'], runs: Known['runs']): void {
+    for (const address of claimed(known)) removeFew(this.#claims, address, known);
+    [known.object, known.runs] = [object, runs];
+    for (const address of claimed(known)) addFew(this.#claims, address, known);
+    this.#dirty.add(known);
+  }
+
+  /** Those that say the same stay the objects that they were. */
+  #place(known: Known, before: readonly Pod[]): Pod[] {
+    return nodesOf(known).map((node) => {
+      const pod = this.#podOn(node, known);
+      return before.find((each) => isSame(each, pod)) ?? pod;
+    });
   }
 
   #podOn(node: string, known: Known): Pod {
     const run = runOn(node, known);
-    const about = describe(known.object, run);
-    if (run !== undefined && node === this.#node)
-      return { kind: 'pod', ...about, node, addresses: run.addresses };
-    const addresses = addressesOn(node, known).filter((address) => !this.#own.has(address));
-    return { kind: 'pod', ...about, node, addresses };
+    const isOwn = run !== undefined && node === this.#node;
+    const addresses = isOwn ? run.addresses : this.#withoutOwn(addressesOn(node, known));
+    return makePod(node, describe(known.object, run), addresses);
+  }
+
+  /** The same list where there are none. */
+  #withoutOwn(addresses: readonly Address[]): readonly Address[] {
+    const isOwn = (address: Address): boolean => this.#own.has(address);
+    return addresses.some(isOwn) ? addresses.filter((address) => !isOwn(address)) : addresses;
   }
 }
 
-const NOTHING: Known = { runs: [] };
+function runsElsewhere(node: string, { runs }: Known): Run[] {
+  return listOf(runs).filter((run) => run.node !== node);
+}
 
 function runOn(node: string, { runs }: Known): Workload | undefined {
-  return runs.find(([other]) => other === node)?.[1];
+  return listOf(runs).find((run) => run.node === node)?.workload;
+}
+
+/** Written out: V8 puts what is spread into an object in a list beside it. */
+function makePod(node: string, about: ReturnType<typeof describe>, addresses: readonly Address[]): Pod {
+  const { namespace, name, labels, account, ports, hostNetwork } = about;
+  return { kind: 'pod', namespace, name, labels, node, account, addresses, ports, hostNetwork };
 }
 
 /** At least one of both is there. */
@@ -170,20 +201,19 @@ function tellOf(object: PodObject | undefined, run: Workload): Workload {
   };
 }
 
-const podKey = ({ namespace, name, node }: Pod): string => `pod ${namespace}/${name} ${node}`;
-
 /** Where pods of the name are. */
 function nodesOf(known: Known): string[] {
   const home = homeOf(known);
-  return [...new Set([...known.runs.map(([node]) => node), ...(home === undefined ? [] : [home])])].sort();
+  const running = listOf(known.runs).map(({ node }) => node);
+  return [...new Set([...running, ...(home === undefined ? [] : [home])])].sort();
 }
 
 /** The node of the pod that the object is about: where it says, or the only one that runs such a pod. */
 function homeOf({ object, runs }: Known): string | undefined {
   if (object === undefined) return undefined;
   if (object.node !== undefined) return object.node;
-  const [only, ...others] = runs;
-  return others.length > 0 ? undefined : (only?.[0] ?? '');
+  const [only, ...others] = listOf(runs);
+  return others.length > 0 ? undefined : (only?.node ?? '');
 }
 
 function addressesOn(node: string, known: Known): readonly Address[] {
@@ -194,9 +224,9 @@ function addressesOn(node: string, known: Known): readonly Address[] {
 }
 
 /** What the store says of addresses, wherever. */
-function claimed(known: Known | undefined): Address[] {
-  if (known === undefined) return [];
-  return [known.object, ...known.runs.map(([, run]) => run)].flatMap((each) => each?.addresses ?? []);
+function claimed({ object, runs }: Known): Address[] {
+  const told = listOf(runs).map(({ workload }) => workload);
+  return [object, ...told].flatMap((each) => each?.addresses ?? []);
 }
 
 /** A pod that is attached to several networks, or still leaves while it comes again, is one. */

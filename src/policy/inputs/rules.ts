@@ -10,7 +10,7 @@ import type { OrderedTier, Policy, Profile, RuleBook, Tier } from '#model/policy
 import { BUILT_IN_PROFILES, BUILT_IN_TIERS, comparePolicies, compareTiers } from '../book.ts';
 import { formatOrigin } from '#model/manifest.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
-import { isSame, MappedValues, NOTHING, SortedValues } from './sorted.ts';
+import { isSame, MappedValues, NOTHING, SortedList, SortedValues } from './sorted.ts';
 
 /** Policies of one name: the one that is enforced, and the one that is only previewed. */
 export type Pair = { readonly enforced: Policy | undefined; readonly staged: Policy | undefined };
@@ -140,7 +140,7 @@ function withoutTier({ origin, tier }: Policy): Problem {
 function listOf(lists: Lists, tier: string): SortedValues<Policy> {
   const known = lists.get(tier);
   if (known !== undefined) return known;
-  const list = new SortedValues<Policy>(comparePolicies);
+  const list = new SortedValues<Policy>(new SortedList(comparePolicies));
   lists.set(tier, list);
   return list;
 }

@@ -25,14 +25,41 @@ function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
 /** The list of those that hold nothing yet. */
 export const NOTHING: readonly never[] = [];
 
-export class SortedValues<T extends object> {
+export class SortedList<T extends object> {
   readonly #compare: Compare<T>;
-  readonly #listed = new Map<string, T>();
-  readonly #changed = new Map<string, T | undefined>();
+  readonly #gone = new Set<T>();
+  readonly #come = new Set<T>();
   #list: readonly T[] = NOTHING;
 
   constructor(compare: Compare<T>) {
     this.#compare = compare;
+  }
+
+  add(value: T): void {
+    if (!this.#gone.delete(value)) this.#come.add(value);
+  }
+  /** The very object that is there. */
+  remove(value: T): void {
+    if (!this.#come.delete(value)) this.#gone.add(value);
+  }
+
+  list(): readonly T[] {
+    if (this.#gone.size + this.#come.size === 0) return this.#list;
+    this.#list = amend(this.#list, { gone: [...this.#gone], come: [...this.#come] }, this.#compare);
+    this.#gone.clear();
+    this.#come.clear();
+    return this.#list;
+  }
+}
+
+/** By key, in a list that others may have values in too. */
+export class SortedValues<T extends object> {
+  readonly #sorted: SortedList<T>;
+  readonly #listed = new Map<string, T>();
+  readonly #changed = new Map<string, T | undefined>();
+
+  constructor(sorted: SortedList<T>) {
+    this.#sorted = sorted;
   }
 
   put(key: string, value: T | undefined): void {
@@ -41,19 +68,17 @@ export class SortedValues<T extends object> {
   }
 
   list(): readonly T[] {
-    if (this.#changed.size === 0) return this.#list;
-    const gone: T[] = [];
-    const come: T[] = [];
     for (const [key, value] of this.#changed) {
       const before = this.#listed.get(key);
-      if (before !== undefined) gone.push(before);
-      if (value !== undefined) come.push(value);
+      if (before !== undefined) this.#sorted.remove(before);
       if (value === undefined) this.#listed.delete(key);
-      else this.#listed.set(key, value);
+      else {
+        this.#listed.set(key, value);
+        this.#sorted.add(value);
+      }
     }
     this.#changed.clear();
-    this.#list = amend(this.#list, { gone, come }, this.#compare);
-    return this.#list;
+    return this.#sorted.list();
   }
 }
 

@@ -6,7 +6,7 @@ import { Hosts, type LinkOf } from './hosts.ts';
 import { Nodes } from './nodes.ts';
 import { Pods } from './pods.ts';
 import { Services } from './services.ts';
-import { compareTexts, MappedValues, SortedValues } from './sorted.ts';
+import { compareTexts, MappedValues, SortedList, SortedValues } from './sorted.ts';
 import type { Thing, ThingKind, ValueOf } from './things.ts';
 
 /** Kinds of things that are no rules. */
@@ -26,7 +26,9 @@ export type WorldOptions = {
 export class World {
   /** Another object only where it is another one: what was compiled of it is kept by identity. */
   failsafe: PolicyWorld['failsafe'];
-  readonly #endpoints = new SortedValues<Endpoint>(compareEndpoints);
+  readonly #endpoints = new SortedList<Endpoint>(compareEndpoints);
+  /** Those that are no pods. */
+  readonly #others = new SortedValues<Endpoint>(this.#endpoints);
   readonly #namespaces = new MappedValues<Labels>();
   readonly #accounts = new MappedValues<Labels>();
   readonly #nodeValues = new MappedValues<Node>();
@@ -40,15 +42,18 @@ export class World {
 
   constructor({ node, linkOf, failsafe }: WorldOptions) {
     this.failsafe = failsafe ?? DEFAULT_FAILSAFE;
-    this.hosts = new Hosts({ node, linkOf }, (key, endpoint) => this.#endpoints.put(key, endpoint));
-    this.pods = new Pods(node, (key, pod) => this.#endpoints.put(key, pod));
+    this.hosts = new Hosts({ node, linkOf }, (key, endpoint) => this.#others.put(key, endpoint));
+    this.pods = new Pods(node, (gone, come) => {
+      for (const pod of gone) this.#endpoints.remove(pod);
+      for (const pod of come) this.#endpoints.add(pod);
+    });
     this.#services = new Services(
       (namespace) => this.pods.inNamespace(namespace),
       (service, backends) => this.#backends.put(service, backends),
     );
     this.#consumers = {
       endpoint: (now, _known, title) => this.hosts.put(title, now),
-      pod: (now, { namespace, name }) => this.pods.putObject(`${namespace}/${name}`, now),
+      pod: (now, { namespace, name }) => this.pods.putObject({ namespace, name }, now),
       service: (now, { namespace, name }) => this.#services.putService(`${namespace}/${name}`, now),
       slice: (now, _known, title) => this.#services.putSlice(title, now),
       endpoints: (now, { service }) => this.#services.putEndpoints(service, now),
@@ -69,7 +74,8 @@ export class World {
     this.#services.update(this.pods.update());
     const before = this.#world;
     const now: PolicyWorld = {
-      endpoints: this.#endpoints.list(),
+      // All of them: both put theirs into one list.
+      endpoints: this.#others.list(),
       namespaces: this.#namespaces.map(),
       accounts: this.#accounts.map(),
       nodes: this.#nodeValues.map(),
