@@ -16,7 +16,9 @@ export async function openStore(settings: StoreSettings, options: OpenOptions = 
   if (settings.type === 'directory') return openDirectoryStore(settings.path, options);
   if (settings.type === 'kubernetes') {
     const { openKubernetesStore } = await import('./kubernetes/kubernetes.ts');
-    return openKubernetesStore({ settings: settings.kubernetes, ...options });
+    // What was good before is not asked for, and not kept for it: an API server's objects are whole.
+    const { lastGood: _, ...rest } = options;
+    return openKubernetesStore({ settings: settings.kubernetes, ...rest });
   }
   const { openEtcdStore } = await import('./etcd/etcd.ts');
   return openEtcdStore({ settings: settings.etcd, ...options });

@@ -4,10 +4,12 @@ import { Fault, type FaultCode } from '#model/fault.ts';
 import { FIELD_MANAGER } from '#model/kubernetes-kinds.ts';
 import type { ApiServerSettings } from '#model/settings.ts';
 import { type Access, AccessReader } from './access.ts';
-import type { KubernetesList, KubernetesObject, Status, WatchLine } from './messages.ts';
+import { parseBody, type Reader, readEvents, refusalOf } from './answers.ts';
+import { ListReader, type Page } from './list-reader.ts';
+import type { KubernetesObject, WatchLine } from './messages.ts';
 import { faultOf, isExpired, isPassing, isStatus, KubernetesError } from './refusal.ts';
 import { ServerClock } from './server-clock.ts';
-import { type Answer, type Ask, Wire } from './wire.ts';
+import { type Ask, Wire } from './wire.ts';
 
 /**
  * Calls to the API server. A call may be made more than once, when no answer has come, so what it says must bear that.
@@ -35,7 +37,11 @@ export type Call = {
   readonly signal?: AbortSignal;
 };
 
-export type Listing = { readonly items: readonly KubernetesObject[]; readonly resourceVersion: string };
+/** `read`: what is kept of each object; absent: all of it. */
+export type ListOptions<T> = Pick<Call, 'accept' | 'signal'> & {
+  readonly read?: (object: KubernetesObject) => T;
+};
+export type Listing<T> = { readonly items: readonly T[]; readonly resourceVersion: string };
 
 export type Stream = {
   /** Of the connection that it comes by: with another one, it may be another server. */
@@ -83,13 +89,16 @@ export class KubernetesClient {
 
   /** Throws Fault `store-away`, `store-refused` or `store-full`, or KubernetesError for what the caller has to know. */
   async call<T = KubernetesObject>(call: Call): Promise<T> {
+    return (await this.#call(call)) as T;
+  }
+  async #call(call: Call, open?: () => Reader): Promise<unknown> {
     let refused: Access | undefined;
     for (let attempt = 1; ; attempt += 1) {
       const access = await this.#read(refused);
       try {
-        const answer = await this.#callOnce(access, call);
+        const answer = await this.#callOnce(access, call, open?.());
         this.#answers(call);
-        return answer as T;
+        return answer;
       } catch (error) {
         if (error instanceof KubernetesError) error.attempts = attempt;
         // The token may just have been exchanged: once.
@@ -102,7 +111,11 @@ export class KubernetesClient {
   }
 
   /** Everything at one version, in pieces; from the start when the pieces take too long. Throws as `call`. */
-  async list(path: string, query: Query = {}, more: Pick<Call, 'accept' | 'signal'> = {}): Promise<Listing> {
+  async list<T = KubernetesObject>(
+    path: string,
+    query: Query = {},
+    more: ListOptions<T> = {},
+  ): Promise<Listing<T>> {
     for (let attempt = 1; ; attempt += 1) {
       try {
         return await this.#listOnce(path, query, more);
@@ -111,8 +124,9 @@ export class KubernetesClient {
       }
     }
   }
-  async #listOnce(path: string, query: Query, more: Pick<Call, 'accept' | 'signal'>): Promise<Listing> {
-    const items: KubernetesObject[] = [];
+  async #listOnce<T>(path: string, query: Query, options: ListOptions<T>): Promise<Listing<T>> {
+    const { read = (object) => object as T, ...more } = options;
+    const items: T[] = [];
     let token: string | undefined;
     for (;;) {
       // A token says which version it is of.
@@ -120,13 +134,14 @@ export class KubernetesClient {
         token === undefined
           ? query
           : { ...query, resourceVersion: undefined, resourceVersionMatch: undefined };
-      const list = await this.call<KubernetesList>({
+      const call = {
         method: 'GET',
         path,
         query: { ...page, limit: PAGE, continue: token },
         ...more,
-      });
-      for (const item of list.items ?? []) items.push(item);
+      } as const;
+      const list = (await this.#call(call, () => new ListReader(read))) as Page<T>;
+      for (const item of list.items) items.push(item);
       token = list.metadata.continue;
       if (token === undefined || token === '')
         return { items, resourceVersion: list.metadata.resourceVersion ?? '' };
@@ -180,12 +195,16 @@ export class KubernetesClient {
       throw this.#fail(error, CREDENTIALS);
     }
   }
-  async #callOnce(access: Access, call: Call): Promise<unknown> {
+  async #callOnce(access: Access, call: Call, reader?: Reader): Promise<unknown> {
     const sentMs = this.#options.clock.monotonicMs();
-    const answer = await this.#wire.call(access, this.#askOf(access, call));
+    const answer = await this.#wire.call(
+      access,
+      this.#askOf(access, call),
+      reader && ((part) => reader.take(part)),
+    );
     this.#observe(answer.headers.date, sentMs);
     if (answer.status < 200 || answer.status > 299) throw refusalOf(answer);
-    return parseBody(answer.body);
+    return reader === undefined ? parseBody(answer.body) : reader.end();
   }
   #askOf({ token }: Access, call: Call): Ask {
     const { method, path, query = {}, body, contentType = 'application/json' } = call;
@@ -251,38 +270,4 @@ function formatQuery(query: Query): string {
     value === undefined ? [] : [`${encodeURIComponent(name)}=${encodeURIComponent(value)}`],
   );
   return words.length === 0 ? '' : `?${words.join('&')}`;
-}
-
-/** An answer that was cut is none: as if the connection had ended, which it has. */
-function parseBody(body: string): unknown {
-  try {
-    return JSON.parse(body) as unknown;
-  } catch {
-    throw new Error(`not an answer of the API: ${JSON.stringify(body.slice(0, 80))}`);
-  }
-}
-
-function refusalOf({ status, headers, body }: Answer): KubernetesError {
-  let told: Status = {};
-  try {
-    told = JSON.parse(body) as Status;
-  } catch {
-    // Paths that nobody serves are answered in plain text.
-  }
-  const seconds = Number(headers['retry-after'] ?? told.details?.retryAfterSeconds);
-  const message = told.message ?? `HTTP ${status}: ${body.slice(0, 200).trim()}`;
-  return new KubernetesError(status, told.reason ?? '', message, seconds > 0 ? seconds * 1000 : undefined);
-}
-
-async function* readEvents(lines: AsyncIterable<string>): AsyncGenerator<WatchLine, void> {
-  for await (const line of lines) {
-    if (line === '') continue;
-    const event = parseBody(line) as WatchLine;
-    if (event.type !== 'ERROR') {
-      yield event;
-      continue;
-    }
-    const { code = 500, reason = '', message = 'the watch has failed' } = event.object;
-    throw new KubernetesError(code, reason, message);
-  }
 }

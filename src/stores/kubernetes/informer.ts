@@ -1,11 +1,11 @@
-import { isDeepStrictEqual } from 'node:util';
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock } from '#lib/clock.ts';
+import { share } from '#lib/share.ts';
 import type { Stored } from '../store.ts';
-import type { KubernetesClient, Query } from './client.ts';
+import type { KubernetesClient, Listing, Query } from './client.ts';
 import { Expiry } from './expiry.ts';
 import type { Identity } from './identity.ts';
-import type { KubernetesObject, WatchLine } from './messages.ts';
+import { isEarlier, type KubernetesObject, type WatchLine } from './messages.ts';
 import { isAhead, isExpired, isStatus } from './refusal.ts';
 import type { Unreadable } from './resource.ts';
 
@@ -154,10 +154,10 @@ export class Informer {
     this.#lastVersion = resourceVersion;
   }
 
-  async #list(): Promise<{ items: readonly KubernetesObject[]; resourceVersion: string }> {
-    const { client, path, query, signal, isBare } = this.#options;
+  async #list(): Promise<Listing<Stored | Unreadable>> {
+    const { client, path, query, signal, isBare, read } = this.#options;
     const accept = isBare === true ? `application/json;as=PartialObjectMetadataList;${BARE}` : undefined;
-    const more = { signal, ...(accept === undefined ? {} : { accept }) };
+    const more = { signal, read, ...(accept === undefined ? {} : { accept }) };
     const seen = this.#lastVersion;
     // From the server's memory: never older than what was seen; what it has is enough to begin with.
     const fresh =
@@ -181,7 +181,7 @@ export class Informer {
     if (items.length > 0) throw new Error('the API server does not know what it has');
   }
 
-  #replace(items: readonly KubernetesObject[]): void {
+  #replace(items: readonly (Stored | Unreadable)[]): void {
     const names = new Set<string>();
     for (const item of items) {
       const name = this.#put(item);
@@ -197,7 +197,7 @@ export class Informer {
     // What comes twice, or late, is known.
     if (type !== 'BOOKMARK' && !isEarlier(this.#version ?? '', version)) return;
     if (type === 'DELETED') this.#drop(object);
-    else if (type !== 'BOOKMARK') this.#put(object);
+    else if (type !== 'BOOKMARK') this.#put(this.#options.read(object));
     if (isEarlier(this.#version ?? '', version)) {
       this.#version = version;
       this.#lastVersion = version;
@@ -211,8 +211,7 @@ export class Informer {
   }
 
   /** Answers the name of what is there. What cannot be read leaves what was there before. */
-  #put(object: KubernetesObject): string | undefined {
-    const found = this.#options.read(object);
+  #put(found: Stored | Unreadable): string | undefined {
     if (!('version' in found)) this.#options.listener.malformed(found);
     else if (this.#expiry.isExpired(found)) {
       this.#remove(found.name);
@@ -223,17 +222,23 @@ export class Informer {
   #tell(found: Stored): void {
     const { listener } = this.#options;
     const before = this.#objects.get(found.name);
-    const isBack = this.#missing?.delete(found.name) === true;
-    if (isBack || (this.#missing !== undefined && before === undefined)) this.#hold();
+    const isBack = this.#takeBack(found.name, before);
     if (before?.version === found.version && !isBack) return;
-    this.#objects.set(found.name, found);
-    this.#expiry.note(found);
-    if (isBack || !this.#isSame(before, found)) listener.put(found);
+    const kept = before === undefined ? found : { ...found, value: share(before.value, found.value) };
+    this.#objects.set(found.name, kept);
+    this.#expiry.note(kept);
+    if (isBack || !this.#isSame(before, kept)) listener.put(kept);
     this.#settle();
   }
+  /** Answers whether it was missing. */
+  #takeBack(name: string, before: Stored | undefined): boolean {
+    const isBack = this.#missing?.delete(name) === true;
+    if (isBack || (this.#missing !== undefined && before === undefined)) this.#hold();
+    return isBack;
+  }
   /** Much of what the cluster writes into its objects is nothing that is kept. */
-  #isSame(before: Stored | undefined, found: Stored): boolean {
-    return this.#options.isOperators && before !== undefined && isDeepStrictEqual(before.value, found.value);
+  #isSame(before: Stored | undefined, { value }: Stored): boolean {
+    return this.#options.isOperators && before !== undefined && before.value === value;
   }
   #remove(name: string): void {
     this.#expiry.forget(name);
@@ -288,11 +293,4 @@ export class Informer {
     }
     this.#sync();
   }
-}
-
-/** Versions are numbers, which grow, of one cluster; of what is none, nothing is said but whether it is the same. */
-function isEarlier(version: string, than: string | undefined): boolean {
-  if (than === undefined) return false;
-  if (!/^\d+$/.test(version) || !/^\d+$/.test(than)) return version !== than;
-  return version.length === than.length ? version < than : version.length < than.length;
 }

@@ -33,3 +33,10 @@ export type Status = {
 export type WatchLine =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK'; readonly object: KubernetesObject }
   | { readonly type: 'ERROR'; readonly object: Status };
+
+/** Versions are numbers that grow, of one cluster; of what is none, nothing is said but whether it is the same. */
+export function isEarlier(version: string, than: string | undefined): boolean {
+  if (than === undefined) return false;
+  if (!/^\d+$/.test(version) || !/^\d+$/.test(than)) return version !== than;
+  return version.length === than.length ? version < than : version.length < than.length;
+}

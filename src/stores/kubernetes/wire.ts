@@ -68,12 +68,16 @@ export class Wire {
     return this.#count;
   }
 
-  /** Throws what the socket throws, LateError or LengthError. */
-  async call(access: Access, ask: Ask): Promise<Answer> {
+  /** Throws what the socket throws, LateError or LengthError. `take`: gets the body of status 200, which is then empty. */
+  async call(access: Access, ask: Ask, take?: (part: Buffer) => void): Promise<Answer> {
     const { stream, headers, arrived } = await this.#ask(access, ask);
+    const status = Number(headers[':status']);
     try {
-      const body = await readBody(stream, arrived);
-      return { status: Number(headers[':status']), headers, body };
+      const body =
+        status === 200 && take !== undefined
+          ? await readBody(stream, arrived, take).then(() => '')
+          : await readText(stream, arrived);
+      return { status, headers, body };
     } finally {
       arrived(true);
       stream.destroy();
@@ -90,7 +94,7 @@ export class Wire {
       connection: this.#count,
       lines: linesOf(stream),
       close: () => stream.destroy(),
-      text: () => readBody(stream, () => undefined),
+      text: () => readText(stream, () => undefined),
     };
   }
 
@@ -204,16 +208,24 @@ function guardSession(session: ClientHttp2Session, timeoutMs: number): void {
   if (isSent) setTimeout(check, timeoutMs).unref();
 }
 
-async function readBody(stream: ClientHttp2Stream, arrived: () => void): Promise<string> {
+async function readText(stream: ClientHttp2Stream, arrived: () => void): Promise<string> {
   const parts: Buffer[] = [];
+  await readBody(stream, arrived, (part) => parts.push(part));
+  return Buffer.concat(parts).toString('utf8');
+}
+
+async function readBody(
+  stream: ClientHttp2Stream,
+  arrived: () => void,
+  take: (part: Buffer) => void,
+): Promise<void> {
   let bytes = 0;
   for await (const part of stream as AsyncIterable<Buffer>) {
     arrived();
-    parts.push(part);
     bytes += part.length;
     if (bytes > MAX_BODY) throw new LengthError(`an answer is larger than ${MAX_BODY} bytes`);
+    take(part);
   }
-  return Buffer.concat(parts).toString('utf8');
 }
 
 /** What stands after the last end of a line was cut off, and is nothing. */
