@@ -1,13 +1,12 @@
 /**
- * Steps about addresses, neighbours, forwarding entries and routes: all packed behind one another, a few sends for
- * thousands. What is already gone counts as removed.
+ * Steps about addresses, neighbours, forwarding entries and routes, and about links that only have to be configured: all
+ * packed behind one another, a few sends for thousands and one for a pod. What is already gone counts as removed.
  */
 import type { Step } from '#model/diff.ts';
 import type {
   AddressItem,
   FdbItem,
   Item,
-  ItemKind,
   NeighborItem,
   ProxyItem,
   RouteItem,
@@ -15,8 +14,10 @@ import type {
   StationItem,
 } from '#model/host.ts';
 import { keyOf } from '#model/host.ts';
+import type { LinkStep } from './apply-links.ts';
 import type { Failure } from './kernel.ts';
 import { putAddress, removeAddress } from './netlink/address.ts';
+import { isMade, setLink } from './netlink/link.ts';
 import {
   putFdb,
   putNeighbor,
@@ -34,20 +35,13 @@ import { observeRoutes } from './observe.ts';
 import type { Scope } from './scope.ts';
 import { SysError } from './sys.ts';
 
+type LinkChange = Exclude<LinkStep, { op: 'remove' }>;
 type Entry = AddressItem | NeighborItem | ProxyItem | FdbItem | StationItem | RouteItem | RuleItem;
 
-const ENTRIES: ReadonlySet<ItemKind> = new Set([
-  'address',
-  'neighbor',
-  'proxy',
-  'fdb',
-  'station',
-  'route',
-  'rule',
-]);
-
-export function isEntry(item: Item): item is Entry {
-  return ENTRIES.has(item.kind);
+/** Whether this is about a link that others made, and netlink alone can do what is wanted of it. */
+export function isLinkEntry(step: Step): boolean {
+  if (step.op === 'remove' || step.item.kind !== 'link') return false;
+  return !isMade(step.item) && step.item.txChecksumOffload === undefined;
 }
 
 /** What the kernel says when the entry, its link or its table is gone already. */
@@ -79,6 +73,7 @@ function pack(scope: Scope, step: Step): Failure | undefined {
   const first = scope.writer.starts.length;
   try {
     if (step.op === 'remove') packRemoval(scope, step.was as Entry);
+    else if (step.item.kind === 'link') packLink(scope, step as LinkChange);
     else packChange(scope, step as Exclude<Step, { op: 'remove' }> & { item: Entry });
     return undefined;
   } catch (error) {
@@ -87,6 +82,10 @@ function pack(scope: Scope, step: Step): Failure | undefined {
     if (step.op === 'remove' && GONE.has(error.code)) return undefined;
     return { step, code: error.code, message: `${error.code}: a link of ${step.key} does not exist` };
   }
+}
+
+function packLink({ writer, names }: Scope, step: LinkChange): void {
+  setLink(writer, step.item, names, step.op === 'add' ? undefined : step.was);
 }
 
 function packRemoval({ writer, names }: Scope, was: Entry): void {

@@ -4,7 +4,7 @@
  */
 import type { Step } from '#model/diff.ts';
 import { hostState, type Item, type ItemKind } from '#model/host.ts';
-import { applyEntries } from './apply-entries.ts';
+import { applyEntries, isLinkEntry } from './apply-entries.ts';
 import { applyLink, type LinkStep } from './apply-links.ts';
 import { Conntrack } from './conntrack.ts';
 import { Cutter } from './conntrack-cut.ts';
@@ -216,6 +216,7 @@ class LinuxKernel implements Kernel, Disposable {
 
 function channelOf(step: Step | undefined): Channel {
   if (step === undefined) throw new RangeError('no step');
+  if (isLinkEntry(step)) return 'entry';
   return CHANNEL[step.op === 'remove' ? step.was.kind : step.item.kind];
 }
 

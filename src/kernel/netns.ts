@@ -2,12 +2,12 @@
  * Network namespaces by file descriptor. A thread enters one only for the length of a synchronous function: sockets
  * opened and /proc/sys files written meanwhile belong to that namespace. Never start anything asynchronous inside.
  */
-import { closeSync, constants, fstatSync, openSync, promises, readlinkSync, statfsSync } from 'node:fs';
-import { setns } from './sys.ts';
+import { closeSync, constants, fstatSync, openSync, promises } from 'node:fs';
+import { ioctl, setns } from './sys.ts';
 
 const CLONE_NEWNET = 0x4000_0000;
-/** linux/magic.h */
-const NSFS_MAGIC = 0x6e73_6673;
+/** ioctl_ns(2), Linux 4.11. */
+const NS_GET_NSTYPE = 0xb703;
 
 /**
  * libuv starts its pool threads on first use, and they keep the namespace of that moment for ever: so use it now.
@@ -21,12 +21,18 @@ export const ready: Promise<void> = promises.stat('/').then(() => undefined);
  */
 export function openNetns(path: string): number {
   const fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
-  const opened = `/proc/self/fd/${fd}`;
-  // A namespace of another kind is called `mnt:[…]`; one that is mounted somewhere, by its path.
-  const isOther = /^(?!net:)\w+:\[\d+\]$/.test(readlinkSync(opened));
-  if (statfsSync(opened).type === NSFS_MAGIC && !isOther) return fd;
+  if (kindOf(fd) === CLONE_NEWNET) return fd;
   closeSync(fd);
   throw new Error(`${path} is no network namespace`);
+}
+
+/** Of a namespace, as clone(2) names it; undefined for any other file, which does not know the question (ENOTTY). */
+function kindOf(fd: number): number | undefined {
+  try {
+    return ioctl(fd, NS_GET_NSTYPE, null);
+  } catch {
+    return undefined;
+  }
 }
 
 /** What tells one namespace from another during one boot. */

@@ -1,9 +1,11 @@
+import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { test } from 'node:test';
 import { CONTRACT } from '#kernel/contract.ts';
 import { openKernel } from '#kernel/linux.ts';
 import { openNetns, ready } from '#kernel/netns.ts';
+import { mac } from '#net/mac.ts';
 
 const skip = process.getuid?.() === 0 ? false : 'needs root';
 const NODE = `ka-node-${process.pid}`;
@@ -36,3 +38,18 @@ for (const [what, check] of Object.entries(CONTRACT)) {
     });
   });
 }
+
+test('Linux: a pair has one queue each way, however many processors there are', { skip }, async () => {
+  await ready;
+  using home = openKernel();
+  await inFreshNamespaces(async (node, podNetns) => {
+    using kernel = home.within(node);
+    const podMac = mac('02:00:00:00:00:99');
+    kernel.createPair({ hostName: 'tt00000000001', podName: 'eth0', podMac, mtu: 1400, netns: podNetns });
+    const shown = [`${NODE} tt00000000001`, `${POD} eth0`].map((place) => {
+      const [netns = '', link = ''] = place.split(' ');
+      return execFileSync('ip', ['-n', netns, '-d', 'link', 'show', link], { encoding: 'utf8' });
+    });
+    for (const text of shown) assert.match(text, /numtxqueues 1 numrxqueues 1 /);
+  });
+});

@@ -87,7 +87,7 @@ export class NetlinkSocket implements Disposable {
       askForAck(writer, after - 1);
       const piece = bytes.subarray(from, endOf(writer, after - 1));
       send(this.fd, piece, piece.length, 0);
-      this.#drain(base, outcome, onReply);
+      this.#drain(base, outcome, onReply, base + after - 1);
       first = after;
     }
     return outcome;
@@ -181,11 +181,16 @@ export class NetlinkSocket implements Disposable {
     return base;
   }
 
-  #drain<T>(base: number, outcome: Outcome<T>, onReply: OnReply<T>): void {
-    for (;;) {
+  /** Takes what waits. `last`: nothing follows the word on this message; otherwise only the empty socket tells. */
+  // eslint-disable-next-line max-params
+  #drain<T>(base: number, outcome: Outcome<T>, onReply: OnReply<T>, last?: number): void {
+    for (let over = false; !over;) {
       const size = recvNow(this.fd, received);
       if (size < 0) return;
-      for (const message of readMessages(received, size)) this.#sort(message, base, outcome, onReply);
+      for (const message of readMessages(received, size)) {
+        this.#sort(message, base, outcome, onReply);
+        if (message.type === NLMSG_ERROR && message.seq === last) over = true;
+      }
     }
   }
 
