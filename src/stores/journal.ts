@@ -10,7 +10,8 @@ import { Fault, type Problem, toFault } from '#model/fault.ts';
  *     tartan-journal 1\n            header: format version of the records
  *     0a1b2c3d {"op":"put",…}\n     CRC-32 of the JSON text, a blank, the JSON text
  *
- * Every append is one write(2) at the end and has either happened whole or not at all. One process writes a journal.
+ * Every append is one write(2) at the end; each of its records is found whole or not at all, and none without those
+ * before it. One process writes a journal.
  * All calls are synchronous: they stand on the way of a pod's start, where a promise costs more than the write.
  */
 export type JournalOptions<T> = {
@@ -25,8 +26,8 @@ export type JournalOptions<T> = {
 export type Journal<T> = {
   /** Records in the file. */
   readonly length: number;
-  /** Throws Fault `io`; the record is then not in the file. */
-  append(record: T): void;
+  /** Throws Fault `io`; none of the records is then in the file. */
+  append(...records: readonly T[]): void;
   /** Replaces all records, atomically. */
   compact(records: Iterable<T>): void;
   close(): void;
@@ -165,8 +166,8 @@ class JournalFile<T> implements Journal<T> {
   get length(): number {
     return this.#length;
   }
-  append(record: T): void {
-    const bytes = Buffer.from(encode(record));
+  append(...records: readonly T[]): void {
+    const bytes = Buffer.from(records.map(encode).join(''));
     try {
       const written = writeSync(this.#fd, bytes);
       if (written < bytes.length)
@@ -178,7 +179,7 @@ class JournalFile<T> implements Journal<T> {
       throw toFault(error, 'io');
     }
     this.#size += bytes.length;
-    this.#length += 1;
+    this.#length += records.length;
   }
   compact(records: Iterable<T>): void {
     const lines = Array.from(records, encode);

@@ -51,6 +51,25 @@ test('what was put and removed is so after a restart', (t) => {
   again.close();
 });
 
+test('what is noted is known at once, and in the file with the next change', (t) => {
+  const path = scratch(t);
+  const lookAgain = (): Map<string, string> => {
+    const seen = openLedger(path);
+    seen.close();
+    return new Map(seen.listMeta());
+  };
+  const ledger = openLedger(path);
+  ledger.noteMeta('last', '1');
+  ledger.noteMeta('last', '2');
+  assert.equal(ledger.getMeta('last'), '2');
+  assert.equal(lookAgain().size, 0);
+  ledger.put(attachment('a'));
+  assert.deepEqual([...lookAgain()], [['last', '2']]);
+  ledger.put(attachment('b'));
+  ledger.close();
+  assert.equal(readFileSync(path, 'utf8').split('\n').length, 1 + 3 + 1, 'header, note, two entries');
+});
+
 test('the file stays small and is rewritten without loss', (t) => {
   const path = scratch(t);
   const ledger = openLedger(path);

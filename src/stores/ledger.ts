@@ -17,6 +17,8 @@ export type AttachmentLedger = {
   list(): Attachment[];
   /** Small text by name, such as a sysctl's value before it was changed; undefined removes it. */
   setMeta(name: string, value: string | undefined): void;
+  /** As setMeta, but in the file with the next change of another kind only: until then nobody needs it there. */
+  noteMeta(name: string, value: string): void;
   getMeta(name: string): string | undefined;
   listMeta(): ReadonlyMap<string, string>;
   close(): void;
@@ -48,8 +50,10 @@ export function openLedger(path: string, sync: 'none' | 'data' = 'none'): Attach
     ...Array.from(meta, ([name, value]) => ({ op: 'meta' as const, name, value })),
     ...Array.from(attachments.values(), (attachment) => ({ op: 'put' as const, attachment })),
   ];
+  const noted = new Map<string, Entry>();
   const write = (entry: Entry): void => {
-    journal.append(entry);
+    journal.append(...noted.values(), entry);
+    noted.clear();
     play(entry);
     const limit = Math.max(COMPACT.minimum, COMPACT.perLive * (attachments.size + meta.size));
     if (journal.length > limit) journal.compact(live());
@@ -67,6 +71,10 @@ export function openLedger(path: string, sync: 'none' | 'data' = 'none'): Attach
     list: () => [...attachments.values()],
     setMeta(name, value) {
       if (meta.get(name) !== value) write({ op: 'meta', name, ...(value === undefined ? {} : { value }) });
+    },
+    noteMeta(name, value) {
+      noted.set(name, { op: 'meta', name, value });
+      meta.set(name, value);
     },
     getMeta: (name) => meta.get(name),
     listMeta: () => new Map(meta),

@@ -132,7 +132,7 @@ export class BlockAllocator implements AddressAllocator {
     };
     const taken = this.#next(owner, place) ?? (await holder.exclusively(obtain));
     const block = holder.index.at(taken)?.prefix;
-    if (block !== undefined) ledger.setMeta(`${LAST}${block}`, taken);
+    if (block !== undefined) ledger.noteMeta(`${LAST}${block}`, taken);
     return taken;
   }
 

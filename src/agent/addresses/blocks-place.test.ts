@@ -12,7 +12,7 @@ import { parseSettings } from '#config/parse.ts';
 import type { Block } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
 import { address } from '#net/address.ts';
-import { openLedger } from '#stores/ledger.ts';
+import { type AttachmentLedger, openLedger } from '#stores/ledger.ts';
 import { createMemoryStore, type MemoryStore } from '#stores/memory.ts';
 import type { Store, StoreEvent } from '#stores/store.ts';
 
@@ -21,6 +21,7 @@ const FLANNEL = readFileSync(new URL('../../../profiles/flannel.yaml', import.me
 /** `nodes`: those of which what is routed to them changed. */
 type Started = {
   readonly blocks: Blocks;
+  readonly ledger: AttachmentLedger;
   readonly told: string[];
   readonly nodes: string[];
   away: boolean;
@@ -50,7 +51,9 @@ paths: {state: ${directory}/${name}}\n`;
     t.after(() => stop.abort());
     const told: string[] = [];
     const nodes: string[] = [];
-    const started: Started = { blocks: undefined as never, told, nodes, away: false, deaf: false };
+    const ledger = openLedger(join(directory, `${name}.journal`));
+    const opened = { blocks: undefined as never, ledger };
+    const started: Started = { ...opened, told, nodes, away: false, deaf: false };
     const reach = <A extends unknown[], R>(act: (...args: A) => Promise<R>) => {
       return async (...args: A): Promise<R> => {
         if (started.away) throw new Fault('io', 'the store is away');
@@ -82,11 +85,7 @@ paths: {state: ${directory}/${name}}\n`;
       events: { add: (_: string, line: string) => told.push(line) } as unknown as Events,
     };
     const blocks = new Blocks({
-      parts: {
-        ...parts,
-        ...openFeeds(parts),
-        ledger: openLedger(join(directory, `${name}.journal`)),
-      },
+      parts: { ...parts, ...openFeeds(parts), ledger },
       claims: () => [],
       nodes: () => new Set([name]),
       onNode: (node) => nodes.push(node),
@@ -110,12 +109,14 @@ async function writesOf(store: MemoryStore, act: () => Promise<unknown>): Promis
 
 test('one write for many pods; a restart goes on with the same home and behind the last address', async (t) => {
   const { store, start } = starts(t);
-  const { blocks } = await start('a');
+  const { blocks, ledger } = await start('a');
   const home = blocks.place?.held[4];
   const taken = new Set<string>();
   const add = async (owner: string): Promise<void> => {
     const { addresses } = (await blocks.allocator?.allocate(owner, {})) ?? { addresses: [] };
     for (const ip of addresses) taken.add(ip);
+    // In an ADD the attachment's own entry follows.
+    ledger.setMeta('added', owner);
   };
   assert.equal(
     await writesOf(store, async () => {

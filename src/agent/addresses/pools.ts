@@ -120,12 +120,12 @@ export class Pools implements AddressAllocator {
     throw last ?? new Fault('cni-config', 'a range set is empty');
   }
 
-  /** The asked address or the next one, which the ledger then knows as the last. */
+  /** The asked address or the next one, which the ledger knows as the last once it knows whose it is. */
   #choose(pool: Pool, want: { name: string; owner: string; asked: Address | undefined }): Address {
     const { name, owner, asked } = want;
     const before = pool.addressOf(owner);
     const address = pool.allocate(owner, asked === undefined ? {} : { wanted: asked });
-    if (asked === undefined && before === undefined) this.#ledger.setMeta(`${LAST}${name}`, address);
+    if (asked === undefined && before === undefined) this.#ledger.noteMeta(`${LAST}${name}`, address);
     return address;
   }
 
@@ -142,7 +142,8 @@ export class Pools implements AddressAllocator {
       this.#narrowed.set(name, narrowed);
       this.#rest(options.subnet, narrowed);
     }
-    for (const [holder, address] of pool.list()) narrowed.adopt(holder, address);
+    for (const [holder, address] of pool.list())
+      if (narrowed.addressOf(holder) !== address) narrowed.adopt(holder, address);
     return narrowed;
   }
 

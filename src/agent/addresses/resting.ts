@@ -5,7 +5,7 @@ import type { Attachment } from '#model/attachment.ts';
 import { type Address, parseAddress } from '#net/address.ts';
 import { prefixAddress } from '#net/prefix.ts';
 
-export type AddressLedger = Pick<Ledger, 'list' | 'listMeta' | 'getMeta' | 'setMeta'>;
+export type AddressLedger = Pick<Ledger, 'list' | 'listMeta' | 'getMeta' | 'setMeta' | 'noteMeta'>;
 
 /** Name in the ledger. */
 const RESTING = 'resting ';
