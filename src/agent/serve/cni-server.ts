@@ -9,7 +9,7 @@ import type { Logger } from '#lib/log.ts';
 import type { Metrics } from '../metrics.ts';
 import { encodeError } from '#cni/error.ts';
 import { decodeMessage, encodeReply, type Message } from '#cni/message.ts';
-import { peerOf } from '#kernel/peer.ts';
+import { peerOf, takeWaiting } from '#kernel/peer.ts';
 import { type Fault, toFault } from '#model/fault.ts';
 
 const REQUEST_MAX = 6 << 20;
@@ -30,7 +30,8 @@ export type CniServerOptions = {
 export async function serveCni(options: CniServerOptions): Promise<Server> {
   mkdirSync(dirname(options.path), { recursive: true, mode: 0o700 });
   rmSync(options.path, { force: true });
-  const server = createServer({ allowHalfOpen: true }, (socket) => receive(options, socket));
+  const half = { allowHalfOpen: true, pauseOnConnect: true };
+  const server = createServer(half, (socket) => receive(options, socket));
   const before = process.umask(0o177);
   try {
     await new Promise<void>((resolve, reject) => server.once('error', reject).listen(options.path, resolve));
@@ -41,20 +42,36 @@ export async function serveCni(options: CniServerOptions): Promise<Server> {
   return server;
 }
 
+/**
+ * The executable connects, says everything and ends within microseconds, so by now all of it waits as a rule: it is taken
+ * at once, and so is the answer's end told. Streams would take three turns of the loop, each with its share of kernel
+ * events, on the way of a pod's start.
+ */
 function receive(options: CniServerOptions, socket: Socket): void {
-  const chunks: Buffer[] = [];
-  let size = 0;
+  const { fd } = (socket as unknown as { _handle: { fd: number } })._handle;
+  const caller = peerOf(fd);
   socket.setTimeout(IDLE_MS, () => socket.destroy());
   socket.on('error', (error) => options.log.debug({ error: error.message }, 'a CNI connection broke'));
+  const reply = (request: Buffer): void => {
+    void answer(options, request, caller?.pid).then((text) => send(socket, text));
+  };
+  const { bytes, ended } = takeWaiting(fd, REQUEST_MAX);
+  if (ended) return reply(bytes);
+  const chunks = [bytes];
+  let size = bytes.length;
   socket.on('data', (chunk) => {
     size += chunk.length;
     if (size > REQUEST_MAX) socket.destroy();
     else chunks.push(chunk);
   });
-  const caller = peerOf((socket as unknown as { _handle: { fd: number } })._handle.fd);
-  socket.on('end', () => {
-    void answer(options, Buffer.concat(chunks), caller?.pid).then((reply) => socket.end(reply));
-  });
+  socket.on('end', () => reply(Buffer.concat(chunks)));
+  socket.resume();
+}
+
+function send(socket: Socket, text: string): void {
+  socket.end(text);
+  if (socket.writableLength === 0) socket.destroy();
+  else socket.resume();
 }
 
 /** Never throws: what goes wrong becomes an error object. */
