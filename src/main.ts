@@ -20,6 +20,7 @@ void runProgram(process.argv.slice(2), {
   agent: async (settings, options) => (await import('#agent/main.ts')).runAgent(settings, options),
   controller: async (settings, options) =>
     (await import('#controller/main.ts')).runController(settings, options),
+  relay: async (settings, options) => (await import('#relay/main.ts')).runRelay(settings, options),
   cluster: async (settings) => (await import('#controller/main.ts')).readStatus(settings),
   everything: async (query) => (await import('#stores/kubernetes/everything.ts')).readEverything(query),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),

@@ -21,7 +21,7 @@ import { Fault } from '#model/fault.ts';
 import type { Settings } from '#model/settings.ts';
 import { type Keep, openKeep } from '#stores/last-good.ts';
 import { openLedger } from '#stores/ledger.ts';
-import { type OpenOptions, openStore } from '#stores/open.ts';
+import { type OpenOptions, openStore, withRelays } from '#stores/open.ts';
 
 export type RunOptions = {
   readonly version: string;
@@ -43,12 +43,13 @@ export async function runAgent(written: Settings, options: RunOptions): Promise<
   const log = openLog(settings.log.level, settings.node.name, logTail);
   const events = openEvents(log);
   const notice = (text: string): void => events.add('warning', text);
-  const store = await openStore(settings.store, {
+  const opened = await openStore(settings.store, {
     lastGood: lastGoodOf(keep),
     notice,
     node: settings.node.name,
   });
-  const nodeApi = await nodeApiOf(store, settings);
+  const nodeApi = await nodeApiOf(opened, settings);
+  const store = await withRelays(opened, settings.store, (text) => events.add('info', text));
   const base = { settings, clock: systemClock, log, signal: options.signal, events, store, nodeApi };
   if (settings !== written)
     events.add(

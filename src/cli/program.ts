@@ -31,6 +31,8 @@ export type Doors = {
     settings: Settings,
     options: { signal: AbortSignal; version: string },
   ) => Promise<void>;
+  /** As `agent`. */
+  readonly relay: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
   /** What the leading controller last wrote; undefined: none has led yet. */
   readonly cluster: (settings: Settings) => Promise<ClusterStatus | undefined>;
   /** The store that the settings name, as an operator uses it. */
@@ -91,6 +93,7 @@ type Load = (make: Make, doors: Doors) => Promise<Command>;
 const COMMANDS: Readonly<Record<string, Load>> = {
   agent: async (make, doors) => (await import('./agent.ts')).agentCommand(make, doors),
   controller: async (make, doors) => (await import('./controller.ts')).controllerCommand(make, doors),
+  relay: async (make, doors) => (await import('./relay.ts')).relayCommand(make, doors),
   status: async (make, doors) => (await import('./status.ts')).statusCommand(make, doors),
   doctor: async (make, doors) => (await import('./doctor.ts')).doctorCommand(make, doors),
   routes: async (make) => (await import('./routes.ts')).routesCommand(make),

@@ -12,11 +12,14 @@ const DEFAULT_RUN = '/run/tartan';
 
 /**
  * Throws Fault `settings-invalid` with every problem at its place. The default file may be missing: then everything is
- * the profile's. A node that the file does not name is called by TARTAN_NODE, as in a pod, else as its host.
+ * the profile's. A node that the file does not name is called by TARTAN_NODE, as in a pod, else as its host; where a relay
+ * stands is told by TARTAN_ADDRESS.
  */
 export function readSettings(file: string): ParsedSettings {
   const name = process.env['TARTAN_NODE'] ?? hostname().toLowerCase();
-  const base = stringify({ apiVersion: API_VERSION, kind: 'Settings', node: { name } });
+  const address = process.env['TARTAN_ADDRESS'];
+  const relay = address === undefined ? {} : { relay: { address } };
+  const base = stringify({ apiVersion: API_VERSION, kind: 'Settings', node: { name }, ...relay });
   const documents: SettingsDocument[] = [{ origin: 'name of the node', text: base }];
   const text = readText(file);
   if (text !== undefined) documents.push({ origin: file, text });

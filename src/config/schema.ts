@@ -10,6 +10,7 @@ import { controller } from './controller-schema.ts';
 import { flag, group } from './group.ts';
 import { migration } from './migration-schema.ts';
 import { kubernetes } from './kubernetes-schema.ts';
+import { relay } from './relay-schema.ts';
 import { road } from './road-schema.ts';
 import { routing } from './routing-schema.ts';
 import { store } from './store-schema.ts';
@@ -247,6 +248,7 @@ export const settingsSchema = z.strictObject({
   store,
   kubernetes,
   controller,
+  relay,
   migration,
   paths: group(
     {

@@ -66,6 +66,9 @@ const kubernetes = group(
       'seconds',
       'An API server that has not answered by then is taken to be away.',
     ).default(10),
+    relayTokenFile: file(
+      'Holds a token for the audience `tartan.dev/relay`, read again each time: agents watch by way of a relay where the cluster has one; absent: they never do.',
+    ),
   },
   'When the type is kubernetes.',
 );

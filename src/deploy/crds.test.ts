@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { z } from 'zod';
 import type { Block, BlockLengths } from '#model/block.ts';
 import type { ClusterStatus } from '#model/cluster-status.ts';
+import type { RelayAdvert } from '#model/relay.ts';
 import type { RoadSwitch } from '#model/road-switch.ts';
 import type {
   blockLengthsSchema,
@@ -10,6 +11,7 @@ import type {
   claimSchema,
   clusterStatusSchema,
   nodeSchema,
+  relaySchema,
   switchSchema,
   workloadsSchema,
 } from '#model/state-schema.ts';
@@ -40,10 +42,11 @@ const sameFields: [
   Same<Names<Block>, Names<z.output<typeof blockSchema>>>,
   Same<Names<BlockLengths>, Names<z.output<typeof blockLengthsSchema>>>,
   Same<Names<ClusterStatus>, Names<z.output<typeof clusterStatusSchema>>>,
-] = [true, true, true, true, true, true, true];
+  Same<Names<RelayAdvert>, Names<z.output<typeof relaySchema>>>,
+] = [true, true, true, true, true, true, true, true];
 
 test('the schemas have the fields of the types', () => {
-  assert.equal(sameFields.length, 7);
+  assert.equal(sameFields.length, 8);
 });
 
 /** What apiextensions.k8s.io/v1 forbids in a structural schema, and everything below one of them. */
@@ -88,7 +91,7 @@ function schemaAt(schema: StructuralSchema, path: string): StructuralSchema | un
 
 test('definitions are structural, open nowhere, and their columns show fields that there are', () => {
   const definitions = customResourceDefinitions();
-  assert.equal(definitions.length, 8);
+  assert.equal(definitions.length, 9);
   for (const { metadata, spec } of definitions) {
     const { names, versions } = spec as unknown as Spec;
     assert.equal(metadata.name, `${names.plural}.tartan.dev`);

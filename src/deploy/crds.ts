@@ -16,6 +16,7 @@ import {
   claimSchema,
   clusterStatusSchema,
   nodeSchema,
+  relaySchema,
   switchSchema,
   workloadsSchema,
 } from '#model/state-schema.ts';
@@ -135,6 +136,11 @@ const RESOURCES: Readonly<Record<keyof typeof STATE_RESOURCES, Resource>> = {
       wide('Controller', 'controller'),
       wide('Version', 'version'),
     ],
+  },
+  Relay: {
+    description: 'Where a relay is, and by what agents know it. Relays write it.',
+    spec: relaySchema,
+    columns: [column('Address', 'address'), column('Port', 'port', 'integer'), wide('Version', 'version')],
   },
 };
 

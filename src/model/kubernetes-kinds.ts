@@ -44,6 +44,7 @@ export const STATE_RESOURCES = {
     singular: 'clusterstatus',
     shortNames: ['tcs'],
   },
+  Relay: { kind: 'Relay', plural: 'relays', singular: 'relay', shortNames: ['trl'] },
 } as const satisfies Readonly<Record<string, StateResource>>;
 
 /** Kubernetes' own kind, there since every cluster has the namespace. */

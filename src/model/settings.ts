@@ -186,6 +186,8 @@ export type ApiServerSettings = {
   /** URL, in place of the one that the kubeconfig or the pod's environment has. */
   readonly server?: string | undefined;
   readonly requestTimeoutSeconds: number;
+  /** Path of a file with a token for relays; absent: none is read. */
+  readonly relayTokenFile?: string | undefined;
 };
 
 export type StoreSettings =
@@ -237,6 +239,16 @@ export type ControllerSettings = {
   /** And has so long to answer. */
   readonly answerSeconds: number;
   readonly brake: { readonly share: number; readonly minimum: number };
+  /** host:port of metrics and health; absent: none. */
+  readonly listen?: string | undefined;
+};
+
+/** Of a process that tells many agents what the store tells it once. */
+export type RelaySettings = {
+  /** Of this host; without one there is no relay. */
+  readonly address?: Address | undefined;
+  readonly port: number;
+  readonly maxReaders: number;
   /** host:port of metrics and health; absent: none. */
   readonly listen?: string | undefined;
 };
@@ -306,6 +318,7 @@ export type Settings = {
   readonly store: StoreSettings;
   readonly kubernetes: NodeObjectSettings;
   readonly controller: ControllerSettings;
+  readonly relay: RelaySettings;
   /** `flannel`: absent or null: the cluster does not move from there. */
   readonly migration?: { readonly flannel?: FlannelPlaces | null | undefined };
   readonly paths: {

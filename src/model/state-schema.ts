@@ -10,6 +10,7 @@ import { parsePrefix, type Prefix } from '#net/prefix.ts';
 import type { Block, BlockLengths } from './block.ts';
 import type { ClusterStatus } from './cluster-status.ts';
 import { wholeNumber } from './manifest-shapes.ts';
+import type { RelayAdvert } from './relay.ts';
 import { type RoadSwitch, SWITCH_PHASES } from './road-switch.ts';
 import { ROAD_NAMES, ROAD_TYPES, TUNNEL_CIPHERS } from './settings.ts';
 import type { NodeWorkloads } from './workload.ts';
@@ -177,3 +178,10 @@ export const clusterStatusSchema = z.strictObject({
   ),
   braked: z.string().exactOptional().meta({ description: 'Why the controller removes nothing now.' }),
 }) satisfies z.ZodType<ClusterStatus>;
+
+export const relaySchema = z.strictObject({
+  address: z.string(),
+  port,
+  certificate: z.string().meta({ description: 'By which agents know it: PEM, vouching for itself.' }),
+  version: z.string(),
+}) satisfies z.ZodType<RelayAdvert>;

@@ -143,6 +143,7 @@ function valueContract(run: Run): void {
   });
   run('an expired object is gone for readers, watchers and writers', async ({ store, other }, follow) => {
     const follower = follow();
+    await follower.synced();
     await store.put('Node', 'brief', { n: 1 }, { ttlSeconds: 0.3 });
     await store.put('Node', 'renewed', { n: 1 }, { ttlSeconds: 0.3 });
     const renewed = await store.put('Node', 'renewed', { n: 2 }, { ttlSeconds: 60 });

@@ -1,4 +1,5 @@
 /** The store that the settings name. What another type needs is loaded for that type only. */
+import { readFileSync } from 'node:fs';
 import type { StoreSettings } from '#model/settings.ts';
 import { type DirectoryOptions, openDirectoryStore } from './directory.ts';
 import type { Store } from './store.ts';
@@ -22,4 +23,18 @@ export async function openStore(settings: StoreSettings, options: OpenOptions = 
   }
   const { openEtcdStore } = await import('./etcd/etcd.ts');
   return openEtcdStore({ settings: settings.etcd, ...options });
+}
+
+/** The same store; watches come by way of a relay, where the settings want that and the cluster has one. */
+export async function withRelays(
+  store: OpenStore,
+  settings: StoreSettings,
+  notice: (text: string) => void,
+): Promise<OpenStore> {
+  if (settings.type !== 'kubernetes') return store;
+  const { relayTokenFile, requestTimeoutSeconds } = settings.kubernetes;
+  if (relayTokenFile === undefined) return store;
+  const { relayed } = await import('./relay/relayed.ts');
+  const token = (): string => readFileSync(relayTokenFile, 'utf8').trim();
+  return relayed({ store, token, timeoutMs: requestTimeoutSeconds * 1000, notice });
 }

@@ -12,12 +12,13 @@ export const STATE_KINDS = [
   'Pool',
   'Lease',
   'ClusterStatus',
+  'Relay',
 ] as const;
 /**
  * What agents and controllers write, each kind with values of one type (src/model): `Workloads`, of the node that names it, are
- * NodeWorkloads; a `Block` is named by its prefix; `BlockLengths` is one object. A `Pool` is the operator's to write, and read as a manifest is.
- * `Switch` is one object, the RoadSwitch of the cluster; `ClusterStatus` is one. A `Lease` is, in Kubernetes,
- * coordination.k8s.io's.
+ * NodeWorkloads; a `Block` is named by its prefix; `BlockLengths` is one object. A `Pool` is the operator's to write, and read
+ * as a manifest is. `Switch` is one object, the RoadSwitch of the cluster; `ClusterStatus` is one; a `Relay` is a RelayAdvert.
+ * A `Lease` is, in Kubernetes, coordination.k8s.io's.
  */
 export type StateKind = (typeof STATE_KINDS)[number];
 
@@ -72,6 +73,8 @@ export type PutOptions = {
 export type WatchOptions = {
   /** Of manifests only these are needed (`apiVersion/kind`). A store that is spared nothing by that tells of all. */
   readonly only?: string | undefined;
+  /** Of manifests these are not needed. */
+  readonly except?: string | undefined;
 };
 
 export interface Store {

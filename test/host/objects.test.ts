@@ -33,6 +33,7 @@ const doors: Doors = {
   objects: ({ store }) => openObjects(store),
   agent: elsewhere,
   controller: elsewhere,
+  relay: elsewhere,
   cluster: elsewhere,
   everything: elsewhere,
   facts: elsewhere,

@@ -27,6 +27,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
   deploy: [...VALUES, 'config'],
   controller: [...VALUES, ...THINKING, ...ACTING, 'deploy'],
   agent: [...VALUES, ...THINKING, ...ACTING, 'controller'],
+  relay: [...VALUES, 'stores'],
   cli: [...VALUES, ...THINKING],
   lab: [...VALUES, ...THINKING, 'agent'],
   web: ['model'],

@@ -28,7 +28,7 @@ const ROUTING: RoutingConfig = {
   secrets: '/etc/tartan/secrets',
 };
 
-const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller'> = {
+const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller' | 'relay'> = {
   kubernetes: {
     startupTaint: 'tartan.dev/agent-not-ready',
     garbageSeconds: 900,
@@ -36,6 +36,7 @@ const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller'> = {
     events: true,
     flannel: { peers: true, prefix: 'flannel.alpha.coreos.com' },
   },
+  relay: { port: 5473, maxReaders: 1000 },
   controller: {
     lease: { durationSeconds: 15, deadlineSeconds: 10, retrySeconds: 2 },
     graceSeconds: 900,

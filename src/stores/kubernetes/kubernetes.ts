@@ -94,7 +94,7 @@ class Kubernetes implements KubernetesStore {
     this.client.close();
   }
 
-  watch(kind: StoreKind, signal: AbortSignal, { only }: WatchOptions = {}): AsyncIterable<StoreEvent> {
+  watch(kind: StoreKind, signal: AbortSignal, options: WatchOptions = {}): AsyncIterable<StoreEvent> {
     const left = new AbortController();
     const queue = createQueue<StoreEvent>(signal, () => left.abort());
     const merge = new Merge(
@@ -104,7 +104,7 @@ class Kubernetes implements KubernetesStore {
     const { clock, holdMs, node } = this.#options;
     const whole = AbortSignal.any([signal, left.signal, this.#closed.signal]);
     const common = { client: this.client, clock, holdMs, identity: this.#identity, signal: whole };
-    if (kind === 'Manifest') void watchManifests(common, merge, { node, only });
+    if (kind === 'Manifest') void watchManifests(common, merge, { node, ...options });
     else this.#watchState(kind, common, merge);
     return queue;
   }

@@ -24,7 +24,11 @@ const ASK_AGAIN_MS = 10 * 60_000;
 
 type Wanted = WatchOptions & { readonly node: string | undefined };
 
-export async function watchManifests(common: Common, merge: Merge, { node, only }: Wanted): Promise<void> {
+export async function watchManifests(
+  common: Common,
+  merge: Merge,
+  { node, ...which }: Wanted,
+): Promise<void> {
   const { clock, signal, client } = common;
   const running = new Map<string, Running>();
   const wake = new Wake();
@@ -32,11 +36,11 @@ export async function watchManifests(common: Common, merge: Merge, { node, only 
   for (let failures = 0; !signal.aborted;) {
     const asked = wake.next();
     try {
-      const served = withOnly(await readServedKinds(client), only);
+      const served = choose(await readServedKinds(client), which);
       failures = 0;
       follow(common, { merge, node, running, onVanished: () => wake.up() }, served);
       merge.complete();
-      if (!isFollowing && only === undefined) void followDefinitions(common, () => wake.up());
+      if (!isFollowing && which.only === undefined) void followDefinitions(common, () => wake.up());
       isFollowing = true;
       await clock.sleep(ASK_AGAIN_MS * (1 + Math.random()), AbortSignal.any([asked, signal]));
       if (asked.aborted) await clock.sleep(SETTLE_MS * (1 + Math.random()), signal);
@@ -48,13 +52,15 @@ export async function watchManifests(common: Common, merge: Merge, { node, only 
   }
 }
 
-function withOnly(
+function choose(
   served: ReadonlyMap<string, ServedKind>,
-  only: string | undefined,
+  { only, except }: WatchOptions,
 ): ReadonlyMap<string, ServedKind> {
-  if (only === undefined) return served;
-  const isIt = ({ resource }: ServedKind): boolean => `${apiVersionOf(resource)}/${resource.kind}` === only;
-  return new Map([...served].filter(([, kind]) => isIt(kind)));
+  const isWanted = ({ resource }: ServedKind): boolean => {
+    const kind = `${apiVersionOf(resource)}/${resource.kind}`;
+    return (only === undefined || kind === only) && kind !== except;
+  };
+  return new Map([...served].filter(([, kind]) => isWanted(kind)));
 }
 
 type Running = { readonly served: ServedKind; readonly stop: AbortController };

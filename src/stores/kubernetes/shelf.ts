@@ -49,7 +49,7 @@ export function kubernetesShelf(store: Pick<KubernetesStore, 'client' | 'get'>):
 
 /** As readState and readManifest tell it: state has no dot before its slash. */
 const STATE_ORIGIN =
-  /^(?:nodeadverts|subnetclaims|workloads|switches|blocks|blocklengths|leases|clusterstatuses)\//;
+  /^(?:nodeadverts|subnetclaims|workloads|switches|blocks|blocklengths|leases|clusterstatuses|relays)\//;
 
 async function find(store: Pick<KubernetesStore, 'get'>, name: string): Promise<Stored | undefined> {
   const [group, , kind, own] = name.split('/');
