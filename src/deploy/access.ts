@@ -5,6 +5,7 @@
 import {
   LEASE_RESOURCE,
   MANIFEST_RESOURCES,
+  type ManifestResource,
   STATE_RESOURCES,
   TARTAN_GROUP,
 } from '#model/kubernetes-kinds.ts';
@@ -34,12 +35,12 @@ function state(
 }
 
 /** What policies, routing, pools and the controller read, which the store follows as one: one rule a group. */
-function manifests(): AccessRule[] {
-  const groups = [...new Set(MANIFEST_RESOURCES.map(({ group }) => group))];
+function manifests(read: readonly ManifestResource[] = MANIFEST_RESOURCES): AccessRule[] {
+  const groups = [...new Set(read.map(({ group }) => group))];
   return groups.map((group) => ({
     why: `A store is read whole, each kind where the cluster has it: ${group === '' ? 'the core' : group}.`,
     apiGroups: [group],
-    resources: MANIFEST_RESOURCES.filter((each) => each.group === group).map(({ plural }) => plural),
+    resources: read.filter((each) => each.group === group).map(({ plural }) => plural),
     verbs: READ,
   }));
 }
@@ -57,7 +58,11 @@ export const AGENT_RULES: readonly AccessRule[] = [
     ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'BlockLengths'],
     [...READ, ...WRITE],
   ),
-  state('Pools are the operator’s, the status is the controller’s.', ['Pool', 'ClusterStatus'], READ),
+  state(
+    'Pools are the operator’s, the status is the controller’s, and relays tell where they are.',
+    ['Pool', 'ClusterStatus', 'Relay'],
+    READ,
+  ),
   ...manifests(),
   DEFINITIONS,
   {
@@ -126,6 +131,34 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
     apiGroups: [''],
     resources: ['events'],
     verbs: ['create', 'patch'],
+  },
+];
+
+export const RELAY_RULES: readonly AccessRule[] = [
+  state(
+    'What agents tell each other, which a relay tells them all.',
+    ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'BlockLengths', 'Pool'],
+    READ,
+  ),
+  // Of pods each agent needs its own node's alone, and asks for them itself.
+  ...manifests(MANIFEST_RESOURCES.filter(({ view }) => view !== 'own')),
+  DEFINITIONS,
+  state(
+    'Where it is, and by which certificate agents know it: nobody else may say that.',
+    ['Relay'],
+    ['get', 'create', 'update', 'delete'],
+  ),
+  {
+    why: 'Whose token it is that an agent shows.',
+    apiGroups: ['authentication.k8s.io'],
+    resources: ['tokenreviews'],
+    verbs: ['create'],
+  },
+  {
+    why: 'Whether he may watch what he asks for: who may not, may not through a relay either.',
+    apiGroups: ['authorization.k8s.io'],
+    resources: ['subjectaccessreviews'],
+    verbs: ['create'],
   },
 ];
 

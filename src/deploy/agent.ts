@@ -10,6 +10,7 @@ import {
   nodeMounts,
   nodeSecurity,
   podOf,
+  RELAY_TOKEN_MOUNT,
   serving,
   SETTINGS_MOUNT,
   volumesOf,
@@ -73,6 +74,7 @@ function mountsOf(installation: Installation): { readonly settings: Mount[]; rea
     settings: [SETTINGS_MOUNT, cniBin, cniConf, etc],
     agent: [
       SETTINGS_MOUNT,
+      RELAY_TOKEN_MOUNT,
       run,
       state,
       { ...cniBin, readOnly: true },

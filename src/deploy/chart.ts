@@ -70,10 +70,12 @@ function objectsOf(
       replicas: take('.Values.controller.replicas'),
       resources: take('.Values.controller.resources'),
     },
+    relay: { replicas: take('.Values.relay.replicas'), resources: take('.Values.relay.resources') },
     settings: {
       paths: Object.fromEntries(paths),
       listen: port('.Values.settings.listen'),
       controller: { listen: port('.Values.settings.controller.listen') },
+      relay: { listen: port('.Values.settings.relay.listen') },
       // What is mounted for it is the chart's, not a value's: a chart for moving is printed for moving.
       migration: installation.values.settings['migration'],
     },
@@ -132,11 +134,12 @@ const VALUES_HEAD = `# Values of the chart, printed by tartan install --helm; te
 # namespace is the release's: create it with the label pod-security.kubernetes.io/enforce: privileged.
 `;
 const MEANINGS: Readonly<Record<keyof Values, string>> = {
-  image: 'Of agents and controllers.',
+  image: 'Of agents, controllers and relays.',
   imagePullPolicy: 'As Kubernetes has it.',
   imagePullSecrets: 'List of {name: SECRET}.',
   agent: 'On every node.',
   controller: 'One of them leads.',
+  relay: 'They tell agents what the API server tells them; beyond 1,000 nodes, one for each 500.',
   monitoring: 'Also a ServiceMonitor and a PrometheusRule, for the Prometheus operator.',
   settings: 'Of every node (docs/settings.md). What is not here is the profile’s.',
 };

@@ -11,6 +11,7 @@ import { metricsServices, monitoringObjects } from './monitoring.ts';
 import { type KubeObject, labelsOf, objectOf } from './object.ts';
 import type { Installation } from './options.ts';
 import { SETTINGS_MAP } from './pod.ts';
+import { relayObjects } from './relay.ts';
 import { rightsOf } from './rights.ts';
 
 /** Rights to a namespace that may do what these pods do. */
@@ -34,6 +35,7 @@ export function installationObjects(installation: Installation): KubeObject[] {
     settingsMap(installation),
     agentDaemonSet(installation),
     ...controllerObjects(installation),
+    ...relayObjects(installation),
     ...metricsServices(installation),
     nothingElse(installation),
     ...(installation.values.monitoring ? monitoringObjects(installation) : []),

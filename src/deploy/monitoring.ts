@@ -4,10 +4,11 @@ import { ALERTS } from './alerts.ts';
 import { CONTROLLER } from './controller.ts';
 import { type KubeObject, labelsOf, objectOf, selectorOf } from './object.ts';
 import { type Installation, portOf } from './options.ts';
+import { RELAY } from './relay.ts';
 
 /** Nobody speaks with just any of them: a Service is a list of them. */
 export function metricsServices({ namespace, values }: Installation): KubeObject[] {
-  const service = (name: string, part: 'agent' | 'controller'): KubeObject => {
+  const service = (name: string, part: 'agent' | 'controller' | 'relay'): KubeObject => {
     const port = portOf(values, part);
     return objectOf(
       { apiVersion: 'v1', kind: 'Service', name, namespace, part },
@@ -20,7 +21,7 @@ export function metricsServices({ namespace, values }: Installation): KubeObject
       },
     );
   };
-  return [service(AGENT, 'agent'), service(CONTROLLER, 'controller')];
+  return [service(AGENT, 'agent'), service(CONTROLLER, 'controller'), service(RELAY, 'relay')];
 }
 
 export function monitoringObjects({ namespace }: Installation): KubeObject[] {

@@ -12,7 +12,7 @@ export type KubeObject = {
   readonly [field: string]: unknown;
 };
 
-export type Part = 'agent' | 'controller' | 'cleanup';
+export type Part = 'agent' | 'controller' | 'relay' | 'cleanup';
 
 /** By which a part's pods are found. */
 export function selectorOf(part: Part): Record<string, string> {

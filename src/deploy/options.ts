@@ -27,6 +27,7 @@ export type Values = {
   readonly settings: Readonly<Record<string, unknown>>;
   readonly agent: { readonly resources: Resources };
   readonly controller: { readonly replicas: number; readonly resources: Resources };
+  readonly relay: { readonly replicas: number; readonly resources: Resources };
   /** Objects of the Prometheus operator too. */
   readonly monitoring: boolean;
 };
@@ -51,11 +52,11 @@ export type InstallationWords = {
 
 export const DEFAULT_NAMESPACE = 'tartan-system';
 /** Metrics and health, on nodes' own addresses. */
-const LISTEN = { agent: ':9473', controller: ':9474' } as const;
+const LISTEN = { agent: ':9473', controller: ':9474', relay: ':9475' } as const;
 
 /** Where settings have each of them serve. */
 export function portOf({ settings }: Pick<Values, 'settings'>, part: keyof typeof LISTEN): number {
-  const told = part === 'agent' ? settings : (settings['controller'] as Values['settings'] | undefined);
+  const told = part === 'agent' ? settings : (settings[part] as Values['settings'] | undefined);
   const listen = typeof told?.['listen'] === 'string' ? told['listen'] : LISTEN[part];
   const port = listen.slice(listen.lastIndexOf(':') + 1);
   // A chart has an expression there.
@@ -98,6 +99,11 @@ export function defaultValues(version: string): Omit<Values, 'settings'> {
       replicas: 2,
       resources: { requests: { cpu: '50m', memory: '128Mi' }, limits: { memory: '512Mi' } },
     },
+    // Of 5,000 nodes' Workloads, whole and as lines.
+    relay: {
+      replicas: 0,
+      resources: { requests: { cpu: '200m', memory: '256Mi' }, limits: { memory: '1Gi' } },
+    },
     monitoring: false,
   };
 }
@@ -120,13 +126,17 @@ function baseSettings(profile: string, isOfBlocks: boolean): Record<string, unkn
     apiVersion: 'tartan.dev/v1',
     kind: 'Settings',
     profile,
-    store: { type: 'kubernetes' },
+    store: { type: 'kubernetes', kubernetes: { relayTokenFile: RELAY_TOKEN_FILE } },
     ...(isOfBlocks ? {} : { addresses: { type: 'node-cidr' } }),
     listen: LISTEN.agent,
     controller: { listen: LISTEN.controller },
+    relay: { listen: LISTEN.relay },
     paths: { ...PATHS },
   };
 }
+
+/** Where an agent finds its token for relays. */
+export const RELAY_TOKEN_FILE = '/var/run/secrets/tartan.dev/relay/token';
 
 /** The host's, at the same paths in containers, but for `etc`: a container has one of its own. */
 const PATHS = {
@@ -166,14 +176,17 @@ function settingsOf(
   }
   const isOfBlocks = read(profile, profiles, { node: { name: 'any' } }, [])?.addresses.type === 'blocks';
   const settings = withPaths(baseSettings(profile, isOfBlocks), overrides);
-  const { listen, controller } = settings as { listen?: unknown; controller?: { listen?: unknown } };
-  if (typeof listen !== 'string' || typeof controller?.listen !== 'string') {
-    const message = 'must be there for agents and controllers: Kubernetes asks there whether they live';
+  const { controller, relay } = settings as Record<'controller' | 'relay', Listening | undefined>;
+  if ([settings, controller, relay].some((part) => typeof part?.['listen'] !== 'string')) {
+    const message =
+      'must be there for agents, controllers and relays: Kubernetes asks there whether they live';
     problems.push({ path: 'listen', message });
   }
   read(profile, profiles, { ...settings, node: { name: 'any', ...(settings['node'] as object) } }, problems);
   return settings;
 }
+
+type Listening = Readonly<Record<string, unknown>>;
 
 function readValue(text: string): { readonly value: unknown } | undefined {
   try {

@@ -1,5 +1,6 @@
 /** What the pods of an installation are made of. Those on nodes see the host's own files at the host's paths. */
-import { flannelPlacesOf, type Installation, pathsOf } from './options.ts';
+import { RELAY_AUDIENCE } from '#model/relay.ts';
+import { flannelPlacesOf, type Installation, pathsOf, RELAY_TOKEN_FILE } from './options.ts';
 
 export type Mount = {
   readonly name: string;
@@ -11,6 +12,8 @@ export type Mount = {
   readonly following?: true;
   /** It must be there; otherwise it is made. */
   readonly existing?: true;
+  /** No place on the host, but a token of the pod's account for this audience, exchanged in time. */
+  readonly audience?: string;
 };
 
 export type Container = Readonly<Record<string, unknown>>;
@@ -65,7 +68,7 @@ export function appArmorOf({ epoch }: Installation, containers: readonly string[
 export function containerOf(
   { values }: Installation,
   { name, words, mounts }: { name: string; words: readonly string[]; mounts: readonly Mount[] },
-): Container {
+): Container & { readonly env: readonly object[] } {
   return {
     name,
     image: values.image,
@@ -82,6 +85,13 @@ export function containerOf(
 }
 
 export const SETTINGS_MOUNT: Mount = { name: 'settings', path: SETTINGS_DIRECTORY, readOnly: true };
+
+export const RELAY_TOKEN_MOUNT: Mount = {
+  name: 'relay-token',
+  path: RELAY_TOKEN_FILE.slice(0, RELAY_TOKEN_FILE.lastIndexOf('/')),
+  readOnly: true,
+  audience: RELAY_AUDIENCE,
+};
 
 export type NodeMounts = Readonly<Record<'run' | 'state' | 'cniBin' | 'cniConf' | 'etc' | 'netns', Mount>>;
 
@@ -111,17 +121,16 @@ export function flannelMounts({ values }: Installation): Mount[] {
 /** Volumes of all mounts, each once. */
 export function volumesOf(mounts: readonly Mount[]): object[] {
   const byName = new Map(mounts.map((mount) => [mount.name, mount]));
-  return [...byName.values()].map((mount) =>
-    mount === SETTINGS_MOUNT
-      ? { name: mount.name, configMap: { name: SETTINGS_MAP } }
-      : {
-          name: mount.name,
-          hostPath: {
-            path: mount.hostPath ?? mount.path,
-            type: mount.existing === true ? 'Directory' : 'DirectoryOrCreate',
-          },
-        },
-  );
+  return [...byName.values()].map((mount) => ({ name: mount.name, ...sourceOf(mount) }));
+}
+
+function sourceOf(mount: Mount): object {
+  if (mount === SETTINGS_MOUNT) return { configMap: { name: SETTINGS_MAP } };
+  const { path, hostPath = path, existing, audience } = mount;
+  if (audience === undefined)
+    return { hostPath: { path: hostPath, type: existing === true ? 'Directory' : 'DirectoryOrCreate' } };
+  const token = { audience, expirationSeconds: 3600, path: 'token' };
+  return { projected: { sources: [{ serviceAccountToken: token }] } };
 }
 
 /** What all pods here have: the host's network, which is there before ours, and any node. */

@@ -1,10 +1,18 @@
 /** Service accounts and what they may do, from the table of access. */
 import { AGENT } from './agent.ts';
-import { type AccessRule, AGENT_RULES, CONTROLLER_RULES, FOLLOWER_RULES, LEADER_RULES } from './access.ts';
+import {
+  type AccessRule,
+  AGENT_RULES,
+  CONTROLLER_RULES,
+  FOLLOWER_RULES,
+  LEADER_RULES,
+  RELAY_RULES,
+} from './access.ts';
 import { LEASE_RESOURCE } from '#model/kubernetes-kinds.ts';
 import { CONTROLLER } from './controller.ts';
 import { type KubeObject, objectOf, type Part } from './object.ts';
 import type { Installation } from './options.ts';
+import { RELAY } from './relay.ts';
 
 const RBAC = 'rbac.authorization.k8s.io';
 
@@ -14,6 +22,7 @@ export function rightsOf({ namespace }: Installation): KubeObject[] {
     ...grantLease({ name: AGENT, namespace, part: 'agent' }, FOLLOWER_RULES),
     ...grant({ name: CONTROLLER, namespace, part: 'controller' }, CONTROLLER_RULES),
     ...grantLease({ name: CONTROLLER, namespace, part: 'controller' }, LEADER_RULES),
+    ...grant({ name: RELAY, namespace, part: 'relay' }, RELAY_RULES),
   ];
 }
 
