@@ -155,26 +155,33 @@ describe('Tartan on a cluster', { skip: noCluster ?? noImage ?? false }, () => {
     await everyPair(cluster, pods);
   });
 
-  step('from flannel to canal while traffic goes on; then policies are enforced', async () => {
+  step('from flannel to canal: policies come into force, and what they allow goes on', async () => {
     await cluster.apply(
       clientPod('friend', { access: 'yes' }, 'node1'),
+      clientPod('newcomer', { access: 'yes' }, 'node4'),
       clientPod('stranger', { access: 'no' }, 'node1'),
+      webPolicy('yes'),
     );
-    await waitForPods(cluster, 'access', 2);
+    await waitForPods(cluster, 'access', 3);
     const pods = await waitForPods(cluster, 'app=web', PODS);
     const names = pods.map(({ name }) => name);
     const script = pods.map(({ address }) => fetchPage(address, WEB_PORT)).join('\n');
     const pages = async (client: string): Promise<string[]> =>
       (await inPod(cluster, client, script)).split('\n').filter((line) => names.includes(line));
-    const [friend] = await waitForPods(cluster, 'access=yes', 1);
-    const far = pods.find(({ node }) => node === 'node2');
-    assert.ok(friend !== undefined && far !== undefined);
-    const pings = await startPings(nodeOf('node1'), friend, far);
+    assert.equal((await pages('stranger')).length, PODS, 'flannel enforces nothing');
+    // From several nodes to several, as they come to enforce one after the other.
+    const served = [...new Map(pods.map((pod) => [pod.node, pod])).values()];
+    const friends = await waitForPods(cluster, 'access=yes', 2);
+    const pairs = friends.flatMap((friend) => served.map((pod) => [friend, pod] as const));
+    const pings = await Promise.all(pairs.map(([from, to]) => startPings(nodeOf(from.node), from, to)));
     await changeProfile(cluster, 'canal');
-    const { sent, lost } = await pings.end();
-    assert.equal(lost, 0, `of ${sent} pings while agents change`);
-    assert.equal((await pages('stranger')).length, PODS, 'no policy, no limit');
-    await cluster.apply(webPolicy('yes'));
+    const counts = await Promise.all(pings.map((each) => each.end()));
+    const told = counts.map(({ sent, lost }, index) => {
+      assert.ok(sent > 50, `${sent} pings`);
+      const [from, to] = pairs[index] ?? [];
+      return lost === 0 ? '' : `${lost} of ${sent} from ${from?.node} to ${to?.node}`;
+    });
+    assert.deepEqual([...new Set(told)], ['']);
     await waitFor('the policy to be enforced', async () => (await pages('stranger')).length === 0, 60_000);
     assert.deepEqual(await pages('friend'), names);
     await cluster.kubectl(['delete', 'networkpolicy', 'web']);

@@ -62,6 +62,8 @@ export const clientPod = (name: string, labels: Readonly<Record<string, string>>
   metadata: { name, namespace: 'default', labels },
   spec: {
     nodeName: node,
+    // It has no controller that would make it again.
+    tolerations: [{ operator: 'Exists' }],
     terminationGracePeriodSeconds: 0,
     containers: [{ name: 'sleep', image: IMAGE, imagePullPolicy: 'Never', command: ['sleep', '1000000'] }],
   },
