@@ -28,7 +28,7 @@ export type Holding = {
 /** Name of the object of which a cluster has one. */
 export const BLOCK_LENGTHS = 'cluster';
 
-/** Of blocks, in bits, by the prefix of their pool. Pools that overlap have one; what stands here once stays. */
+/** Of blocks, in bits, by the prefix of their pool. What stands here once stays. */
 export type BlockLengths = { readonly pools: Readonly<Record<string, number>> };
 
 /** What blocks are cut from. */

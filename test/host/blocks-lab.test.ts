@@ -199,6 +199,12 @@ test('pods and namespaces choose pools and addresses; reserved ones stay', { ski
   await assert.rejects(lab.addPod('node2', 'twin', ips('10.67.1.77/32')), /held/);
   assert.deepEqual((await lab.addPod('node2', 'reserved', ips('10.67.0.5/32'))).addresses, ['10.67.0.5']);
   await assertAllReach(lab);
+  lab.apply('pools', POOLS.replace('blockSize: 28', 'blockSize: 27'));
+  await waitFor('the changed length to be told of', async () => {
+    const { events } = await statusOf(lab, 'node1');
+    return events.some(({ text }) => /pool green: blocks .* are \/28 since the first/.test(text));
+  });
+  assert.match(await add('another', 'lab'), /^10\.67\.2\./);
   const { stdout } = await lab.tartan('node1', 'get', 'pools');
   assert.match(stdout, /green +10\.67\.2\.0\/24 +1 of \/28 +by name/);
 });

@@ -17,7 +17,6 @@ test('who is first decides, whatever the others were told', async () => {
   const store = createMemoryStore(manualClock());
   assert.equal(await agreeOnLength(store, poolOf('10.0.0.0/16', 26)), 26);
   assert.equal(await agreeOnLength(store, poolOf('10.0.0.0/16', 28)), 26);
-  assert.equal(await agreeOnLength(store, poolOf('10.0.64.0/18', 28)), 26, 'a part of it');
   assert.deepEqual(await storedIn(store), { pools: { '10.0.0.0/16': 26 } });
 });
 
@@ -29,18 +28,11 @@ test('blocks that were there before decide for their pool', async () => {
   assert.equal(await agreeOnLength(store, poolOf('10.0.0.0/16', 26)), 27);
 });
 
-test('a pool over others of several lengths is refused at its path, and nothing is written', async () => {
+test('a pool in a part of another one has a length of its own', async () => {
   const store = createMemoryStore(manualClock());
-  await agreeOnLength(store, poolOf('10.0.0.0/17', 26));
-  await agreeOnLength(store, poolOf('10.0.128.0/17', 28));
-  const before = await storedIn(store);
-  const told = 'those of 10.0.0.0/17 are /26, those of 10.0.128.0/17 are /28';
-  const message = `10.0.0.0/16 would have blocks of several lengths: ${told}`;
-  await assert.rejects(agreeOnLength(store, poolOf('10.0.0.0/16', 26)), {
-    code: 'addresses-exhausted',
-    problems: [{ path: 'pool p', message }],
-  });
-  assert.deepEqual(await storedIn(store), before);
+  await agreeOnLength(store, poolOf('10.0.0.0/16', 26));
+  assert.equal(await agreeOnLength(store, poolOf('10.0.64.0/18', 28)), 28);
+  assert.equal(await agreeOnLength(store, poolOf('10.0.0.0/16', 28)), 26);
 });
 
 test('an object that is not in order is believed by nobody', async () => {

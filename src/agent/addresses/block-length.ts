@@ -2,7 +2,7 @@
  * One length for all blocks of a pool, agreed on through the store before a block is taken: nodes that were told different ones
  * would take blocks that overlap. Nothing of it is remembered here: a new block is rare, and the store is asked each time.
  */
-import { decidedLength, lengthsProblem, withLength } from '#ipam/blocks/lengths.ts';
+import { lengthsProblem } from '#ipam/blocks/lengths.ts';
 import { prefixNamed } from '#ipam/blocks/seen.ts';
 import { BLOCK_LENGTHS, type BlockLengths, type BlockPool } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
@@ -13,22 +13,19 @@ const ATTEMPTS = 100;
 
 /**
  * What was decided for the pool, else what its blocks have or it says itself, which is decided by that. Throws Fault
- * `addresses-exhausted` when the pool can have no block beside those of others.
+ * `store-malformed` when that cannot be read.
  */
 export async function agreeOnLength(
   store: Pick<Store, 'get' | 'list' | 'put'>,
-  pool: Pick<BlockPool, 'name' | 'prefix' | 'blockLength'>,
+  pool: Pick<BlockPool, 'prefix' | 'blockLength'>,
 ): Promise<number> {
   for (let attempt = 0; attempt < ATTEMPTS; attempt += 1) {
     const found = await store.get('BlockLengths', BLOCK_LENGTHS);
     const lengths = found === undefined ? { pools: {} } : readLengths(found.value);
-    const length = decidedLength(lengths, pool.prefix) ?? (await presentLength(store, pool));
-    if (typeof length === 'string')
-      throw new Fault('addresses-exhausted', `pool ${pool.name} can have no new block`, {
-        problems: [{ path: `pool ${pool.name}`, message: length }],
-      });
-    const next = withLength(lengths, pool.prefix, length);
-    if (next === lengths) return length;
+    const decided = lengths.pools[pool.prefix];
+    if (decided !== undefined) return decided;
+    const length = await presentLength(store, pool);
+    const next = { pools: { ...lengths.pools, [pool.prefix]: length } };
     if (await isWritten(store, next, found?.version ?? 'absent')) return length;
   }
   throw new Fault('store-conflict', `the length of blocks could not be written in ${ATTEMPTS} attempts`);

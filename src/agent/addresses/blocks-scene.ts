@@ -12,6 +12,7 @@ import {
 } from '#ipam/blocks/pool-book.ts';
 import type { BlockIndex } from '#ipam/blocks/block-index.ts';
 import { Fault, type Problem } from '#model/fault.ts';
+import type { BlockPool } from '#model/block.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { isFields } from '#model/manifest-shapes.ts';
 import type { Settings } from '#model/settings.ts';
@@ -97,6 +98,10 @@ export class BlocksScene {
   whole(family: Family): Scene {
     const scene = this.#sceneOf(this.book.pools, family);
     return { ...scene, rules: { ...scene.rules, strictAffinity: false }, reserved: [] };
+  }
+  /** With the length that their blocks have. */
+  get pools(): BlockPool[] {
+    return withPresentLengths(this.book.pools, this.#presentLength);
   }
   /** What is wrong with pools, each at its place. */
   problems(): Problem[] {

@@ -185,7 +185,7 @@ export class Blocks {
   /** For status: all blocks, and the pools that this node takes some from. */
   describe(): Pick<Status, 'blocks' | 'blockPools'> {
     const blocks = this.list().map(describeBlock);
-    const pools = this.#own?.scene.book.pools.map((pool) => ({
+    const pools = this.#own?.scene.pools.map((pool) => ({
       name: pool.name,
       prefix: pool.prefix,
       blockLength: pool.blockLength,
