@@ -14,7 +14,9 @@ import type { Prefix } from '#net/prefix.ts';
 export type Place = { readonly subnets: PerFamily<Prefix>; readonly ways: readonly Way[] };
 
 export type LastPlaceOptions = {
-  readonly parts: Pick<AgentParts, 'settings' | 'ledger' | 'clock' | 'signal' | 'events'>;
+  readonly parts: Pick<AgentParts, 'settings' | 'clock' | 'signal' | 'events'> & {
+    readonly ledger: Pick<AgentParts['ledger'], 'getMeta' | 'setMeta'>;
+  };
   /** The node has these subnets. Absent: the store alone can tell. */
   readonly resume: ((subnets: PerFamily<Prefix>) => void) | undefined;
   /** Asks for a pass over the node's place. */
@@ -65,8 +67,12 @@ export class LastPlace {
   }
 }
 
-/** What another release has written counts as nothing. */
+/** What another release has written counts as nothing, and so does what cannot be read. */
 function readPlace(text: string | undefined): Place | undefined {
-  const { format, ...place } = JSON.parse(text ?? '{}') as Place & { readonly format?: number };
-  return format === FORMAT ? place : undefined;
+  try {
+    const { format, ...place } = JSON.parse(text ?? '{}') as Place & { readonly format?: number };
+    return format === FORMAT ? place : undefined;
+  } catch {
+    return undefined;
+  }
 }
