@@ -23,6 +23,7 @@ test('who is first decides, whatever the others were told', async () => {
 test('blocks that were there before decide for their pool', async () => {
   const store = createMemoryStore(manualClock());
   const block = newBlock(prefix('10.0.0.64/27'), { node: 'a', term: 1 });
+  await store.put('Block', 'odd', { prefix: 'odd' });
   await store.put('Block', claimName(block.prefix), block);
   assert.equal(await agreeOnLength(store, poolOf('10.1.0.0/16', 26)), 26, 'of another pool');
   assert.equal(await agreeOnLength(store, poolOf('10.0.0.0/16', 26)), 27);

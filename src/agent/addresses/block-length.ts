@@ -3,7 +3,7 @@
  * would take blocks that overlap. Nothing of it is remembered here: a new block is rare, and the store is asked each time.
  */
 import { lengthsProblem } from '#ipam/blocks/lengths.ts';
-import { prefixNamed } from '#ipam/blocks/seen.ts';
+import { readBlock } from '#ipam/blocks/seen.ts';
 import { BLOCK_LENGTHS, type BlockLengths, type BlockPool } from '#model/block.ts';
 import { Fault } from '#model/fault.ts';
 import { contains, prefixLength } from '#net/prefix.ts';
@@ -57,7 +57,9 @@ async function presentLength(
   store: Pick<Store, 'list'>,
   { prefix, blockLength }: Pick<BlockPool, 'prefix' | 'blockLength'>,
 ): Promise<number> {
-  const blocks = (await store.list('Block')).map(({ name }) => prefixNamed(name));
-  const present = blocks.filter((block) => contains(prefix, block)).map(prefixLength);
+  const read = (await store.list('Block')).map((object) => readBlock(object.name, object));
+  const present = read.flatMap((block) =>
+    typeof block !== 'string' && contains(prefix, block.prefix) ? [prefixLength(block.prefix)] : [],
+  );
   return present.includes(blockLength) ? blockLength : (present[0] ?? blockLength);
 }
