@@ -44,11 +44,13 @@ export function startReconciler(options: ReconcilerOptions): Reconciler {
     for (const done of served) done();
   };
   const pause = async (): Promise<void> => {
-    if (wanted) return;
+    if (wanted || signal.aborted) return;
     wake = new AbortController();
     const delay = failures === 0 ? options.resyncMs : backoffMs(backoff, failures - 1, random());
-    await clock.sleep(delay, AbortSignal.any([signal, wake.signal]));
+    await clock.sleep(delay, wake.signal);
   };
+  // Once, and not in each pause: there is one after every event.
+  signal.addEventListener('abort', () => wake.abort('ended'), { once: true });
   const run = async (): Promise<void> => {
     while (!signal.aborted) {
       await onePass();

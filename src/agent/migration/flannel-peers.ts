@@ -80,7 +80,7 @@ export class FlannelPeers {
 
   /** Subnets that flannel gave to nodes of its own. */
   claims(): SubnetClaim[] {
-    return claimsOfPeers(this.#leases, this.#known());
+    return this.#leases.length === 0 ? [] : claimsOfPeers(this.#leases, this.#known());
   }
 
   #known(): Set<Address> {

@@ -36,7 +36,10 @@ export function startRouting(options: StartOptions): Routing {
       adverts,
       silent: addresses.blocks.pools().flatMap(({ exported, prefix }) => (exported ? [] : [prefix])),
       prefixes: [...own].filter((prefix) => !lost.has(prefix)),
-      legs: [...cluster.peers.values()].flatMap(({ legs }) => legs),
+      // Asked for only where routing protocols run: every node's advert leads here.
+      get legs() {
+        return [...cluster.peers.values()].flatMap(({ legs }) => legs);
+      },
     };
   };
   const routing = new Routing({
