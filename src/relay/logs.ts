@@ -1,5 +1,6 @@
 /** The logs of the kinds that readers have asked for: each is followed in the store from the first reader on. */
 import { RelayLog } from './log.ts';
+import { Round } from './round.ts';
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock } from '#lib/clock.ts';
 import { formatPath, type Wanted } from '#stores/relay/lines.ts';
@@ -15,7 +16,7 @@ export type LogsOptions = {
 /** What readers wait for: an entry, a change of state, or the end of this log as the store has lost its data. */
 export type Followed = {
   readonly log: RelayLog;
-  readonly readers: Set<() => void>;
+  readonly round: Round;
   /** Why this log is not written any more. */
   lost: string | undefined;
 };
@@ -51,7 +52,11 @@ export class Logs {
     return begun;
   }
   #begin(key: string): Followed {
-    const followed: Followed = { log: new RelayLog(), readers: new Set(), lost: undefined };
+    const followed: Followed = {
+      log: new RelayLog(),
+      round: new Round(this.#options.clock),
+      lost: undefined,
+    };
     this.#followed.set(key, followed);
     return followed;
   }
@@ -82,6 +87,6 @@ export class Logs {
       followed.lost = event.reason;
       this.#begin(key);
     }
-    for (const wake of followed.readers) wake();
+    followed.round.wake();
   }
 }

@@ -13,7 +13,6 @@ export class Reader {
   readonly #cursor: Cursor;
   /** Since when it has taken nothing, monotonic; undefined: it takes. */
   blockedSinceMs: number | undefined;
-  #isDue = false;
   readonly #now: () => number;
 
   constructor(
@@ -25,28 +24,19 @@ export class Reader {
     this.#followed = followed;
     this.#cursor = followed.log.read(known);
     this.#now = now;
-    const wake = (): void => this.#wake();
-    followed.readers.add(wake);
+    const tell = (): void => this.#speak();
+    followed.round.readers.add(tell);
     stream.on('drain', () => {
       this.blockedSinceMs = undefined;
       this.#speak();
     });
-    stream.on('close', () => followed.readers.delete(wake));
-    wake();
+    stream.on('close', () => followed.round.readers.delete(tell));
+    tell();
   }
   cut(): void {
     this.#stream.destroy();
   }
 
-  /** What comes at once is told at once. */
-  #wake(): void {
-    if (this.#isDue || this.blockedSinceMs !== undefined) return;
-    this.#isDue = true;
-    setImmediate(() => {
-      this.#isDue = false;
-      this.#speak();
-    });
-  }
   #speak(): void {
     while (!this.#stream.destroyed && !this.#stream.writableEnded && this.blockedSinceMs === undefined) {
       if (this.#cursor.isLost) return void this.#stream.destroy();

@@ -135,7 +135,7 @@ export class RelayServer {
   }
 
   /** Waits for a log's first snapshot, not for long. */
-  async #begun({ log, readers }: Followed, stream: ServerHttp2Stream): Promise<void> {
+  async #begun({ log, round }: Followed, stream: ServerHttp2Stream): Promise<void> {
     if (log.isSynced) return;
     const stop = new AbortController();
     const wake = (): void => {
@@ -143,9 +143,9 @@ export class RelayServer {
     };
     const leave = (): void => stop.abort();
     stream.once('close', leave);
-    readers.add(wake);
+    round.readers.add(wake);
     await this.#options.clock.sleep(READY_MS, stop.signal);
-    readers.delete(wake);
+    round.readers.delete(wake);
     stream.off('close', leave);
   }
 
