@@ -24,6 +24,7 @@ const UPLINK = /fe80::\S* eth0|33:33:ff:/;
 /** Differences that are meant, by object and attribute. The first that matches counts. */
 const REASONS: readonly (readonly [RegExp, string])[] = [
   [/ ifalias$/, 'marks what is ours to change and delete'],
+  [/^link .* num_[tr]x_queues$/, 'made with the one queue that is used, by hand with one per processor'],
   [/^(?:route|neigh) .* protocol$/, 'marks what is ours'],
   [/^route .* metric$/, 'room for a second road beside this one while roads change'],
   [
