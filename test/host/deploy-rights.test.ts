@@ -1,5 +1,5 @@
 /**
- * Agents and a controller with the rights that `tartan install` grants, at a real API server: they do all that they do, and the
+ * Agents, a relay and a controller with the rights that `tartan install` grants, at a real API server: they do all that they do, and the
  * audit log knows of nothing that was refused. Blocks here; node CIDRs, taints and Events in kubernetes-agent.test.ts.
  */
 import assert from 'node:assert/strict';
@@ -9,6 +9,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
+import { RELAY_AUDIENCE } from '../../src/model/relay.ts';
 import { type ApiServer, noApiServer, startApiServer } from '../kubernetes/api-server.ts';
 import { makeNamespace, type Namespace, waitFor, whyNoKernel } from './namespace.ts';
 import { makeUnderlay, type Node, startNode, type Underlay, whyNoTartan } from './node.ts';
@@ -19,18 +20,22 @@ const accountOf = (name: string) => ({
   groups: ['system:serviceaccounts', 'system:serviceaccounts:tartan-system', 'system:authenticated'],
 });
 
+type TokenRequest = { readonly status: { readonly token: string } };
+
 describe('rights', { skip }, () => {
   let underlay: Underlay;
   let place: Namespace;
   let server: ApiServer;
   let controller: ChildProcess | undefined;
+  let relay: ChildProcess | undefined;
   const nodes: Node[] = [];
   const pods: Namespace[] = [];
   before(async () => {
     underlay = await makeUnderlay('kd-rights');
     place = makeNamespace('kd-api');
     underlay.plug(place, 9);
-    const users = { agent: accountOf('tartan-agent'), controller: accountOf('tartan-controller') };
+    const parts = ['agent', 'controller', 'relay'];
+    const users = Object.fromEntries(parts.map((part) => [part, accountOf(`tartan-${part}`)]));
     server = await startApiServer({ users, audit: true, place: { netns: place, address: '172.30.0.9' } });
     const words = ['src/main.ts', 'install', '--profile', 'calico', '--kubernetes', '1.20'];
     const manifest = execFileSync(process.execPath, words, { encoding: 'utf8' });
@@ -50,6 +55,7 @@ describe('rights', { skip }, () => {
   });
   after(async () => {
     controller?.kill('SIGKILL');
+    relay?.kill('SIGKILL');
     for (const node of nodes) await node.stop();
     for (const pod of pods) pod.remove();
     await server?.[Symbol.asyncDispose]();
@@ -61,6 +67,25 @@ describe('rights', { skip }, () => {
     type: 'kubernetes',
     kubernetes: { kubeconfig: server.kubeconfig(user) },
   });
+
+  /** On the host of the API server; answers the file of a token for it. */
+  async function startRelay(): Promise<string> {
+    const file = join(server.directory, 'relay.yaml');
+    const head = { apiVersion: 'tartan.dev/v1', kind: 'Settings' };
+    writeFileSync(file, stringify({ ...head, relay: { address: '172.30.0.9' }, store: storeOf('relay') }));
+    relay = place.start([process.execPath, 'src/main.ts', 'relay', '--config', file]);
+    const path = '/api/v1/namespaces/tartan-system/serviceaccounts/tartan-agent/token';
+    const request = { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenRequest' };
+    const input = JSON.stringify({ ...request, spec: { audiences: [RELAY_AUDIENCE] } });
+    const made = await server.kubectl(['create', '--raw', path, '-f', '-'], { input });
+    assert.equal(made.code, 0, made.stderr);
+    const tokenFile = join(server.directory, 'relay-token');
+    writeFileSync(tokenFile, (JSON.parse(made.stdout) as TokenRequest).status.token);
+    const has = async (): Promise<boolean> =>
+      (await server.kubectl(['get', 'relays.tartan.dev', '-o', 'name'])).stdout !== '';
+    await waitFor('a relay', has, 60_000);
+    return tokenFile;
+  }
 
   async function attach(node: Node, id: string): Promise<string> {
     const pod = makeNamespace(`kd-${id}`);
@@ -85,12 +110,14 @@ describe('rights', { skip }, () => {
   const nodeName = (node: Node): string => `n${nodes.indexOf(node) + 1}`;
 
   test('agents take blocks, tell of their pods, and reach each other’s; the controller leads', async () => {
+    const relayTokenFile = await startRelay();
+    const { type, kubernetes } = storeOf('agent');
     for (const index of [1, 2]) {
       const settings = {
         profile: 'calico',
         node: { name: `n${index}` },
         road: { type: 'host-gw', mode: 'Always' },
-        store: storeOf('agent'),
+        store: { type, kubernetes: { ...kubernetes, relayTokenFile } },
       };
       nodes.push(await startNode(`n${index}`, settings, { underlay, index }));
     }
@@ -102,6 +129,7 @@ describe('rights', { skip }, () => {
     controller = place.start([process.execPath, 'src/main.ts', 'controller', '--config', settingsFile]);
     const to = await attach(two, 'b');
     await attach(one, 'a');
+    for (const node of nodes) assert.match(node.log(), /the store is watched through the relay/);
     const from = pods[1] ?? assert.fail();
     await waitFor('a ping', async () => (await from.run(['ping', '-c1', '-W1', to])).code === 0, 30_000);
     const has = async (name: string): Promise<boolean> => (await server.kubectl(['get', name])).code === 0;
@@ -119,7 +147,7 @@ describe('rights', { skip }, () => {
       [...new Set(refused.map(({ user, verb, requestURI }) => `${user.username} ${verb} ${requestURI}`))],
       [],
     );
-    for (const account of ['tartan-agent', 'tartan-controller'])
+    for (const account of ['tartan-agent', 'tartan-controller', 'tartan-relay'])
       assert.ok(ours.filter(({ user }) => user.username.endsWith(account)).length > 10, account);
   });
 });
