@@ -22,6 +22,7 @@ void runProgram(process.argv.slice(2), {
     (await import('#controller/main.ts')).runController(settings, options),
   relay: async (settings, options) => (await import('#relay/main.ts')).runRelay(settings, options),
   cluster: async (settings) => (await import('#controller/main.ts')).readStatus(settings),
+  resumeCluster: async (settings) => (await import('#controller/main.ts')).resumeCluster(settings),
   everything: async (query) => (await import('#stores/kubernetes/everything.ts')).readEverything(query),
   facts: async (settings) => (await import('#agent/offline.ts')).lookAtHost(settings),
   purge: async (settings) => (await import('#agent/offline.ts')).purgeHost(settings),

@@ -29,18 +29,21 @@ export type Chores = {
 
 /** Everything is done once before this returns: accepts that a predecessor made are wanted before others may go. */
 export function startChores(options: ChoresOptions): Chores {
-  const { ledger, attachments, events, loop } = options;
+  const { ledger, attachments, events, loop, settings } = options;
   const { inFlight } = attachments;
   const foreign = new Foreign(options);
   const leaks = new Leaks({ attachments: () => ledger.list(), bootId: bootId(), inFlight, events });
   const garbage = openGarbage(options, leaks);
+  // Whoever wants garbage sooner has it looked for more often.
+  const garbageMs = settings.kubernetes.garbageSeconds * 1000;
+  const leaksMs = garbage === undefined ? LEAKS_RESYNC_MS : Math.min(LEAKS_RESYNC_MS, garbageMs / 4);
   const start = (resyncMs: number, work: () => void | Promise<void>): Reconciler =>
     startReconciler({ ...loop, resyncMs, pass: async () => (await work(), 'ok') });
   const tidy = (): void | Promise<void> => {
     leaks.look();
     return garbage?.look();
   };
-  const loops = [start(FOREIGN_RESYNC_MS, () => foreign.refresh()), start(LEAKS_RESYNC_MS, tidy)] as const;
+  const loops = [start(FOREIGN_RESYNC_MS, () => foreign.refresh()), start(leaksMs, tidy)] as const;
   return {
     foreign,
     leaks,

@@ -24,7 +24,13 @@ export function isOfKind({ value }: StoreObject, word: string): boolean {
   const { apiVersion, kind } = value as { readonly apiVersion: string; readonly kind: string };
   const [wanted = '', ...group] = word.toLowerCase().split('.');
   if (group.length > 0 && apiVersion.split('/')[0] !== group.join('.')) return false;
-  return singulars(wanted).includes(kind.toLowerCase());
+  return namesKind(wanted, kind);
+}
+
+/** Whatever the group of either. */
+export function namesKind(word: string, kind: string): boolean {
+  const [wanted = ''] = word.toLowerCase().split('.');
+  return wanted === 'all' || singulars(wanted).includes(kind.toLowerCase());
 }
 
 function singulars(word: string): string[] {

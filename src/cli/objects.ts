@@ -7,7 +7,7 @@ import { renderTable } from '#lib/table.ts';
 import type { StoreObject } from '#model/store-object.ts';
 import { createInputs } from '#policy/inputs/inputs.ts';
 import { withObjects } from './apply.ts';
-import { headOf, selectObjects, type Wanted } from './kind-words.ts';
+import { headOf, namesKind, selectObjects, type Wanted } from './kind-words.ts';
 import { isOthers } from './object-files.ts';
 import { formatOf, textOption, withConfig, withOutput } from './options.ts';
 import { EXIT, indent, print } from './output.ts';
@@ -21,7 +21,7 @@ export async function getObjects(
   [kind = 'all', name]: readonly string[],
 ): Promise<number> {
   const found = await withObjects(options, doors, async (store) =>
-    selectObjects(await store.list(), wantedOf(options, kind, name)),
+    selectObjects(await store.list((each) => namesKind(kind, each)), wantedOf(options, kind, name)),
   );
   if (name !== undefined && found.length === 0) throw absent(kind, name);
   console.log(render(textOption(options, 'output') ?? 'text', found));
@@ -31,7 +31,7 @@ export async function getObjects(
 export function describeCommand(make: Make, doors: Pick<Doors, 'objects'>): Command {
   const command = make('describe', (options, [kind = '', name = '']) =>
     withObjects(options, doors, async (store) => {
-      const all = await store.list();
+      const all = await store.list((each) => namesKind(kind, each));
       const found = selectObjects(all, wantedOf(options, kind, name));
       if (found.length === 0) throw absent(kind, name);
       const described = found.map((object) => ({ ...object, ...judge(object, all) }));

@@ -35,6 +35,8 @@ export type Doors = {
   readonly relay: (settings: Settings, options: { signal: AbortSignal; version: string }) => Promise<void>;
   /** What the leading controller last wrote; undefined: none has led yet. */
   readonly cluster: (settings: Settings) => Promise<ClusterStatus | undefined>;
+  /** Releases the controller's brake; answers what it held for. */
+  readonly resumeCluster: (settings: Settings) => Promise<string>;
   /** The store that the settings name, as an operator uses it. */
   readonly objects: (settings: Settings) => Promise<ObjectStore>;
   /** Objects of an API server, of kinds that are asked for. */
@@ -111,7 +113,7 @@ const COMMANDS: Readonly<Record<string, Load>> = {
   capture: async (make) => (await import('./capture.ts')).captureCommand(make),
   flows: async (make) => (await import('./flows.ts')).flowsCommand(make),
   pause: async (make) => (await import('./pause.ts')).pauseCommand(make),
-  resume: async (make) => (await import('./pause.ts')).resumeCommand(make),
+  resume: async (make, doors) => (await import('./pause.ts')).resumeCommand(make, doors),
   switch: async (make) => (await import('./switch.ts')).switchCommand(make),
   support: async (make, doors) => (await import('./support.ts')).supportCommand(make, doors),
   install: async (make, doors) => (await import('./install.ts')).installCommand(make, doors),

@@ -79,7 +79,9 @@ export class BlockReclaimer {
       const next = dropNode(value, node);
       if (next === undefined) await store.remove('Block', name, { expect });
       else await store.put('Block', name, next, { expect });
-      events.add('warning', `node ${node} is gone: what it held of block ${prefix} is free again`);
+      events.add('warning', `node ${node} is gone: what it held of block ${prefix} is free again`, {
+        aboutNode: node,
+      });
     } catch (error) {
       // Somebody else did it, or will.
       if (toFault(error).code !== 'store-conflict') throw error;

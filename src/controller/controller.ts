@@ -11,6 +11,7 @@ import { fence } from './fence.ts';
 import { Leadership, NotLeading } from './leadership.ts';
 import { type Metrics, noteCluster } from './metrics.ts';
 import { StatusPublisher } from './publisher.ts';
+import { findRelease } from './release.ts';
 import { summarize } from './summary.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Events, Logger } from '#lib/log.ts';
@@ -102,6 +103,9 @@ export class Controller {
       mayTake: (gone) => this.#brake.allows('have blocks and no advert', gone.size, this.#allNodes()),
     });
     const publisher = new StatusPublisher(fenced);
+    const hear = async (): Promise<void> => {
+      if (this.#brake.reason !== undefined) this.#brake.believe((await findRelease(fenced)) ?? 0);
+    };
     const publish = async (): Promise<void> => {
       const status = this.#summarize(departures.leaving);
       noteCluster(metrics, status);
@@ -109,6 +113,7 @@ export class Controller {
     };
     return [
       ['definitions', () => this.#define()],
+      ['brake', hear],
       ['departures', () => departures.look()],
       ['blocks', () => reclaimer.look()],
       ['status', publish],
@@ -136,7 +141,7 @@ export class Controller {
   }
 
   #onAttempt(isLeading: boolean, error: unknown): void {
-    const { events, metrics, log } = this.#parts;
+    const { events, metrics, log, signal } = this.#parts;
     metrics.leading.set(isLeading ? 1 : 0);
     const trouble = error === undefined ? '' : toFault(error).message;
     if (trouble !== this.#trouble && trouble !== '')
@@ -150,7 +155,7 @@ export class Controller {
       events.add('info', 'leads now');
       this.#loop?.nudge();
     } else {
-      events.add('warning', 'does not lead any more');
+      events.add(signal.aborted ? 'info' : 'warning', 'the controller does not lead any more');
       noteCluster(metrics, undefined);
     }
   }
@@ -185,7 +190,7 @@ export class Controller {
     const { identity, version, settings } = this.#parts;
     const { adverts, subnetClaims: claims, index, pools } = this.#view;
     const { subnets } = settings.network;
-    const braked = this.#brake.reason;
+    const { reason: braked, gone } = this.#brake;
     return summarize({
       controller: identity,
       version,
@@ -196,6 +201,7 @@ export class Controller {
       pools,
       leaving,
       braked,
+      gone,
     });
   }
 }

@@ -2,15 +2,15 @@
  * The CustomResourceDefinitions of the store's kinds, as this program has them. What another release wrote later is left
  * alone: it knows what this one does not.
  */
-import { createHash } from 'node:crypto';
-import { customResourceDefinitions, type CustomResourceDefinition } from '#deploy/crds.ts';
+import {
+  customResourceDefinitions,
+  type CustomResourceDefinition,
+  DIGEST,
+  WRITTEN_BY,
+} from '#deploy/crds.ts';
 import type { KubernetesClient } from '#stores/kubernetes/client.ts';
 import type { KubernetesObject } from '#stores/kubernetes/messages.ts';
 import { isStatus } from '#stores/kubernetes/refusal.ts';
-
-/** By which release the definition was written, and a digest of its spec then: an API server adds to it. */
-const VERSION = 'tartan.dev/version';
-const DIGEST = 'tartan.dev/digest';
 
 const PATH = '/apis/apiextensions.k8s.io/v1/customresourcedefinitions';
 
@@ -32,17 +32,17 @@ export async function installDefinitions(options: DefinitionsOptions): Promise<v
   });
   // Providers append to the number.
   const expressions = Number(major) > 1 || Number.parseInt(minor, 10) >= 25;
-  for (const definition of customResourceDefinitions({ expressions })) await install(options, definition);
+  for (const definition of customResourceDefinitions({ expressions, version: options.version }))
+    await install(options, definition);
 }
 
 async function install(options: DefinitionsOptions, definition: CustomResourceDefinition): Promise<void> {
   const { client, version, ensure, tell } = options;
-  const { name } = definition.metadata;
-  const digest = createHash('sha256').update(JSON.stringify(definition.spec)).digest('hex');
+  const { name, annotations: own } = definition.metadata;
   const present = await find(client, name);
-  if (!isDue(present, version, digest)) return;
+  if (!isDue(present, version, own[DIGEST])) return;
   const { metadata = { name } } = present ?? {};
-  const annotations = { ...metadata.annotations, [VERSION]: version, [DIGEST]: digest };
+  const annotations = { ...metadata.annotations, ...own };
   const body = { ...present, ...definition, metadata: { ...metadata, annotations } };
   ensure();
   try {
@@ -55,8 +55,8 @@ async function install(options: DefinitionsOptions, definition: CustomResourceDe
   }
 }
 
-function isDue(present: KubernetesObject | undefined, version: string, digest: string): boolean {
-  const { [VERSION]: written, [DIGEST]: before } = present?.metadata.annotations ?? {};
+function isDue(present: KubernetesObject | undefined, version: string, digest: string | undefined): boolean {
+  const { [WRITTEN_BY]: written, [DIGEST]: before } = present?.metadata.annotations ?? {};
   return before !== digest && (written === undefined || !isNewer(written, version));
 }
 

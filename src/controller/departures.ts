@@ -51,11 +51,15 @@ export class Departures {
   constructor(options: DeparturesOptions) {
     this.#options = options;
     const { events } = options;
-    const tell = (text: (name: string) => string) => (name: string) => events.add('warning', text(name));
+    const tell = (nodeOf: (object: Stored) => string, text: (name: string) => string) => (object: Stored) =>
+      events.add('warning', text(object.name), { aboutNode: nodeOf(object) });
     const removed = {
-      Node: tell((name) => `node ${name} is not in Kubernetes and does not answer: its advert is removed`),
-      SubnetClaim: tell((name) => `the claim ${name} is removed: its node is gone`),
-      Workloads: tell((name) => `the pods of node ${name}, which is gone, are removed`),
+      Node: tell(
+        nameOf,
+        (name) => `node ${name} is not in Kubernetes and does not answer: its advert is removed`,
+      ),
+      SubnetClaim: tell(claimant, (name) => `the claim ${name} is removed: its node is gone`),
+      Workloads: tell(nameOf, (name) => `the pods of node ${name}, which is gone, are removed`),
     };
     const open = (kind: keyof typeof removed): Inquest =>
       new Inquest({ ...options, kind, onRemoved: removed[kind] });
@@ -95,7 +99,7 @@ export class Departures {
       inquest: this.#adverts,
       what: 'are not in Kubernetes any more',
       suspects: told.size === 0 ? [] : [...objects.Node.values()].filter(({ name }) => !told.has(name)),
-      nodeOf: ({ name }) => name,
+      nodeOf: nameOf,
       isGone: async (node) => (await store.get('Manifest', `v1/Node/${node}`)) === undefined,
     };
   }
@@ -117,13 +121,17 @@ export class Departures {
       inquest: this.#pods,
       what: 'have pods and no advert',
       suspects: [...Workloads.values()].filter(({ name }) => !Node.has(name)),
-      nodeOf: ({ name }) => name,
+      nodeOf: nameOf,
       isGone: (node) => this.#isUnadvertised(node),
     };
   }
   async #isUnadvertised(node: string): Promise<boolean> {
     return (await this.#options.store.get('Node', node)) === undefined;
   }
+}
+
+function nameOf({ name }: Stored): string {
+  return name;
 }
 
 function claimant({ value }: Stored): string {

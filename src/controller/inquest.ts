@@ -23,7 +23,7 @@ export type InquestOptions = {
   readonly graceMs: number;
   /** A node that can reach the store answers by then. */
   readonly answerMs: number;
-  readonly onRemoved: (name: string) => void;
+  readonly onRemoved: (object: Stored) => void;
 };
 
 type Question = { readonly before: Version; readonly version: Version; readonly atMs: number };
@@ -79,10 +79,11 @@ export class Inquest {
     this.#asked.set(name, { before: version, version: asked.version, atMs: clock.monotonicMs() });
   }
 
-  async #remove({ name, version }: Stored): Promise<void> {
+  async #remove(object: Stored): Promise<void> {
     const { kind, store, onRemoved } = this.#options;
+    const { name, version } = object;
     await store.remove(kind, name, { expect: version });
     this.#asked.delete(name);
-    onRemoved(name);
+    onRemoved(object);
   }
 }

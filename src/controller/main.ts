@@ -5,6 +5,7 @@ import { hostname } from 'node:os';
 import { Controller, type ControllerParts } from './controller.ts';
 import type { DefinitionsOptions } from './definitions.ts';
 import { openMetrics } from './metrics.ts';
+import { releaseBrake } from './release.ts';
 import { systemClock } from '#lib/clock.ts';
 import { Complaints } from '#lib/complaints.ts';
 import { LogTail, openEvents, openLog } from '#lib/log.ts';
@@ -12,6 +13,7 @@ import { serveTexts } from '#lib/text-server.ts';
 import { CLUSTER_STATUS, type ClusterStatus } from '#model/cluster-status.ts';
 import type { Settings } from '#model/settings.ts';
 import { Feeds } from '#stores/feed.ts';
+import type { EventSender } from '#stores/kubernetes/event-sender.ts';
 import type { KubernetesStore } from '#stores/kubernetes/kubernetes.ts';
 import { type OpenStore, openStore } from '#stores/open.ts';
 
@@ -34,6 +36,7 @@ export async function runController(settings: Settings, { version, signal }: Run
   const feeds = new Feeds({ store, clock, log, signal, onMalformed });
   const define = await definer(settings, store, { version, tell: (text) => events.add('info', text) });
   const parts = { settings, version, identity, signal, clock, log, events, metrics, store, feeds };
+  const sender = await sendEvents(store, parts);
   const controller = new Controller({ ...parts, define });
   const server = await serve(settings, controller, () => {
     metrics.leading.set(controller.leadership.isLeading ? 1 : 0);
@@ -41,6 +44,7 @@ export async function runController(settings: Settings, { version, signal }: Run
   });
   log.info({ version, store: settings.store.type }, 'the controller runs');
   await controller.run();
+  await sender?.stopped;
   server?.close();
   server?.closeAllConnections();
   store.close();
@@ -55,6 +59,31 @@ export async function readStatus(settings: Settings): Promise<ClusterStatus | un
   } finally {
     store.close();
   }
+}
+
+/** What `tartan resume --cluster` does: throws as `releaseBrake`. */
+export async function resumeCluster(settings: Settings): Promise<string> {
+  const store = await openStore(settings.store);
+  try {
+    return await releaseBrake(store);
+  } finally {
+    store.close();
+  }
+}
+
+/** Undefined: the store has no Events, or the operator wants none. */
+async function sendEvents(
+  store: OpenStore,
+  { settings, events, log, clock, signal }: Omit<ControllerParts, 'define'>,
+): Promise<EventSender | undefined> {
+  if (settings.store.type !== 'kubernetes' || !settings.kubernetes.events) return undefined;
+  const { startControllerEvents } = await import('./events.ts');
+  const { client } = store as KubernetesStore;
+  const onError = (error: unknown): void =>
+    log.warn({ error: String(error) }, 'Events were not sent; trying again');
+  const sender = startControllerEvents({ client, host: hostname(), clock, signal, onError });
+  events.onAdd = sender.note;
+  return sender;
 }
 
 /** Undefined: the store needs no definitions. */

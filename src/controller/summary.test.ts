@@ -28,6 +28,7 @@ const scene = (more: Partial<ClusterScene>): ClusterScene => ({
   controller: 'host-a 1',
   version: '0.2.0',
   braked: undefined,
+  gone: 0,
   adverts: [],
   claims: [],
   subnets: { 4: subnetDefaults(prefix('10.244.0.0/16'), 24) as SubnetSettings },
@@ -51,6 +52,7 @@ test('nodes, versions, roads, subnets and who disagrees', () => {
       ],
       leaving: new Set(['x']),
       braked: 'why',
+      gone: 7,
     }),
   );
   assert.deepEqual(status, {
@@ -63,6 +65,7 @@ test('nodes, versions, roads, subnets and who disagrees', () => {
     subnets: [{ range: '10.244.0.0/16', total: 256, taken: 3 }],
     pools: [],
     braked: 'why',
+    gone: 7,
   });
   assert.ok(clusterStatusSchema.safeParse(JSON.parse(JSON.stringify(status))).success);
 });

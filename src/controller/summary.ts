@@ -12,6 +12,8 @@ import { overlaps, prefixFamily, prefixLength, prefixSize } from '#net/prefix.ts
 
 export type ClusterScene = Pick<ClusterStatus, 'controller' | 'version'> & {
   readonly braked: string | undefined;
+  /** Of how many nodes something would be removed at once. */
+  readonly gone: number;
   readonly adverts: readonly NodeAdvert[];
   readonly claims: readonly SubnetClaim[];
   /** Of node subnets, in settings. */
@@ -25,7 +27,7 @@ export type ClusterScene = Pick<ClusterStatus, 'controller' | 'version'> & {
 const LISTED = 50;
 
 export function summarize(scene: ClusterScene): ClusterStatus {
-  const { controller, version, adverts, leaving, index, pools, braked } = scene;
+  const { controller, version, adverts, leaving, index, pools, braked, gone } = scene;
   const waiting = adverts.filter(({ ready }) => !ready).map(({ name }) => name);
   return {
     controller,
@@ -41,7 +43,7 @@ export function summarize(scene: ClusterScene): ClusterStatus {
     conflicts: conflictsOf(scene),
     subnets: subnetsOf(scene),
     pools: index.size === 0 ? [] : pools.map((pool) => useOf(pool, index)),
-    ...(braked === undefined ? {} : { braked }),
+    ...(braked === undefined ? {} : { braked, gone }),
   };
 }
 

@@ -21,8 +21,6 @@ export type AccessRule = {
 };
 
 const READ = ['get', 'list', 'watch'] as const;
-/** Objects are written by server-side apply, which creates what is not there. */
-const WRITE = ['create', 'update', 'patch', 'delete'] as const;
 
 const pluralOf = (kind: keyof typeof STATE_RESOURCES): string => STATE_RESOURCES[kind].plural;
 
@@ -55,14 +53,21 @@ const DEFINITIONS: AccessRule = {
 export const AGENT_RULES: readonly AccessRule[] = [
   state(
     'A node tells of itself and of its pods, claims its subnet or blocks, and takes part in a change of roads; it removes what nodes left that are gone.',
-    ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block', 'BlockLengths'],
-    [...READ, ...WRITE],
+    ['Node', 'SubnetClaim', 'Workloads', 'Switch', 'Block'],
+    [...READ, 'create', 'update', 'delete'],
   ),
   state(
-    'Pools are the operator’s, the status is the controller’s, and relays tell where they are.',
-    ['Pool', 'ClusterStatus', 'Relay'],
-    READ,
+    'How long blocks are is decided once, by whoever is first.',
+    ['BlockLengths'],
+    ['get', 'list', 'create', 'update'],
   ),
+  state('Pools are the operator’s.', ['Pool'], READ),
+  state(
+    'The state of the cluster is the controller’s; commands show it.',
+    ['ClusterStatus'],
+    ['get', 'list'],
+  ),
+  state('Relays tell where they are.', ['Relay'], READ),
   ...manifests(),
   DEFINITIONS,
   {
@@ -78,7 +83,7 @@ export const AGENT_RULES: readonly AccessRule[] = [
     verbs: ['patch'],
   },
   {
-    why: 'Events tell an operator what the agent finds wrong.',
+    why: 'Events tell an operator what the agent finds wrong; a patch that creates needs both.',
     apiGroups: [''],
     resources: ['events'],
     verbs: ['create', 'patch'],
@@ -87,12 +92,12 @@ export const AGENT_RULES: readonly AccessRule[] = [
 
 export const CONTROLLER_RULES: readonly AccessRule[] = [
   state(
-    'Subnets where Kubernetes gives none, and what nodes left that are gone: claims, blocks, adverts, pods.',
+    'What nodes left that are gone is asked for, then taken back: adverts, claims, blocks, pods.',
     ['Node', 'SubnetClaim', 'Workloads', 'Block'],
-    [...READ, ...WRITE],
+    [...READ, 'update', 'delete'],
   ),
-  state('The state of the cluster as one object.', ['ClusterStatus'], [...READ, ...WRITE]),
-  state('Pools say what blocks are cut from; a change of roads is told of.', ['Pool', 'Switch'], READ),
+  state('The state of the cluster as one object.', ['ClusterStatus'], ['get', 'create', 'update']),
+  state('Pools say what blocks are cut from.', ['Pool'], ['list', 'watch']),
   {
     why: 'Whether a node is gone, and which it is.',
     apiGroups: [''],
@@ -112,13 +117,12 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
     resources: ['ippools', 'ipreservations', 'ipamconfigurations'],
     verbs: READ,
   },
-  DEFINITIONS,
   {
     why: 'A new leader brings the store’s kinds up to date.',
     apiGroups: ['apiextensions.k8s.io'],
     resources: ['customresourcedefinitions'],
     resourceNames: Object.values(STATE_RESOURCES).map(({ plural }) => `${plural}.${TARTAN_GROUP}`),
-    verbs: ['update'],
+    verbs: ['get', 'update'],
   },
   {
     why: 'It makes those that somebody removed; who creates something has no name to be held to.',
@@ -127,7 +131,7 @@ export const CONTROLLER_RULES: readonly AccessRule[] = [
     verbs: ['create'],
   },
   {
-    why: 'Events tell an operator what was taken back.',
+    why: 'Events tell an operator what was taken back, and when the brake holds; a patch that creates needs both.',
     apiGroups: [''],
     resources: ['events'],
     verbs: ['create', 'patch'],
@@ -180,7 +184,7 @@ export const LEADER_RULES: readonly AccessRule[] = [
     apiGroups: [LEASE_RESOURCE.group],
     resources: [LEASE_RESOURCE.plural],
     resourceNames: [CONTROLLER_LEASE],
-    verbs: ['get', 'update', 'patch'],
+    verbs: ['get', 'update'],
   },
   {
     why: 'Who creates something has no name to be held to.',

@@ -3,6 +3,7 @@
  * them, and an API server refuses what no agent could read.
  */
 import type { z } from 'zod';
+import { fnv1a64 } from '#lib/hash.ts';
 import {
   STATE_RESOURCES,
   type StateResource,
@@ -151,7 +152,13 @@ export type CustomResourceDefinition = {
   readonly spec: Readonly<Record<string, unknown>>;
 };
 
+/** Annotations: by which release a definition was written, and a digest of its spec then, as an API server adds to it. */
+export const WRITTEN_BY = 'tartan.dev/version';
+export const DIGEST = 'tartan.dev/digest';
+
 export type CrdOptions = {
+  /** Of the program that writes them; absent: nobody is to know. */
+  readonly version?: string;
   /** The API server knows CEL (Kubernetes 1.25 and later). Older ones would drop the rules, but kubectl refuses them there first. */
   readonly expressions?: boolean;
 };
@@ -159,10 +166,18 @@ export type CrdOptions = {
 /** All of them, in the order of the store's kinds. */
 export function customResourceDefinitions({
   expressions = true,
+  version,
 }: CrdOptions = {}): CustomResourceDefinition[] {
-  return Object.entries(STATE_RESOURCES).map(([kind, names]) =>
+  const all = Object.entries(STATE_RESOURCES).map(([kind, names]) =>
     definitionOf(names, RESOURCES[kind as keyof typeof STATE_RESOURCES], expressions),
   );
+  return version === undefined ? all : all.map((definition) => signed(definition, version));
+}
+
+function signed(definition: CustomResourceDefinition, version: string): CustomResourceDefinition {
+  const digest = fnv1a64(JSON.stringify(definition.spec)).toString(16).padStart(16, '0');
+  const annotations = { ...definition.metadata.annotations, [WRITTEN_BY]: version, [DIGEST]: digest };
+  return { ...definition, metadata: { ...definition.metadata, annotations } };
 }
 
 function definitionOf(

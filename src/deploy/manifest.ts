@@ -30,7 +30,10 @@ export function namespaceObject({ namespace }: Installation): KubeObject {
 /** All but the namespace, which a Helm chart leaves to Helm. */
 export function installationObjects(installation: Installation): KubeObject[] {
   return [
-    ...customResourceDefinitions({ expressions: installation.epoch !== '1.20' }),
+    ...customResourceDefinitions({
+      expressions: installation.epoch !== '1.20',
+      version: installation.version,
+    }),
     ...rightsOf(installation),
     settingsMap(installation),
     agentDaemonSet(installation),

@@ -1,6 +1,7 @@
 /** Structured logs, one JSON object a line on stderr (journald and container runtimes keep them as they are). */
 import { writeSync } from 'node:fs';
 import { type Logger as PinoLogger, pino } from 'pino';
+import { given } from './given.ts';
 
 export type Logger = Pick<PinoLogger, 'debug' | 'info' | 'warn' | 'error'>;
 
@@ -49,6 +50,8 @@ export type Event = {
   readonly text: string;
   /** Whom it is about, where that is a pod. */
   readonly pod?: { readonly namespace: string; readonly name: string; readonly uid?: string };
+  /** Whom it is about, where that is another node than the one that tells it. */
+  readonly aboutNode?: string;
 };
 
 export class Events {
@@ -59,9 +62,14 @@ export class Events {
   constructor(log: Logger) {
     this.#log = log;
   }
-  add(severity: Event['severity'], text: string, context: Pick<Event, 'pod'> & object = {}): void {
+  add(
+    severity: Event['severity'],
+    text: string,
+    context: Pick<Event, 'pod' | 'aboutNode'> & object = {},
+  ): void {
     this.#log[severity === 'warning' ? 'warn' : severity](context, text);
-    const about = context.pod === undefined ? {} : { pod: context.pod };
+    const { pod, aboutNode } = context;
+    const about = { ...given('pod', pod), ...given('aboutNode', aboutNode) };
     const event: Event = { time: new Date().toISOString(), severity, text, ...about };
     this.#kept.push(event);
     if (this.#kept.length > 100) this.#kept.shift();

@@ -24,6 +24,10 @@ export type ClusterStatus = {
   readonly pools: readonly PoolUse[];
   /** Why the controller removes nothing at the moment. */
   readonly braked?: string;
+  /** Of how many nodes it would remove something. */
+  readonly gone?: number;
+  /** An operator's word that so many are gone; the leader takes it away. */
+  readonly believed?: number;
 };
 
 export type PoolUse = {

@@ -81,20 +81,23 @@ export class Fault extends Error {
   readonly problems: readonly Problem[];
   /** The number that somebody else's error had: it is passed on. */
   readonly #cni: number | undefined;
+  readonly #hint: string | undefined;
 
   constructor(
     code: FaultCode,
     message: string,
-    options: { problems?: readonly Problem[]; cause?: unknown; cni?: number } = {},
+    options: { problems?: readonly Problem[]; cause?: unknown; cni?: number; hint?: string } = {},
   ) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.name = 'Fault';
     this.code = code;
     this.problems = options.problems ?? [];
     this.#cni = options.cni;
+    this.#hint = options.hint;
   }
+  /** That of the code, unless who found it knows better. */
   get hint(): string {
-    return FAULTS[this.code].hint;
+    return this.#hint ?? FAULTS[this.code].hint;
   }
   /** CNI error number; 999 where the table has none. */
   get cni(): number {

@@ -177,6 +177,10 @@ export const clusterStatusSchema = z.strictObject({
     }),
   ),
   braked: z.string().exactOptional().meta({ description: 'Why the controller removes nothing now.' }),
+  gone: count.exactOptional().meta({ description: 'Of how many nodes it would remove something.' }),
+  believed: count
+    .exactOptional()
+    .meta({ description: 'An operator’s word that so many are gone; the leader takes it away.' }),
 }) satisfies z.ZodType<ClusterStatus>;
 
 export const relaySchema = z.strictObject({

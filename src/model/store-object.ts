@@ -13,8 +13,11 @@ export type Outcome = {
 };
 
 export interface ObjectStore {
-  /** By name. */
-  list(): Promise<StoreObject[]>;
+  /**
+   * By name. Of Tartan's own kinds those that are wanted, by default all: not everybody may read every one. Others' kinds are
+   * always among them.
+   */
+  list(isWanted?: (kind: string) => boolean): Promise<StoreObject[]>;
   /** Throws Fault `request-invalid` with every problem at its place; then nothing is changed. `isTrial`: changes nothing. */
   apply(objects: readonly StoreObject[], isTrial?: boolean): Promise<Outcome[]>;
   /** As `apply`. What is not there is no problem. */

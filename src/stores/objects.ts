@@ -13,7 +13,7 @@ import { openDirectoryStore } from './directory.ts';
 import { API_VERSION, manifestName, MAX_FILE_BYTES } from './object-file.ts';
 import type { OpenStore } from './open.ts';
 import { directoryShelf, type Shelf } from './shelf.ts';
-import { STATE_KINDS, type StateKind, STORE_KINDS, type Stored } from './store.ts';
+import { STATE_KINDS, type StateKind, STORE_KINDS, type Stored, type StoreKind } from './store.ts';
 
 /** Writes of state at the same time. */
 const AT_ONCE = 16;
@@ -54,8 +54,9 @@ class Objects implements ObjectStore {
     this.#store.close();
   }
 
-  async list(): Promise<StoreObject[]> {
-    return Array.from((await this.#entries()).values(), ({ object }) => object);
+  async list(isWanted: (kind: string) => boolean = () => true): Promise<StoreObject[]> {
+    const kinds = STORE_KINDS.filter((kind) => kind === 'Manifest' || isWanted(kind));
+    return Array.from(entriesOf(await this.#read(kinds)).values(), ({ object }) => object);
   }
 
   async apply(objects: readonly StoreObject[], isTrial = false): Promise<Outcome[]> {
@@ -136,11 +137,12 @@ class Objects implements ObjectStore {
   async #entries(names?: readonly string[]): Promise<Map<string, Entry>> {
     const stored =
       names === undefined || this.#shelf.find === undefined
-        ? (await Promise.all(STORE_KINDS.map((kind) => this.#store.list(kind)))).flat()
+        ? await this.#read(STORE_KINDS)
         : await this.#shelf.find(names);
-    const entries = stored.map((each) => ({ object: objectOf(each), stored: each }));
-    entries.sort((a, b) => (a.object.name < b.object.name ? -1 : 1));
-    return new Map(entries.map((entry) => [entry.object.name, entry]));
+    return entriesOf(stored);
+  }
+  async #read(kinds: readonly StoreKind[]): Promise<Stored[]> {
+    return (await Promise.all(kinds.map((kind) => this.#store.list(kind)))).flat();
   }
   /** Our own kinds are the same in every store; of others, the store may know more than what is written. */
   async #compare(wishes: readonly Wish[]): Promise<{ changes: Change[]; problems: Problem[] }> {
@@ -199,6 +201,12 @@ function objectOf(stored: Stored): StoreObject {
   if (kind === 'Manifest') return { name, value: (value as Manifest).value as StoreObject['value'], origin };
   const spec = value as OurObject['spec'];
   return { name: nameOf(stored), value: { apiVersion: API_VERSION, kind, metadata: { name }, spec }, origin };
+}
+
+function entriesOf(stored: readonly Stored[]): Map<string, Entry> {
+  const entries = stored.map((each) => ({ object: objectOf(each), stored: each }));
+  entries.sort((a, b) => (a.object.name < b.object.name ? -1 : 1));
+  return new Map(entries.map((entry) => [entry.object.name, entry]));
 }
 
 function isDifferent({ object, present }: Wish): boolean {

@@ -35,6 +35,7 @@ const doors: Doors = {
   controller: elsewhere,
   relay: elsewhere,
   cluster: elsewhere,
+  resumeCluster: elsewhere,
   everything: elsewhere,
   facts: elsewhere,
   purge: elsewhere,

@@ -45,6 +45,11 @@ export type Audited = {
   readonly requestURI: string;
   readonly user: { readonly username: string };
   readonly responseStatus?: { readonly code: number };
+  readonly objectRef?: {
+    readonly apiGroup?: string;
+    readonly resource: string;
+    readonly subresource?: string;
+  };
 };
 
 export type ApiServer = AsyncDisposable & {
@@ -225,7 +230,7 @@ function makeServer(parts: Parts): ApiServer {
     token: (user) => tokenOf(known(user)),
     kubeconfig,
     kubectl,
-    ask: (path, asked = {}) => ask(new URL(path, urlOf(site)), readFileSync(file('ca.pem')), asked),
+    ask: (path, asked = {}) => askServer(new URL(path, urlOf(site)), readFileSync(file('ca.pem')), asked),
     audited: () =>
       readFileSync(file('audit.log'), 'utf8')
         .split('\n')
@@ -249,7 +254,7 @@ function makeServer(parts: Parts): ApiServer {
   };
 }
 
-function ask(
+export function askServer(
   url: URL,
   ca: Buffer,
   { method = 'GET', user = 'admin', body, contentType }: Ask,

@@ -1,6 +1,5 @@
 /** What an agent does on Kubernetes besides having its objects there; on other stores, as much of it as there is. */
 import type { AgentParts } from '../parts.ts';
-import { startEventSender } from './event-sender.ts';
 import { NodeObjects, type NodeObjectsOptions } from './node-objects.ts';
 import { OwnNode } from './own-node.ts';
 import { createPodGate } from './pod-gate.ts';
@@ -10,6 +9,7 @@ import type { NodeAdvert } from '#model/world.ts';
 import { families } from '#net/per-family.ts';
 import type { Self } from '#backends/backend.ts';
 import type { Feed } from '#stores/feed.ts';
+import { nodeSubject, startEventSender } from '#stores/kubernetes/event-sender.ts';
 
 export type OnKubernetesOptions = Pick<NodeObjectsOptions, 'onChange' | 'onPeer'> & {
   readonly parts: AgentParts;
@@ -38,7 +38,7 @@ export class OnKubernetes {
       if (settings.kubernetes.events) {
         const onError = (error: unknown): void =>
           log.warn({ error: String(error) }, 'Events were not sent; trying again');
-        const { note, stopped } = startEventSender({ ...parts, api, node, onError });
+        const { note, stopped } = startEventSender({ ...parts, api, subject: nodeSubject(node), onError });
         events.onAdd = note;
         this.#sender = stopped;
       }

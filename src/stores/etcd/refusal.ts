@@ -53,6 +53,11 @@ export function isTokenLost(error: unknown): boolean {
   return error instanceof EtcdError && /invalid auth token|revision of auth store is old/.test(error.message);
 }
 
+const REFUSED_HINT =
+  'check store.etcd.user, its password and certificates, and its role (readwrite on all keys below the prefix)';
+const AWAY_HINT =
+  'pods keep what they have; see that the members of etcd run and can be reached (store.etcd.endpoints)';
+
 /** As the rest of the program knows it. `last` decides, all are told. */
 export function faultOf(failures: ReadonlyMap<string, unknown>, last: unknown): Error {
   if (last instanceof Fault) return last;
@@ -61,10 +66,10 @@ export function faultOf(failures: ReadonlyMap<string, unknown>, last: unknown): 
     if (last.code === CODE.resourceExhausted && NO_SPACE.test(last.message))
       return new Fault('store-full', 'etcd has no space left, so nothing can be written', { problems });
     if (REFUSED.has(last.code) || isRefusedArgument(last))
-      return new Fault('store-refused', 'etcd refuses this user', { problems });
+      return new Fault('store-refused', 'etcd refuses this user', { problems, hint: REFUSED_HINT });
     if (!isPassing(last)) return last;
   }
-  return new Fault('store-away', 'etcd does not answer', { problems, cause: last });
+  return new Fault('store-away', 'etcd does not answer', { problems, cause: last, hint: AWAY_HINT });
 }
 
 function isRefusedArgument({ code, message }: EtcdError): boolean {

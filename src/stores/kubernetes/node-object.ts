@@ -43,17 +43,21 @@ export function annotatedBy({ metadata }: NodeObject): string[] {
   return keys.filter((key) => key.startsWith('f:')).map((key) => key.slice(2));
 }
 
+export type EventSubject = {
+  /** Absent: v1. */
+  readonly apiVersion?: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly namespace?: string;
+  readonly uid?: string;
+};
+
 /** Of core/v1, as kubectl describe shows them. */
 export type KubernetesEvent = {
   readonly namespace: string;
   /** Whose times this is one more of has the same name. */
   readonly name: string;
-  readonly about: {
-    readonly kind: string;
-    readonly name: string;
-    readonly namespace?: string;
-    readonly uid?: string;
-  };
+  readonly about: EventSubject;
   readonly type: 'Normal' | 'Warning';
   /** In CamelCase, for machines. */
   readonly reason: string;
@@ -63,7 +67,11 @@ export type KubernetesEvent = {
   readonly lastTimestamp: string;
 };
 
-export interface NodeApi {
+export interface EventApi {
+  sendEvent(event: KubernetesEvent): Promise<void>;
+}
+
+export interface NodeApi extends EventApi {
   /** Undefined: the API server knows no such node. */
   get(): Promise<NodeObject | undefined>;
   /** Sets exactly these of our annotations: what we set before and is not among them goes. */
@@ -71,32 +79,46 @@ export interface NodeApi {
   setCondition(condition: NodeCondition): Promise<void>;
   /** Answers false when somebody else has changed the taints since they were read. */
   removeTaint(node: NodeObject, key: string): Promise<boolean>;
-  sendEvent(event: KubernetesEvent): Promise<void>;
 }
 
 /** Calls throw as the client's. */
 export function openNodeApi(client: Pick<KubernetesClient, 'call'>, node: string): NodeApi {
   const path = `/api/v1/nodes/${encodeURIComponent(node)}`;
-  const apply = async (at: string, body: object, fieldManager: string): Promise<void> => {
-    const query = { fieldManager, force: 'true' };
-    await client.call({ method: 'PATCH', path: at, query, body, contentType: APPLY });
-  };
   const head = { apiVersion: 'v1', kind: 'Node' };
   return {
     get: () => absentAsUndefined(client.call<NodeObject>({ method: 'GET', path })),
-    annotate: (annotations) => apply(path, { ...head, metadata: { name: node, annotations } }, NODE_MANAGER),
+    annotate: (annotations) =>
+      apply(client, path, {
+        body: { ...head, metadata: { name: node, annotations } },
+        manager: NODE_MANAGER,
+      }),
     async setCondition(condition) {
       const body = { status: { conditions: [condition] } };
       await client.call({ method: 'PATCH', path: `${path}/status`, body, contentType: STRATEGIC });
     },
     removeTaint: (object, key) => removeTaint(client, path, { object, key }),
-    sendEvent: (event) =>
-      apply(
-        `/api/v1/namespaces/${event.namespace}/events/${event.name}`,
-        eventBody(event, node),
-        FIELD_MANAGER,
-      ),
+    ...openEvents(client, node),
   };
+}
+
+/** `host`: who says so. */
+export function openEvents(client: Pick<KubernetesClient, 'call'>, host: string): EventApi {
+  return {
+    sendEvent: (event) =>
+      apply(client, `/api/v1/namespaces/${event.namespace}/events/${event.name}`, {
+        body: eventBody(event, host),
+        manager: FIELD_MANAGER,
+      }),
+  };
+}
+
+async function apply(
+  client: Pick<KubernetesClient, 'call'>,
+  path: string,
+  { body, manager }: { readonly body: object; readonly manager: string },
+): Promise<void> {
+  const query = { fieldManager: manager, force: 'true' };
+  await client.call({ method: 'PATCH', path, query, body, contentType: APPLY });
 }
 
 /** From the end, so that places stay as they were; only what was read is taken. */
@@ -121,10 +143,10 @@ async function removeTaint(
   }
 }
 
-function eventBody(event: KubernetesEvent, node: string): object {
+function eventBody(event: KubernetesEvent, host: string): object {
   const { namespace, name, about, ...said } = event;
   const involvedObject = { apiVersion: 'v1', ...about };
-  const source = { component: FIELD_MANAGER, host: node };
+  const source = { component: FIELD_MANAGER, host };
   return {
     apiVersion: 'v1',
     kind: 'Event',

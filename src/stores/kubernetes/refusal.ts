@@ -49,6 +49,12 @@ export function isPassing(error: unknown): boolean {
   return !(error instanceof Fault) && !(error instanceof LengthError);
 }
 
+const UNKNOWN =
+  'its token or certificate is not accepted: see store.kubernetes, and whether the service account is still there';
+const FORBIDDEN =
+  'kubectl auth can-i says what this user may; an agent may read no more than it needs: run the command where your own kubeconfig is (store.kubernetes.kubeconfig)';
+const AWAY = 'pods keep what they have; see that the API server runs and can be reached (store.kubernetes)';
+
 /** As the rest of the program knows it; what a caller has to look at stays a KubernetesError. */
 export function faultOf(error: unknown, where: string): Error {
   if (error instanceof Fault) return error;
@@ -58,10 +64,13 @@ export function faultOf(error: unknown, where: string): Error {
     if (NO_SPACE.test(message))
       return new Fault('store-full', 'etcd behind the API server has no space left', { problems });
     if (REFUSED.has(error.status))
-      return new Fault('store-refused', 'the API server refuses this user', { problems });
+      return new Fault('store-refused', 'the API server refuses this user', {
+        problems,
+        hint: error.status === 401 ? UNKNOWN : FORBIDDEN,
+      });
     if (!isPassing(error)) return error;
   }
-  return new Fault('store-away', 'the API server does not answer', { problems, cause: error });
+  return new Fault('store-away', 'the API server does not answer', { problems, cause: error, hint: AWAY });
 }
 
 export function messageOf(error: Error): string {

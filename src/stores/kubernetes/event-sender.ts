@@ -1,5 +1,5 @@
 /**
- * The agent's warnings and errors as Events of Kubernetes, about the node or the pod that they name. The same again is one
+ * An agent's or a controller's warnings and errors as Events of Kubernetes, about the node or the pod that they name. The same again is one
  * more of it; there are never more than a few writes a minute, and what waits too long behind others is dropped:
  * the log and `tartan status` have it all.
  */
@@ -7,11 +7,12 @@ import type { Event } from '#lib/log.ts';
 import { fnv1a64 } from '#lib/hash.ts';
 import type { Clock } from '#lib/clock.ts';
 import { startReconciler } from '#lib/reconciler.ts';
-import type { KubernetesEvent, NodeApi } from '#stores/kubernetes/node-object.ts';
+import type { EventApi, EventSubject, KubernetesEvent } from './node-object.ts';
 
 export type EventSenderOptions = {
-  readonly api: Pick<NodeApi, 'sendEvent'>;
-  readonly node: string;
+  readonly api: EventApi;
+  /** Of what names nobody; of the whole cluster, not of a namespace. */
+  readonly subject: EventSubject;
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly onError: (error: unknown) => void;
@@ -22,8 +23,8 @@ const BURST = 10;
 const EACH_MS = 6000;
 /** So many different ones are remembered, for their counts. */
 const REMEMBERED = 100;
-/** The namespace of events about nodes. */
-const NODE_NAMESPACE = 'default';
+/** The namespace of events about what has none. */
+const CLUSTER_NAMESPACE = 'default';
 
 export type EventSender = { readonly note: (event: Event) => void; readonly stopped: Promise<void> };
 
@@ -64,7 +65,7 @@ export function startEventSender(options: EventSenderOptions): EventSender {
     stopped: loop.stopped,
     note: (event) => {
       if (event.severity === 'info') return;
-      const made = eventOf(event, options.node, since);
+      const made = eventOf(event, options.subject, since);
       const before = known.get(made.name);
       known.delete(made.name);
       known.set(made.name, before === undefined ? made : oneMore(before, made));
@@ -86,13 +87,23 @@ function oneMore(before: KubernetesEvent, { lastTimestamp }: KubernetesEvent): K
 /** Longer messages are refused by the API server. */
 const MESSAGE_BYTES = 1000;
 
-/** `since`: an agent counts for itself. */
-function eventOf({ time, severity, text, pod }: Event, node: string, since: number): KubernetesEvent {
-  const about = pod === undefined ? { kind: 'Node', name: node, uid: node } : { kind: 'Pod', ...pod };
+/** As kubelets name it, and `kubectl describe node` looks for it. */
+export function nodeSubject(name: string): EventSubject {
+  return { kind: 'Node', name, uid: name };
+}
+
+/** `since`: each process counts for itself. */
+function eventOf(
+  { time, severity, text, pod, aboutNode }: Event,
+  subject: EventSubject,
+  since: number,
+): KubernetesEvent {
+  const node = aboutNode === undefined ? subject : nodeSubject(aboutNode);
+  const about = pod === undefined ? node : { kind: 'Pod', ...pod };
   const hash = fnv1a64(`${since} ${about.kind} ${text}`).toString(16).padStart(16, '0');
   const stamp = `${time.slice(0, 19)}Z`;
   return {
-    namespace: pod?.namespace ?? NODE_NAMESPACE,
+    namespace: pod?.namespace ?? CLUSTER_NAMESPACE,
     name: `${about.name}.${hash}`,
     about,
     type: 'Warning',

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { startEventSender } from './event-sender.ts';
+import { nodeSubject, startEventSender } from './event-sender.ts';
 import { manualClock } from '#lib/clock.ts';
 import type { Event } from '#lib/log.ts';
-import type { KubernetesEvent } from '#stores/kubernetes/node-object.ts';
+import type { KubernetesEvent } from './node-object.ts';
 
 const TIME = '2026-01-02T03:04:05.678Z';
 const warning = (text: string, more: Partial<Event> = {}): Event => ({
@@ -36,7 +36,13 @@ async function run(
       return Promise.resolve();
     },
   };
-  const sender = startEventSender({ api, node: 'n1', clock, signal: stop.signal, onError: () => {} });
+  const sender = startEventSender({
+    api,
+    subject: nodeSubject('n1'),
+    clock,
+    signal: stop.signal,
+    onError: () => {},
+  });
   await turn();
   await work(sender.note, sent, world);
   stop.abort();
@@ -74,6 +80,14 @@ test('what names a pod is the pod’s', () =>
     assert.deepEqual(sent[0]?.about, { kind: 'Pod', ...pod });
     assert.deepEqual([sent[0]?.namespace, sent[0]?.reason], ['shop', 'TartanError']);
     assert.match(sent[0]?.name ?? '', /^web\./);
+  }));
+
+test('what names another node is that node’s', () =>
+  run(async (note, sent) => {
+    note(warning('gone', { aboutNode: 'n2' }));
+    await turn();
+    assert.deepEqual(sent[0]?.about, { kind: 'Node', name: 'n2', uid: 'n2' });
+    assert.deepEqual([sent[0]?.namespace, sent[0]?.name.startsWith('n2.')], ['default', true]);
   }));
 
 test('a storm: few writes, and every count is right in the end', () =>
