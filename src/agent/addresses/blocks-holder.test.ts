@@ -333,3 +333,22 @@ for (const [what, readAgain] of [
     );
   });
 }
+
+test('after a start that was cut short nothing is dropped that a pod uses', async () => {
+  const store = createMemoryStore(manualClock());
+  const before = new BlockHolder({ store, node: 'a', clock: manualClock() });
+  await before.begin();
+  const block = await before.exclusively(() => before.obtain(SCENE));
+  const [ip] = before.shelf.spareOf(block);
+  assert.ok(ip !== undefined);
+  let isAway = true;
+  const put: Store['put'] = (...args) =>
+    isAway ? Promise.reject(new Fault('io', 'no answer')) : store.put(...args);
+  const holder = new BlockHolder({ store: { ...store, put }, node: 'a', clock: manualClock() });
+  holder.shelf.adopt('pod', ip);
+  await assert.rejects(holder.begin(), { code: 'io' });
+  isAway = false;
+  await holder.drop(block);
+  const [stored] = await blocksOf(store);
+  assert.equal(stored?.node, 'a');
+});

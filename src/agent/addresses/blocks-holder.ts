@@ -233,7 +233,8 @@ export class BlockHolder {
   drop(prefix: Prefix): Promise<boolean> {
     return this.exclusively(() =>
       this.#change(prefix, (block) => {
-        const held = this.shelf.heldOf(prefix);
+        // By the store: the shelf does not know yet what is in use when a start was cut short.
+        const held = this.#heldIn(block);
         if (!held.every((address) => this.shelf.isSpare(address))) return block;
         this.#leave(prefix, new Set(held));
         return dropNode(block, this.node);
