@@ -23,6 +23,7 @@ import { makeUnderlay, type Node, startNode, type Underlay, whyNoTartan } from '
 
 const skip = noApiServer ?? whyNoKernel(['ip', 'bridge', 'ping']) ?? whyNoTartan();
 const TAINT = 'tartan.dev/agent-not-ready';
+const VTEP = 'flannel.alpha.coreos.com/backend-data';
 
 type Fields = Record<string, unknown>;
 type NodeObject = {
@@ -202,17 +203,15 @@ test('a cluster of Kubernetes', { skip, timeout: 240_000 }, async (t) => {
       'the Node to be told',
       async () => {
         const object = await nodeObject('ka1');
-        return !taints(object).includes(TAINT) && condition(object) !== undefined && object;
+        const isWhole = condition(object) !== undefined && object.metadata.annotations?.[VTEP] !== undefined;
+        return !taints(object).includes(TAINT) && isWhole && object;
       },
       30_000,
     );
     assert.ok(taints(node).includes(OTHER_TAINT.key));
     assert.equal(condition(node), 'False TartanIsUp');
     assert.match((await one.run(['status'])).stdout, /10\.244\.1\.0\/24/);
-    assert.match(
-      node.metadata.annotations?.['flannel.alpha.coreos.com/backend-data'] ?? '',
-      /^\{"VNI":1,"VtepMAC":"[0-9a-f:]{17}"\}$/,
-    );
+    assert.match(node.metadata.annotations?.[VTEP] ?? '', /^\{"VNI":1,"VtepMAC":"[0-9a-f:]{17}"\}$/);
     assert.equal(node.metadata.annotations?.['flannel.alpha.coreos.com/public-ip'], '172.30.0.1');
   });
 
