@@ -102,9 +102,11 @@ type Starts = {
   readonly cpuMs: number[];
 };
 
-async function measureStarts(place: Place, node: Node): Promise<Starts & { readonly rssMb: number }> {
+type Memory = { readonly rssMb: number; readonly peakMb: number };
+
+async function measureStarts(place: Place, node: Node): Promise<Starts & Memory> {
   const starts: Starts = { ours: [], all: [], same: [], cpuMs: [] };
-  let rssMb = Number.NaN;
+  let [rssMb, peakMb] = [Number.NaN, Number.NaN];
   await node.kill();
   for (let round = 0; round < ROUNDS; round += 1) {
     starts.all.push(await getAll(place, 'nodes,pods'));
@@ -117,9 +119,10 @@ async function measureStarts(place: Place, node: Node): Promise<Starts & { reado
     // What a start leaves behind is collected after a second.
     await new Promise((resolve) => setTimeout(resolve, 5000));
     rssMb = processMb(agent.pid, 'VmRSS');
+    peakMb = processMb(agent.pid, 'VmHWM');
     await endAgent(agent);
   }
-  return { ...starts, rssMb };
+  return { ...starts, rssMb, peakMb };
 }
 
 /** When each line was said, by the name that it begins with. */
@@ -192,7 +195,8 @@ async function measureEvents(place: Place, nodes: readonly Node[]) {
 
 type Figures = Awaited<ReturnType<typeof measureStarts>> & Awaited<ReturnType<typeof measureEvents>>;
 
-function rowsOf({ ours, all, same, cpuMs, rssMb, rawMs, agentMs, cpuPerEventMs }: Figures): Row[] {
+function rowsOf(figures: Figures): Row[] {
+  const { ours, all, same, cpuMs, rssMb, peakMb, rawMs, agentMs, cpuPerEventMs } = figures;
   const ratio = { sense: '≤', ratio: 1.5 } as const;
   const [raw, agent] = [percentile(rawMs, 0.99), percentile(agentMs, 0.99)];
   return [
@@ -211,6 +215,7 @@ function rowsOf({ ours, all, same, cpuMs, rssMb, rawMs, agentMs, cpuPerEventMs }
     },
     { what: 'the agent’s CPU time for it', unit: 'ms', ours: median(cpuMs) },
     { what: 'agent’s memory, RSS', unit: 'MB', ours: rssMb, target: { sense: '≤', limit: 200 } },
+    { what: '  at most, during its start', unit: 'MB', ours: peakMb },
     {
       what: 'a node’s advert to five kernels, p50; peer: a raw watch',
       unit: 'ms',
