@@ -7,6 +7,12 @@ cd "$(dirname "$0")/.."
 say() { printf '%s\n' "deps: $*"; }
 die() { printf '%s\n' "deps: ERROR: $1" "      $2" >&2; exit 1; }
 
+# One at a time: of two runs of make the second finds nothing left to do. The lock is this directory's own, by file descriptor.
+if command -v flock >/dev/null; then
+  exec 9<.
+  flock -n 9 || { say 'waiting for another run'; flock 9; }
+fi
+
 command -v npm >/dev/null || die 'npm is not installed' 'install Node 20 or newer with npm first (Debian: apt-get install nodejs npm)'
 
 missing=''
