@@ -9,7 +9,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { stringify } from 'yaml';
+import { systemClock } from '../../src/lib/clock.ts';
 import { RELAY_AUDIENCE } from '../../src/model/relay.ts';
+import { KubernetesGate } from '../../src/relay/gate.ts';
+import { startRelay as startRelayHere } from '../../src/relay/testing/relay.ts';
 import { Follower, stateContract } from '../../src/stores/contract.ts';
 import { openKubernetesStore } from '../../src/stores/kubernetes/kubernetes.ts';
 import { relayed } from '../../src/stores/relay/relayed.ts';
@@ -56,11 +59,16 @@ async function tokenFor(account: string, audience: string): Promise<string> {
   return (answer.body['status'] as { readonly token: string }).token;
 }
 
-/** By a way of its own to the API server. */
-type Started = { readonly daemon: Daemon; readonly proxy: CuttingProxy };
-async function startRelay(name: string): Promise<Started> {
+/** A way of its own to the API server. */
+async function ownProxy(): Promise<CuttingProxy> {
   const proxy = await startProxy(Number(new URL(server.url).port));
   proxies.push(proxy);
+  return proxy;
+}
+
+type Started = { readonly daemon: Daemon; readonly proxy: CuttingProxy };
+async function startRelay(name: string): Promise<Started> {
+  const proxy = await ownProxy();
   const url = `https://127.0.0.1:${proxy.port}`;
   const kubernetes = { kubeconfig: server.kubeconfig('relay'), server: url, requestTimeoutSeconds: 2 };
   const settings = {
@@ -129,17 +137,20 @@ describe('relays', { skip }, () => {
   if (noApiServer === undefined)
     stateContract('kubernetes, by way of a relay', async () => {
       await stopAll();
-      const { proxy } = await startRelay('contract');
-      await known(1);
+      const proxy = await ownProxy();
+      const settings = { kubeconfig: server.kubeconfig('relay'), requestTimeoutSeconds: 2 };
+      const way = { ...settings, server: `https://127.0.0.1:${proxy.port}` };
+      const upstream = openKubernetesStore({ settings: way, holdMs: 500 });
+      const gate = new KubernetesGate({ client: upstream.client, clock: systemClock });
+      const relay = await startRelayHere(upstream, { gate });
+      const other = openKubernetesStore({ settings: { ...settings, kubeconfig: server.kubeconfig() } });
+      await other.put('Relay', 'here', relay.advert);
       const { store, notices } = open();
-      const other = openKubernetesStore({
-        settings: { kubeconfig: server.kubeconfig(), requestTimeoutSeconds: 5 },
-      });
       return {
         store,
         other,
         interrupt: async (noticed) => {
-          assert.match(notices.join(), /^the store is watched through the relay [^,]*$/);
+          assert.deepEqual(notices, ['the store is watched through the relay here']);
           proxy.refuse(true);
           proxy.cut();
           await noticed();
@@ -148,6 +159,8 @@ describe('relays', { skip }, () => {
         close: async () => {
           store.close();
           other.close();
+          await relay[Symbol.asyncDispose]();
+          upstream.close();
         },
       };
     });
