@@ -105,12 +105,16 @@ test('operators’ objects: the kinds that are there, pods of the own node, stri
   await made(POLICIES, policy('web', 'one'));
   await made(namespaced('/api/v1', 'pods'), pod('here', 'node1'));
   await made(namespaced('/api/v1', 'pods'), pod('there', 'node2'));
-  await made(namespaced('/apis/discovery.k8s.io/v1beta1', 'endpointslices'), {
-    apiVersion: 'discovery.k8s.io/v1beta1',
+  // v1 is of Kubernetes 1.21, and v1beta1 went with 1.25.
+  const isOld = (await server.ask('/apis/discovery.k8s.io/v1')).status === 404;
+  const version = `discovery.k8s.io/${isOld ? 'v1beta1' : 'v1'}`;
+  const where = isOld ? { topology: { 'kubernetes.io/hostname': 'node1' } } : { nodeName: 'node1' };
+  await made(namespaced(`/apis/${version}`, 'endpointslices'), {
+    apiVersion: version,
     kind: 'EndpointSlice',
     metadata: { name: 'web-1', labels: { 'kubernetes.io/service-name': 'web' } },
     addressType: 'IPv4',
-    endpoints: [{ addresses: ['10.1.1.1'], topology: { 'kubernetes.io/hostname': 'node1' } }],
+    endpoints: [{ addresses: ['10.1.1.1'], ...where }],
     ports: [{ port: 80, protocol: 'TCP' }],
   });
   const follower = cluster.follow('Manifest');
@@ -123,12 +127,10 @@ test('operators’ objects: the kinds that are there, pods of the own node, stri
     metadata: { name: 'web', namespace: 'default', annotations: { own: 'a' } },
     spec: { podSelector: { matchLabels: { app: 'one' } }, policyTypes: ['Ingress'] },
   });
+  // From 1.21 on the API server adds a label with the name.
+  const labels = { a: 'b', ...(isOld ? {} : { 'kubernetes.io/metadata.name': 'shop' }) };
   const shop = valueOf(objects.get('v1/Namespace/shop'));
-  assert.deepEqual(shop, {
-    apiVersion: 'v1',
-    kind: 'Namespace',
-    metadata: { name: 'shop', labels: { a: 'b' } },
-  });
+  assert.deepEqual(shop, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'shop', labels } });
   assert.ok(objects.has('v1/Pod/default/here') && !objects.has('v1/Pod/default/there'));
   const { spec, status } = valueOf(objects.get('v1/Pod/default/here')) as Record<
     string,
