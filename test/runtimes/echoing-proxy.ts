@@ -3,7 +3,7 @@
  * answers to calls after a while, so that later calls are answered earlier.
  */
 import { once } from 'node:events';
-import { createServer, request } from 'node:http';
+import { createServer, type IncomingMessage, request } from 'node:http';
 import type { Readable, Writable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -12,18 +12,26 @@ export type EchoingProxy = AsyncDisposable & {
   readonly echoes: () => number;
   /** Answers to this path are not passed on: what was asked is done, and nobody hears of it. */
   lose(path: string | undefined): void;
+  readonly losses: () => number;
+  /** Of what is open nothing more is passed on, as if the process behind it hung. */
+  hush(): void;
 };
 
 export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
   let echoes = 0;
+  let losses = 0;
   let lost: string | undefined;
+  const open = new Set<IncomingMessage>();
   const server = createServer((asked, answer) => {
     const options = { host: '127.0.0.1', port: target, path: asked.url, method: asked.method, agent: false };
     const upstream = request({ ...options, headers: asked.headers }, (response) => {
       if (asked.url === lost) {
+        losses += 1;
         answer.destroy();
         return;
       }
+      open.add(response);
+      response.on('close', () => open.delete(response));
       answer.writeHead(response.statusCode ?? 502, { 'content-type': 'application/json' });
       const passed =
         asked.url === '/v3/watch' ? repeat(response, answer, () => (echoes += 1)) : late(response, answer);
@@ -40,6 +48,8 @@ export async function startEchoingProxy(target: number): Promise<EchoingProxy> {
     port: typeof address === 'object' && address !== null ? address.port : 0,
     echoes: () => echoes,
     lose: (path) => (lost = path),
+    losses: () => losses,
+    hush: () => open.forEach((response) => response.socket.pause()),
     [Symbol.asyncDispose]: async () => {
       server.closeAllConnections();
       server.close();

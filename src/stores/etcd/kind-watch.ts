@@ -30,8 +30,11 @@ export type KindWatchOptions = {
 };
 
 const RETRY = { firstMs: 50, maxMs: 5000 } as const;
-/** A process that hangs keeps its connections: who was silent for so long is asked. */
-const SILENT_MS = 60_000;
+/**
+ * A process that hangs keeps its connections: who was silent for so long is asked; and left, where requests have gone to
+ * another one meanwhile.
+ */
+const SILENT_MS = { left: 5000, asked: 60_000 };
 
 export class KindWatch {
   readonly #options: KindWatchOptions;
@@ -48,7 +51,7 @@ export class KindWatch {
   #missing: Set<string> | undefined;
   #holdUntilMs = 0;
   #isConnected = false;
-  #isHeard = false;
+  #silentMs = 0;
 
   constructor(options: KindWatchOptions) {
     this.#options = options;
@@ -72,10 +75,11 @@ export class KindWatch {
     const stop = new AbortController();
     const signal = AbortSignal.any([stop.signal, this.#options.signal]);
     const stream = await this.#options.client.watch(this.#request(), signal);
-    const guard = setInterval(() => void this.#ask(stream, stop), SILENT_MS).unref();
+    this.#silentMs = 0;
+    const guard = setInterval(() => void this.#look(stream, stop), SILENT_MS.left).unref();
     try {
       for await (const response of stream.responses) {
-        this.#isHeard = true;
+        this.#silentMs = 0;
         this.#refuseCanceled(response);
         if (response.created !== true) await this.#take(response);
         else if (!this.#isConnected) {
@@ -92,13 +96,15 @@ export class KindWatch {
     const options = { start_revision: String(this.#revision + 1), progress_notify: true, fragment: true };
     return { create_request: { ...rangeBelow(this.#below), ...options } };
   }
-  async #ask({ endpoint }: Stream, stop: AbortController): Promise<void> {
+  async #look({ endpoint }: Stream, stop: AbortController): Promise<void> {
     const { client, prefix } = this.#options;
-    if (!this.#isHeard) {
-      const identity = await readIdentity(client, prefix).catch(() => undefined);
-      if (identity !== this.#identity || client.endpoint !== endpoint) stop.abort();
-    }
-    this.#isHeard = false;
+    this.#silentMs += SILENT_MS.left;
+    const isLeft = (): boolean => client.endpoint !== endpoint && this.#silentMs > SILENT_MS.left;
+    if (isLeft()) return stop.abort();
+    if (this.#silentMs < SILENT_MS.asked) return;
+    this.#silentMs = 0;
+    const identity = await readIdentity(client, prefix).catch(() => undefined);
+    if (identity !== this.#identity || client.endpoint !== endpoint) stop.abort();
   }
 
   #refuseCanceled({ canceled, compact_revision, cancel_reason }: WatchResponse): void {
