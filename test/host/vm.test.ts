@@ -60,7 +60,7 @@ async function repeat(t: TestContext, reports: readonly Report[]): Promise<void>
 let known: Promise<GuestKernel> | undefined;
 
 for (const machine of MACHINES) {
-  test(`the twins, under QEMU: ${machine}`, { skip, timeout: 1_250_000 }, async (t) => {
+  test(`the twins, under QEMU: ${machine}`, { skip, timeout: 1_850_000 }, async (t) => {
     let kernel: GuestKernel;
     try {
       kernel = await (known ??= anyKernel());

@@ -126,7 +126,7 @@ function portWords(at: (name: string) => string): string[] {
 /** Runs QEMU to its end; it ends with this process too, however that ends. */
 async function execute(
   argv: readonly string[],
-  { timeoutMs = 600_000, onLine }: MachineOptions,
+  { timeoutMs = 900_000, onLine }: MachineOptions,
 ): Promise<{ output: string; problem: string }> {
   const child = spawn('setpriv', ['--pdeathsig', 'KILL', QEMU, ...argv], {
     // The guest's writes wait once QEMU's standard input has ended: it stays open, and nobody writes to it.
