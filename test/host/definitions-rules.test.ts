@@ -76,9 +76,10 @@ describe('definitions at a server that evaluates their rules', { skip }, () => {
     for (const { metadata } of definitions) {
       const conditions = await waitFor(`${metadata.name} to be served`, async () => {
         const { body } = await server.ask(`${DEFINITIONS}/${metadata.name}`);
-        const { conditions: all = [] } = (body['status'] ?? {}) as {
-          conditions?: readonly { readonly type: string; readonly status: string }[];
+        const { conditions } = (body['status'] ?? {}) as {
+          conditions?: readonly { readonly type: string; readonly status: string }[] | null;
         };
+        const all = conditions ?? [];
         return all.some(({ type, status }) => type === 'Established' && status === 'True') && all;
       });
       assert.deepEqual(
