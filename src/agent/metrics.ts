@@ -1,5 +1,6 @@
 /** Prometheus metrics of one agent. */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { RelayUse } from '#stores/relay/relays.ts';
 import type { TunnelStatus } from '#tunnel/tunnel.ts';
 
 const LATENCY = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10];
@@ -17,6 +18,8 @@ export type Metrics = {
   readonly leaks: Gauge;
   readonly tunnel: Gauge<'what'>;
   readonly ready: Gauge;
+  readonly watches: Gauge<'way'>;
+  readonly relays: Gauge;
 };
 
 export function openMetrics(node: string): Metrics {
@@ -46,7 +49,18 @@ export function openMetrics(node: string): Metrics {
     tunnel: gauge('tartan_tunnel', 'The userspace tunnel: peers, and what its process has counted', ['what']),
     leaks: gauge('tartan_leaked_attachments', 'Attachments whose network namespace is gone'),
     ready: gauge('tartan_ready', '1 when the node is ready for pods'),
+    watches: gauge('tartan_store_watches', 'Watches through a relay, of the store itself, and waiting', [
+      'way',
+    ]),
+    relays: gauge('tartan_relays_known', 'Relays that told of themselves when they were looked for last'),
   };
+}
+
+/** Undefined: no relay is asked for. */
+export function noteRelays({ watches, relays }: Metrics, use: RelayUse | undefined): void {
+  if (use === undefined) return;
+  relays.set(use.known);
+  for (const [way, count] of Object.entries(use.watches)) watches.set({ way }, count);
 }
 
 /** Sums over all peers: with thousands of nodes a series for each would be too many. Undefined: nothing is carried. */

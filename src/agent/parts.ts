@@ -13,7 +13,7 @@ import type { Settings } from '#model/settings.ts';
 import type { NodeApi } from '#stores/kubernetes/node-object.ts';
 import type { Keep } from '#stores/last-good.ts';
 import { Feeds } from '#stores/feed.ts';
-import type { Store } from '#stores/store.ts';
+import type { WatchedStore } from '#stores/open.ts';
 
 export type AgentParts = {
   readonly settings: Settings;
@@ -25,7 +25,7 @@ export type AgentParts = {
   readonly events: Events;
   readonly metrics: Metrics;
   readonly kernel: Kernel;
-  readonly store: Store;
+  readonly store: Omit<WatchedStore, 'close'>;
   /** Of this node in Kubernetes; absent: the store is another one. */
   readonly nodeApi?: NodeApi | undefined;
   /** What it holds, followed. */

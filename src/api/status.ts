@@ -134,6 +134,18 @@ export const policyStatusSchema = z.object({
   braked: z.string().optional(),
 });
 
+/** How the agent's watches of the store stand. */
+export const relaysSchema = z.object({
+  /** Relays that told of themselves when they were looked for last. */
+  known: z.number(),
+  /** Those that are read. */
+  through: z.array(z.string()),
+  /** Watches through them, of the store itself, and without either. */
+  watches: z.object({ relay: z.number(), store: z.number(), waiting: z.number() }),
+  /** Why the last relay was left, or did not answer; absent: one has answered since. */
+  problem: z.string().optional(),
+});
+
 export const statusSchema = z.object({
   version: z.string(),
   node: z.string(),
@@ -155,6 +167,8 @@ export const statusSchema = z.object({
   podMtu: z.number().optional(),
   /** The road of the cluster, and its change. */
   road: roadSchema.omit({ nodes: true }).optional(),
+  /** Absent: no relay is asked for. */
+  relays: relaysSchema.optional(),
   /** Absent: policy is off. */
   policy: policyStatusSchema.optional(),
   peers: z.array(peerSchema),
@@ -170,6 +184,7 @@ export const statusSchema = z.object({
 
 export type Status = z.infer<typeof statusSchema>;
 export type PolicyStatus = z.infer<typeof policyStatusSchema>;
+export type RelayStatus = z.infer<typeof relaysSchema>;
 export type PeerStatus = z.infer<typeof peerSchema>;
 export type ItemStatus = z.infer<typeof itemSchema>;
 export type PodStatus = z.infer<typeof podSchema>;

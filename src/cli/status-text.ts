@@ -1,5 +1,5 @@
 /** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
-import type { ItemStatus, PeerStatus, PolicyStatus, Status } from '#api/status.ts';
+import type { ItemStatus, PeerStatus, PolicyStatus, RelayStatus, Status } from '#api/status.ts';
 import { section } from './output.ts';
 import { renderRoad } from './road-text.ts';
 
@@ -45,6 +45,7 @@ function renderHead(status: Status): string {
     ['Road', status.road && renderRoad(status.road).split('\n')[0]],
     ['Peers', `${programmed} of ${peers.length} peers programmed`],
     ['Items', summary(status.items)],
+    ['Store', status.relays && summarizeRelays(status.relays)],
     ['Policy', status.policy && summarizePolicy(status.policy)],
   ];
   const shown = lines.filter(([, value]) => value !== undefined && value !== '');
@@ -59,6 +60,20 @@ function summary(items: readonly ItemStatus[]): string {
 function summarizePolicy({ policies, entries, audit, braked }: PolicyStatus): string {
   const mode = audit ? ', nothing is enforced (audit)' : '';
   return `${policies} policies, ${entries} entries${mode}${braked === undefined ? '' : `; brake: ${braked}`}`;
+}
+
+/** Where the store's changes come from; what is not as it should be, and why, comes after it. */
+export function summarizeRelays({ known, through, watches, problem }: RelayStatus): string {
+  const { relay, store, waiting } = watches;
+  const total = relay + store + waiting;
+  const parts: readonly [count: number, text: string][] = [
+    [relay, `through the relay ${through.join(', ')}`],
+    [store, known === 0 ? 'without a relay: there is none' : `without a relay, though there are ${known}`],
+    [waiting, 'waiting for an answer'],
+  ];
+  const shown = parts.filter(([count]) => count > 0);
+  const texts = shown.map(([count, text]) => (count < total ? `${count} of ${total} watches ${text}` : text));
+  return [...texts, ...(relay === total || problem === undefined ? [] : [problem])].join('; ');
 }
 
 function renderItems(all: readonly ItemStatus[], items: 'all' | 'wrong'): string {

@@ -84,6 +84,18 @@ export const ALERTS: readonly AlertGroup[] = [
         description:
           'Packets are sent to them and none come back: a firewall, another password, a node that is away.',
       }),
+      alert('TartanRelaysUnused', ['warning', 10], {
+        // Who loses all relays forgets them within minutes; who never had one misses none.
+        expr: 'sum by (node) (tartan_store_watches{way!="relay"}) > 0 and on (node) (tartan_relays_known > 0 or on (node) max_over_time(tartan_store_watches{way="relay"}[1h]) > 0)',
+        summary: 'Node {{ $labels.node }} has {{ $value }} watches that no relay serves.',
+        description:
+          'They go to the API server, which does not bear that of very many nodes, or wait. `tartan status` on the node says why.',
+      }),
+      alert('TartanRelayAway', ['warning', 5], {
+        expr: 'tartan_relay_away == 1 or up{job=~".*tartan-relay.*"} == 0',
+        summary: 'The relay at {{ $labels.instance }} has no news for agents.',
+        description: 'It does not answer, or does not hear from the API server. Its agents go to others.',
+      }),
       alert('TartanNobodyLeads', ['warning', 10], {
         expr: 'sum(tartan_controller_leading) == 0',
         summary: 'No controller leads.',

@@ -7,7 +7,7 @@ import { startRelay, type TestRelay, TOKEN } from './testing/relay.ts';
 import { Follower, stateContract } from '#stores/contract.ts';
 import { createMemoryStore, type MemoryStore } from '#stores/memory.ts';
 import { formatPath } from '#stores/relay/lines.ts';
-import { type Patience, relayed } from '#stores/relay/relayed.ts';
+import { type Patience, type Relayed, relayed } from '#stores/relay/relayed.ts';
 import type { Store } from '#stores/store.ts';
 
 const QUICK: Patience = { fallBackMs: 300, lookMs: 200, awayMs: 200, holdMs: 100 };
@@ -46,6 +46,7 @@ stateContract('relay', async () => {
 });
 
 type Scene = AsyncDisposable & {
+  readonly reader: Relayed;
   readonly store: ReturnType<typeof createMemoryStore>;
   readonly relays: readonly TestRelay[];
   readonly notices: string[];
@@ -62,6 +63,7 @@ async function scene(count: number, token = TOKEN): Promise<Scene> {
   const stop = new AbortController();
   return {
     store,
+    reader,
     relays,
     notices,
     follower: new Follower(reader, 'Node', stop.signal),
@@ -110,13 +112,54 @@ test('no relay that is told of answers: after a while the store is watched', asy
   await using all = await scene(1);
   await all.relays[0]?.[Symbol.asyncDispose]();
   await all.follower.synced();
-  assert.deepEqual(all.notices, ['the store is watched without a relay']);
+  assert.equal(all.notices.length, 1);
+  assert.match(all.notices.join(), /^the store is watched without a relay: the relay r0: .*ECONNREFUSED/);
+  const { problem, ...use } = all.reader.relayUse();
+  assert.deepEqual(use, { known: 1, through: [], watches: { relay: 0, store: 1, waiting: 0 } });
+  assert.match(problem ?? '', /^the relay r0: .*ECONNREFUSED/);
+});
+
+test('the only relay dies and later another comes: what was known stays, what is new comes either way, and it is told how', async () => {
+  await using all = await scene(1);
+  const { follower, store, reader, notices } = all;
+  await follower.synced();
+  const use = (): string => {
+    const { known, through, watches } = reader.relayUse();
+    return `${known} known, ${through.join() || 'none'} read, ${JSON.stringify(Object.values(watches))}`;
+  };
+  assert.equal(use(), '1 known, r0 read, [1,0,0]');
+  assert.equal(reader.relayUse().problem, undefined);
+  await all.relays[0]?.[Symbol.asyncDispose]();
+  await follower.until(() => follower.types.includes('gap'));
+  assert.equal(use(), '1 known, none read, [0,0,1]');
+  assert.equal(follower.objects.size, 3);
+  await store.put('Node', 'd', { name: 'd' });
+  await store.remove('Node', 'a');
+  await follower.until(() => follower.objects.has('d') && !follower.objects.has('a'));
+  assert.equal(use(), '1 known, none read, [0,1,0]');
+  assert.match(reader.relayUse().problem ?? '', /^the relay r0: /);
+  await using other = await startRelay(store);
+  await store.remove('Relay', 'r0');
+  await store.put('Relay', 'r1', other.advert);
+  await follower.until(() => notices.at(-1) === 'the store is watched through the relay r1');
+  assert.equal(use(), '1 known, r1 read, [1,0,0]');
+  assert.equal(reader.relayUse().problem, undefined);
+  await store.put('Node', 'e', {});
+  await follower.until(() => follower.objects.has('e'));
+  assert.deepEqual([...follower.objects.keys()].sort(), ['b', 'c', 'd', 'e']);
+  const removed = follower.events.flatMap((event) => (event.type === 'removed' ? [event.name] : []));
+  assert.ok(
+    removed.every((name) => name === 'a'),
+    removed.join(),
+  );
 });
 
 test('a wrong token, or another certificate than the one told of, and nothing is read', async () => {
   await using strange = await scene(1, 'another-token');
   await strange.follower.synced();
-  assert.deepEqual(strange.notices, ['the store is watched without a relay']);
+  assert.deepEqual(strange.notices, [
+    'the store is watched without a relay: the relay r0: it answers 401: the token is not known',
+  ]);
 
   await using forged = await scene(0);
   await using relay = await startRelay(forged.store);

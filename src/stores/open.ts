@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { StoreSettings } from '#model/settings.ts';
 import { type DirectoryOptions, openDirectoryStore } from './directory.ts';
+import type { RelayUse } from './relay/relays.ts';
 import type { Store } from './store.ts';
 
 export type OpenStore = Store & { close(): void };
@@ -25,12 +26,15 @@ export async function openStore(settings: StoreSettings, options: OpenOptions = 
   return openEtcdStore({ settings: settings.etcd, ...options });
 }
 
+/** `relayUse` is absent where no relay is asked for. */
+export type WatchedStore = OpenStore & { readonly relayUse?: () => RelayUse };
+
 /** The same store; watches come by way of a relay, where the settings want that and the cluster has one. */
 export async function withRelays(
   store: OpenStore,
   settings: StoreSettings,
   notice: (text: string) => void,
-): Promise<OpenStore> {
+): Promise<WatchedStore> {
   if (settings.type !== 'kubernetes') return store;
   const { relayTokenFile, requestTimeoutSeconds } = settings.kubernetes;
   if (relayTokenFile === undefined) return store;

@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { parseAllDocuments, stringify } from 'yaml';
 import { openMetrics } from '#agent/metrics.ts';
 import { openMetrics as openControllerMetrics } from '#controller/metrics.ts';
+import { openMetrics as openRelayMetrics } from '#relay/metrics.ts';
 import { ALERTS } from '#deploy/alerts.ts';
 import { installationObjects, namespaceObject, plainObjects, renderObjects } from '#deploy/manifest.ts';
 import { type Installation, planInstallation } from '#deploy/options.ts';
@@ -95,7 +96,8 @@ test('no rule has a wildcard, and none leads to Secrets or to more rights', () =
 const POLICY_METRICS = readFileSync('src/agent/policy-flows/metrics.ts', 'utf8');
 
 test('alerts ask of metrics that agents have, and each has its page', async () => {
-  const registries = [openMetrics('a').registry, openControllerMetrics().registry];
+  const opened = [openMetrics('a'), openControllerMetrics(), openRelayMetrics()];
+  const registries = opened.map(({ registry }) => registry);
   const metrics = await Promise.all(registries.map((registry) => registry.getMetricsAsJSON()));
   const known = new Set(metrics.flat().map(({ name }) => name));
   const page = readFileSync('docs/guide/alerts.md', 'utf8');

@@ -10,6 +10,7 @@ import { families } from '#net/per-family.ts';
 import type { Self } from '#backends/backend.ts';
 import type { Feed } from '#stores/feed.ts';
 import { nodeSubject, startEventSender } from '#stores/kubernetes/event-sender.ts';
+import type { RelayUse } from '#stores/relay/relays.ts';
 
 export type OnKubernetesOptions = Pick<NodeObjectsOptions, 'onChange' | 'onPeer'> & {
   readonly parts: AgentParts;
@@ -66,6 +67,11 @@ export class OnKubernetes {
     const overwritten = this.#own === undefined ? {} : this.nodes.overwritten();
     if (self === undefined || families(overwritten).length === 0) return {};
     return { addresses: { ...self.underlay.announced, ...overwritten } };
+  }
+
+  /** Undefined: no relay is asked for. */
+  relayUse(): RelayUse | undefined {
+    return this.#parts.store.relayUse?.();
   }
 
   /** Resolves when policies can know the pod's labels. Throws Fault `pod-unknown`. */

@@ -3,7 +3,7 @@ import type { Agent } from '../agent.ts';
 import type { PrefixUsage } from '../addresses/allocator.ts';
 import type { ApiHandlers, TextHandlers } from './api-server.ts';
 import { gatherFacts, sceneOf } from '../host/facts.ts';
-import { noteTunnel } from '../metrics.ts';
+import { noteRelays, noteTunnel } from '../metrics.ts';
 import { countPeers } from '../readiness.ts';
 import { policyOpinion, policySnapshot } from '../policy/answers.ts';
 import { changeRoad, describeRoad, foreseeRoad } from './road-answers.ts';
@@ -43,6 +43,7 @@ export function textHandlers(agent: Agent): TextHandlers {
   return {
     metrics: async () => {
       refreshGauges(agent);
+      noteRelays(agent.metrics, agent.kubernetes.relayUse());
       noteTunnel(agent.metrics, await agent.tunnel?.status());
       return { status: 200, body: await agent.metrics.registry.metrics() };
     },

@@ -3,11 +3,13 @@ import type { Agent } from '../agent.ts';
 import type { PrefixUsage } from '../addresses/allocator.ts';
 import { peerState } from '../readiness.ts';
 import { summarizeRoad } from './road-answers.ts';
-import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, Status } from '#api/status.ts';
+import type { ItemStatus, PeerStatus, PodStatus, PoolStatus, RelayStatus, Status } from '#api/status.ts';
+import { given } from '#lib/given.ts';
 import { type Item, type ItemKey, satisfies } from '#model/host.ts';
 import type { NodeAdvert } from '#model/world.ts';
 import { showItem } from '#model/show.ts';
 import { familyValues } from '#net/per-family.ts';
+import type { RelayUse } from '#stores/relay/relays.ts';
 import type { TunnelStatus } from '#tunnel/tunnel.ts';
 
 /** `tunnel`: of the userspace tunnel, when it carries something. */
@@ -37,6 +39,7 @@ export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
     subnets: place.held,
     ...(mtu === undefined ? {} : { podMtu: mtu }),
     road: summarizeRoad(agent),
+    ...given('relays', describeRelays(agent.kubernetes.relayUse())),
     ...(agent.policies === undefined ? {} : { policy: agent.policies.describe() }),
     peers: [...cluster.adverts.values()]
       .sort((a, b) => (a.name < b.name ? -1 : 1))
@@ -47,6 +50,12 @@ export function describeStatus(agent: Agent, tunnel?: TunnelStatus): Status {
     ...blocks.describe(),
     events: [...agent.events.list()],
   };
+}
+
+function describeRelays(use: RelayUse | undefined): RelayStatus | undefined {
+  if (use === undefined) return undefined;
+  const { known, through, watches, problem } = use;
+  return { known, through: [...through], watches, ...given('problem', problem) };
 }
 
 function describePeer(agent: Agent, advert: NodeAdvert, way?: TunnelStatus['peers'][number]): PeerStatus {

@@ -5,7 +5,7 @@
 import { Bridge } from './bridge.ts';
 import { type Line, NOW_HEADER, parseLine, patched, type Patch, type Told, type Wanted } from './lines.ts';
 import { Passage } from './passage.ts';
-import { type Opened, Relays, type RelaysOptions } from './relays.ts';
+import { type Opened, Relays, type RelaysOptions, type RelayUse } from './relays.ts';
 import { backoffMs } from '#lib/backoff.ts';
 import { type Clock, systemClock } from '#lib/clock.ts';
 import { given } from '#lib/given.ts';
@@ -36,7 +36,9 @@ const RETRY = { firstMs: 500, maxMs: 8000 } as const;
 /** Of pods each agent needs its own node's alone, which nobody else does: they come from the store itself. */
 const OWN = 'v1/Pod';
 
-export function relayed({ store, clock = systemClock, patience, ...more }: RelayedOptions): Closable {
+export type Relayed = Closable & { relayUse(): RelayUse };
+
+export function relayed({ store, clock = systemClock, patience, ...more }: RelayedOptions): Relayed {
   const relays = new Relays({ ...more, store, clock });
   const common = { store, clock, relays, patience: { ...PATIENCE, ...patience } };
   const follow = (kind: StoreKind, signal: AbortSignal, options: WatchOptions): AsyncIterable<StoreEvent> => {
@@ -59,6 +61,7 @@ export function relayed({ store, clock = systemClock, patience, ...more }: Relay
     list: (kind) => store.list(kind),
     put: (kind, name, value, options) => store.put(kind, name, value, options),
     remove: (kind, name, options) => store.remove(kind, name, options),
+    relayUse: () => relays.use(),
     close: () => {
       relays.close();
       store.close();
@@ -107,8 +110,9 @@ class RelayedWatch {
   }
 
   async run(): Promise<void> {
-    const { signal } = this.#options;
+    const { signal, relays } = this.#options;
     let opened: Opened | undefined;
+    relays.note(this, 'waiting');
     while (!signal.aborted) {
       opened ??= await this.#seek();
       if (opened === undefined) opened = await this.#watchStore();
@@ -117,6 +121,7 @@ class RelayedWatch {
         opened = undefined;
       }
     }
+    relays.note(this, undefined);
   }
 
   /** Undefined: there are none, or none has answered for too long. A store that is away would be of no more use. */
@@ -146,7 +151,7 @@ class RelayedWatch {
     const whole = AbortSignal.any([signal, stop.signal]);
     const found = this.#lookFor(whole).finally(() => stop.abort());
     this.#passage.begin();
-    relays.tell(undefined);
+    relays.note(this, 'store');
     try {
       for await (const event of store.watch(kind, whole, options)) this.#passage.take(event);
     } catch (error) {
@@ -170,18 +175,20 @@ class RelayedWatch {
     const { relays, clock, signal } = this.#options;
     const offsetMs = clock.nowMs() - Number(stream.headers[NOW_HEADER] ?? clock.nowMs());
     const away = new Away(this.#options, stream.close);
-    relays.tell(relay);
+    relays.note(this, relay);
     this.#passage.begin();
-    let reason = `the relay ${relay.name} has ended the watch`;
+    let reason = 'it has ended the watch';
     try {
       for await (const text of stream.lines) this.#take(parseLine(text), offsetMs, away);
     } catch (error) {
-      reason = `the relay ${relay.name}: ${error instanceof Error ? error.message : String(error)}`;
+      reason = error instanceof Error ? error.message : String(error);
     }
     away.set(false);
     stream.close();
-    relays.leave(relay);
-    this.#passage.lose(reason);
+    if (signal.aborted) return;
+    relays.leave(relay, reason);
+    relays.note(this, 'waiting');
+    this.#passage.lose(`the relay ${relay.name}: ${reason}`);
     // Who has lost the same relay comes at the same time.
     await clock.sleep(Math.random() * RETRY.firstMs * 2, signal);
   }

@@ -22,6 +22,19 @@ export type RelaysOptions = {
 export type Relay = { readonly name: string; readonly access: Access };
 export type Opened = { readonly relay: Relay; readonly stream: LineStream };
 
+/** Where one watch stands: it is read through a relay, the store itself is watched, or it waits for one of the two. */
+export type Way = Relay | 'store' | 'waiting';
+/** How the watches of an agent stand, for who looks at it. */
+export type RelayUse = {
+  /** Relays that told of themselves when they were looked for last. */
+  readonly known: number;
+  /** Those that are read. */
+  readonly through: readonly string[];
+  readonly watches: { readonly relay: number; readonly store: number; readonly waiting: number };
+  /** Why the last relay that was left was left, or did not answer; undefined: one has answered since. */
+  readonly problem: string | undefined;
+};
+
 /** One that has failed is not the first to be tried again. */
 const AVOID_MS = 60_000;
 
@@ -32,6 +45,8 @@ export class Relays {
   #adverts: readonly Relay[] = [];
   #current: Relay | undefined;
   #choosing: Promise<Relay | undefined> | undefined;
+  readonly #ways = new Map<object, Way>();
+  #problem: string | undefined;
   #told = '';
 
   constructor(options: RelaysOptions) {
@@ -49,12 +64,13 @@ export class Relays {
     try {
       return { relay, stream: await this.#ask(relay, { wanted, known, signal }) };
     } catch (error) {
-      this.leave(relay);
+      if (!signal.aborted) this.leave(relay, error instanceof Error ? error.message : String(error));
       throw error;
     }
   }
   /** It fails, or has ended what it said. */
-  leave(relay: Relay): void {
+  leave(relay: Relay, why: string): void {
+    this.#problem = `the relay ${relay.name}: ${why}`;
     this.#avoid.set(relay.name, this.#options.clock.monotonicMs() + AVOID_MS);
     if (this.#current === relay) this.#current = undefined;
   }
@@ -63,12 +79,30 @@ export class Relays {
     this.#adverts = await this.#list();
     return this.#adverts.length > 0;
   }
+  /** Where a watch stands now; undefined: it has ended. */
+  note(watch: object, way: Way | undefined): void {
+    if (way === undefined) this.#ways.delete(watch);
+    else this.#ways.set(watch, way);
+    if (way === undefined || way === 'waiting') return;
+    if (way !== 'store') this.#problem = undefined;
+    this.#tell(way === 'store' ? undefined : way);
+  }
+  use(): RelayUse {
+    const watches = { relay: 0, store: 0, waiting: 0 };
+    const through = new Set<string>();
+    for (const way of this.#ways.values()) {
+      if (typeof way === 'object') through.add(way.name);
+      watches[typeof way === 'object' ? 'relay' : way] += 1;
+    }
+    return { known: this.#adverts.length, through: [...through], watches, problem: this.#problem };
+  }
   /** Undefined: through none. What has changed is told once; that there never was one is nothing new. */
-  tell(relay: Relay | undefined): void {
+  #tell(relay: Relay | undefined): void {
     const way = relay === undefined ? 'without a relay' : `through the relay ${relay.name}`;
     const isNews =
       way !== this.#told && (relay !== undefined || this.#adverts.length > 0 || this.#told !== '');
-    if (isNews) this.#options.notice(`the store is watched ${way}`);
+    const why = relay === undefined && this.#problem !== undefined ? `: ${this.#problem}` : '';
+    if (isNews) this.#options.notice(`the store is watched ${way}${why}`);
     this.#told = way;
   }
 
