@@ -5,6 +5,7 @@
  */
 import { constants } from 'node:os';
 import koffi from 'koffi';
+import { Fault } from '#model/fault.ts';
 
 const libc = koffi.load(null);
 
@@ -147,10 +148,11 @@ export function setIntOption(fd: number, level: number, option: number, value: n
  * A netlink socket of the calling thread's network namespace, to which it stays bound. With `groups` (multicast group
  * numbers, RTNLGRP_* or NFNLGRP_*) it is non-blocking and for events; without, it blocks and is for requests: acks
  * carry the kernel's reason (NETLINK_EXT_ACK) but not the request (NETLINK_CAP_ACK), and dumps may be filtered.
+ * Throws Fault `kernel` where there is no netfilter; SysError EPROTONOSUPPORT for another protocol that the kernel lacks.
  */
 export function netlinkSocket(protocol: number, groups: readonly number[] = []): number {
   const events = groups.length > 0;
-  const fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | (events ? SOCK_NONBLOCK : 0), protocol);
+  const fd = openProtocol(protocol, SOCK_RAW | SOCK_CLOEXEC | (events ? SOCK_NONBLOCK : 0));
   try {
     const self = Buffer.alloc(12);
     self.writeUInt16LE(AF_NETLINK, 0);
@@ -164,6 +166,23 @@ export function netlinkSocket(protocol: number, groups: readonly number[] = []):
     throw error;
   }
   return fd;
+}
+
+function openProtocol(protocol: number, type: number): number {
+  try {
+    return socket(AF_NETLINK, type, protocol);
+  } catch (error) {
+    throw protocol === NETLINK_NETFILTER && isMissing(error) ? noNetfilter(error) : error;
+  }
+}
+const isMissing = (error: unknown): boolean => error instanceof SysError && error.code === 'EPROTONOSUPPORT';
+
+/** Whoever lacks another protocol can do without; nobody can do without this one. */
+export function noNetfilter(cause: unknown): Fault {
+  return new Fault('kernel', 'the kernel has no nftables: it lacks nfnetlink', {
+    cause,
+    hint: 'modprobe nf_tables on the host, or boot a kernel with CONFIG_NETFILTER_NETLINK and CONFIG_NF_TABLES',
+  });
 }
 
 function prepareForRequests(fd: number): void {

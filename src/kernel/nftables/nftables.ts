@@ -30,8 +30,9 @@ export type Nftables = {
 
 /** Opens its sockets in the calling thread's network namespace. Throws where libnftables is missing. */
 export function openNftables(): Nftables {
-  const library = openLibrary();
+  // First: where the kernel lacks it the library would end the process.
   const socket = openNetlink(NETLINK_NETFILTER);
+  const library = openLibrary();
   const ports = new Set([library.port, netlinkPort(socket.fd) ?? library.port]);
   const tables = new Tables(library, () => dumpElements(socket));
   const rules = new ForeignRules(library, socket);
