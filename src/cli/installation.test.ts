@@ -79,6 +79,27 @@ test('programs that manage links are told which are ours, where they are', () =>
   rmSync(root, { recursive: true });
 });
 
+test('a bridge of the profile before stays named for as long as it is there', () => {
+  const { root, executable, settings } = scene();
+  const etc = settings.paths.etc;
+  const files = ['NetworkManager/conf.d/90-tartan.conf', 'systemd/network/00-tartan.network'];
+  for (const program of ['NetworkManager', 'systemd']) mkdirSync(join(etc, program), { recursive: true });
+  const routed = { ...settings, wiring: { ...settings.wiring, type: 'routed' as const } };
+  const named = (): boolean[] =>
+    files.map((file) => /[ ;:]cni0$/m.test(readFileSync(join(etc, file), 'utf8')));
+  install(routed, executable, () => true);
+  assert.deepEqual(named(), [false, false], 'a bridge of that name is somebody else’s');
+  install(settings, executable, () => false);
+  assert.deepEqual(named(), [true, true]);
+  for (const _ of ['once', 'and again']) {
+    install(routed, executable, (name) => name === 'cni0');
+    assert.deepEqual(named(), [true, true]);
+  }
+  install(routed, executable, () => false);
+  assert.deepEqual(named(), [false, false]);
+  rmSync(root, { recursive: true });
+});
+
 test('a loopback plugin of somebody else is neither replaced nor removed', () => {
   const { root, executable, settings } = scene();
   const foreign = join(settings.paths.cniBin, 'loopback');

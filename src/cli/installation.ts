@@ -19,6 +19,7 @@ import { CONFLIST_FILE } from '#api/admin.ts';
 import { PLUGIN_TYPE, renderConflist } from '#cni/conflist.ts';
 import { Fault } from '#model/fault.ts';
 import {
+  namedLinks,
   NETWORK_MANAGER_FILE,
   NETWORKD_FILE,
   renderNetworkd,
@@ -38,21 +39,34 @@ export function builtExecutable(): string {
 }
 
 /** What programs that manage links are told, below `paths.etc`; only programs whose directory is there. */
-function neighbours(settings: Pick<Settings, 'wiring'>): { path: string; text: string }[] {
-  return [
-    { path: NETWORK_MANAGER_FILE, text: renderNetworkManager(settings) },
-    { path: NETWORKD_FILE, text: renderNetworkd(settings) },
-  ];
+function neighbours(
+  settings: Pick<Settings, 'paths' | 'wiring'>,
+  isBridge: (name: string) => boolean,
+): { path: string; text: string }[] {
+  const { etc } = settings.paths;
+  const files = [
+    [NETWORK_MANAGER_FILE, renderNetworkManager],
+    [NETWORKD_FILE, renderNetworkd],
+  ] as const;
+  return files
+    .filter(([file]) => existsSync(join(etc, firstOf(file))))
+    .map(([file, render]) => {
+      const path = join(etc, file);
+      const before = existsSync(path) ? namedLinks(readFileSync(path, 'utf8')) : [];
+      return { path, text: render(settings, before.filter(isBridge)) };
+    });
 }
 
 const firstOf = (path: string): string => path.split('/')[0] ?? '';
+const isBridgeHere = (name: string): boolean => existsSync(`/sys/class/net/${name}/bridge`);
 
 /** `executable`: the built tartan-cni. A `loopback` plugin that is already there and not ours is kept. */
 export function install(
   settings: Pick<Settings, 'network' | 'paths' | 'wiring'>,
   executable: string,
+  isBridge = isBridgeHere,
 ): InstallReport {
-  const { cniBin, cniConf, run, etc } = settings.paths;
+  const { cniBin, cniConf, run } = settings.paths;
   const bytes = readExecutable(executable);
   const report: InstallReport = { written: [], kept: [] };
   for (const name of [PLUGIN_TYPE, LOOPBACK]) {
@@ -65,10 +79,9 @@ export function install(
     writeAtomically(path, bytes, 0o755);
     report.written.push(path, `${path}.socket`);
   }
-  for (const { path, text } of neighbours(settings)) {
-    if (!existsSync(join(etc, firstOf(path)))) continue;
-    writeAtomically(join(etc, path), text, 0o644);
-    report.written.push(join(etc, path));
+  for (const { path, text } of neighbours(settings, isBridge)) {
+    writeAtomically(path, text, 0o644);
+    report.written.push(path);
   }
   const list = join(cniConf, CONFLIST_FILE);
   writeAtomically(list, renderConflist(settings), 0o644);

@@ -9,20 +9,31 @@ import type { Settings } from './settings.ts';
 export const NETWORKD_FILE = 'systemd/network/00-tartan.network';
 export const NETWORK_MANAGER_FILE = 'NetworkManager/conf.d/90-tartan.conf';
 
+const BY_NAME = 'interface-name:';
 const HEADER = '# Written by tartan install; these links are Tartan’s.\n';
 
+/** Of other settings' time and still there: a bridge that pods are ports of outlives the profile that made it. */
+type Left = readonly string[];
+
 /** Shell patterns (fnmatch) of all links that we make on a host. */
-export function linkPatterns({ wiring }: Pick<Settings, 'wiring'>): string[] {
+export function linkPatterns({ wiring }: Pick<Settings, 'wiring'>, left: Left = []): string[] {
   const bridge = wiring.type === 'bridge' ? [wiring.bridge.name] : [];
-  return [`${POD_LINK_PREFIX}*`, `${IFB_PREFIX}*`, 'tartan*', ...bridge];
+  return [...new Set([`${POD_LINK_PREFIX}*`, `${IFB_PREFIX}*`, 'tartan*', ...bridge, ...left])];
 }
 
-export function renderNetworkd(settings: Pick<Settings, 'wiring'>): string {
-  return `${HEADER}[Match]\nName=${linkPatterns(settings).join(' ')}\n\n[Link]\nUnmanaged=yes\n`;
+export function renderNetworkd(settings: Pick<Settings, 'wiring'>, left?: Left): string {
+  return `${HEADER}[Match]\nName=${linkPatterns(settings, left).join(' ')}\n\n[Link]\nUnmanaged=yes\n`;
 }
 
 /** NetworkManager.conf(5): `+=` adds to what other files say. */
-export function renderNetworkManager(settings: Pick<Settings, 'wiring'>): string {
-  const names = linkPatterns(settings).map((pattern) => `interface-name:${pattern}`);
+export function renderNetworkManager(settings: Pick<Settings, 'wiring'>, left?: Left): string {
+  const names = linkPatterns(settings, left).map((pattern) => `${BY_NAME}${pattern}`);
   return `${HEADER}[keyfile]\nunmanaged-devices+=${names.join(';')}\n`;
+}
+
+/** Links that one of the two files names, but for patterns. */
+export function namedLinks(text: string): string[] {
+  const [, list = ''] = /^(?:Name|unmanaged-devices\+)=(.*)$/m.exec(text) ?? [];
+  const names = list.split(/[ ;]/).map((word) => word.replace(BY_NAME, ''));
+  return names.filter((name) => name !== '' && !name.includes('*'));
 }
