@@ -22,9 +22,18 @@ export const TYPE = { initiation: 1, response: 2, sealed: 4, plain: 5 } as const
  *   packet:   1 needs a checksum (0, 1)   2 checksum start u16   4 checksum offset u16
  *   segment:  1 virtio GSO type   2 offset of the TCP or UDP header   3 bytes of headers   4 index   5 count   6 size u16
  *   part:     see parts.ts
+ *   bundle:   see bundle.ts
  *   else:     see paths.ts
  */
-export const KIND = { packet: 1, segment: 2, keepalive: 3, probe: 4, probeAck: 5, part: 6 } as const;
+export const KIND = {
+  packet: 1,
+  segment: 2,
+  keepalive: 3,
+  probe: 4,
+  probeAck: 5,
+  part: 6,
+  bundle: 7,
+} as const;
 
 /** struct virtio_net_hdr: flags, gso_type, hdr_len u16, gso_size u16, csum_start u16, csum_offset u16. */
 export const VNET_BYTES = 10;

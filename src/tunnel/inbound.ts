@@ -166,6 +166,7 @@ export class Inbound {
     if (kind === KIND.segment) this.#takeSegment(session, counter, packet, packetSize);
     else if (kind === KIND.packet) this.#takePacket(session, packet, packetSize);
     else if (kind === KIND.part) this.#takePart(session, at, size);
+    else if (kind === KIND.bundle) this.#takeBundle(session, at + HINT_BYTES, at + size);
     else if (kind > KIND.segment && size > 0)
       events.control(session, Buffer.from(this.#memory.bytes.subarray(at, at + size)));
     else counters.add(session.row, 'malformed');
@@ -204,6 +205,18 @@ export class Inbound {
     }
     this.#memory.setPart(this.#iovec, vnet, VNET_BYTES + size);
     this.#write(session, this.#iovec, { parts: 1, bytes: size });
+  }
+  /** Where virtio's header has to stand before a packet are its length and its hint. */
+  #takeBundle(session: InSession, from: number, end: number): void {
+    const { view } = this.#memory;
+    for (let at = from; at < end;) {
+      const packet = at + VNET_BYTES;
+      const next = packet <= end ? packet + view.getUint16(at, true) : packet;
+      if (next > end || view.getUint8(packet - HINT_BYTES) !== KIND.packet)
+        return this.#options.counters.add(session.row, 'malformed');
+      this.#takePacket(session, packet, next - packet);
+      at = next;
+    }
   }
   #takePart(session: InSession, at: number, size: number): void {
     const { bytes } = this.#memory;

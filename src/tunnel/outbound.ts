@@ -8,6 +8,7 @@
  *    at  · 16 header · 8 hint │ packet …
  *               └ 10 virtio ──┘
  */
+import { Bundle } from './bundle.ts';
 import type { Counters } from './counters.ts';
 import { GSO, HINT_BYTES, KIND, PACKET_AT, VNET_BYTES } from './frame.ts';
 import { familyAt } from './inner.ts';
@@ -45,6 +46,7 @@ export class Outbound {
   readonly #area: number;
   readonly #scratch: number;
   readonly #narrow: NarrowPath;
+  readonly #bundle: Bundle;
   #at: number;
   routes: Routes;
   /** By the routes' owner numbers. */
@@ -60,6 +62,7 @@ export class Outbound {
       sendWhole: (peer, packet) => this.#sendWhole(peer, packet),
       refuse: (packet, refusal) => this.#refuse(packet, refusal),
     });
+    this.#bundle = new Bundle(options);
     this.routes = routes;
   }
   /** Takes up to `budget` packets; 0 when there may be more, else the −errno of the device. */
@@ -67,12 +70,12 @@ export class Outbound {
     const { source, shipment } = this.#options;
     let result = 0;
     for (let taken = 0; taken < budget && result >= 0; taken += 1) {
-      if (shipment.isEmpty) this.#at = this.#area;
+      if (shipment.isEmpty && this.#bundle.isEmpty) this.#at = this.#area;
       else if (this.#at + PACKET_AT + LARGEST > this.#area + READ_AREA) this.#flush();
       result = source.read(this.#at + PACKET_AT - VNET_BYTES, LARGEST + VNET_BYTES);
       if (result > VNET_BYTES) this.#take(result - VNET_BYTES);
     }
-    shipment.flush();
+    this.#flush();
     return Math.min(result, 0);
   }
   /** What waited for this peer's session goes now. */
@@ -85,6 +88,7 @@ export class Outbound {
     }
   }
   #flush(): void {
+    this.#bundle.close();
     this.#options.shipment.flush();
     this.#at = this.#area;
   }
@@ -104,6 +108,11 @@ export class Outbound {
     const peer = this.#peerOf(packet);
     if (peer === undefined) return;
     if (peer.session === undefined || peer.endpoint === undefined) return this.#stage(peer, packet);
+    if (packet.gso === GSO.none && this.#bundle.takes(peer, size)) {
+      this.#at = this.#bundle.add(peer, packet) - PACKET_AT;
+      return;
+    }
+    this.#bundle.close();
     if (packet.gso !== GSO.none) this.#sendSegments(peer, packet);
     else if (size > peer.mtu) this.#sendNarrow(peer, packet, size);
     else this.#sendWhole(peer, packet);

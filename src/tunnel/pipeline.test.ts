@@ -5,6 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { KIND } from './frame.ts';
 import { checksum, isPartialRight, makePacket, type PacketShape, wirePackets } from './testing/packets.ts';
 import { datagramsOf, type Protection, ReceivingSide, SendingSide } from './testing/side.ts';
 
@@ -92,14 +93,16 @@ for (const [name, protection] of Object.entries(PROTECTIONS)) {
         const packets = packetsOf(given);
         const [sender, receiver] = [new SendingSide(protection, MTU), new ReceivingSide(protection, 1)];
         const datagrams = sender.take(packets).flatMap(datagramsOf);
-        const wire = onWire(packets);
-        assert.equal(datagrams.length, wire.length, 'a datagram is a packet of the wire');
+        const carried = datagrams.map((datagram) =>
+          onWire(new ReceivingSide(protection, 1).take([Buffer.from(datagram)])),
+        );
+        assertPackets(carried.flat(), onWire(packets));
+        const isBundle = protection !== 'plain';
+        for (const { length } of carried) assert.ok(length === 1 || (isBundle && length < 60));
         const arriving: Buffer[] = [];
         const expected: Buffer[] = [];
         for (const [index, datagram] of datagrams.entries()) {
           const fate = fates[index % fates.length];
-          const packet = wire[index];
-          assert.ok(packet !== undefined);
           if (fate === 'lose') continue;
           const copy = Buffer.from(datagram);
           if (fate === 'bend' && protection !== 'plain') {
@@ -109,7 +112,7 @@ for (const [name, protection] of Object.entries(PROTECTIONS)) {
             continue;
           }
           arriving.push(copy);
-          expected.push(packet);
+          expected.push(...(carried[index] ?? []));
           if (fate === 'swap') arriving.splice(-2, 2, ...arriving.slice(-2).reverse());
           if (fate === 'repeat' && protection !== 'plain') arriving.push(Buffer.from(datagram));
         }
@@ -154,13 +157,53 @@ const GCM: Protection = { cipher: 'aes-256-gcm', key: KEY };
 
 test('packets of one size leave together, and a whole super-packet in two calls at most', () => {
   const sender = new SendingSide(GCM, MTU);
-  const small = sender.take(packetsOf(Array.from({ length: 100 }, () => base)));
+  const same = sender.take(packetsOf(Array.from({ length: 60 }, () => ({ ...base, payload: 700 }))));
   assert.deepEqual(
-    small.map(({ data, segment }) => data.length / segment),
-    [64, 36],
+    same.map(({ data, segment }) => data.length / segment),
+    [60],
   );
   const large = sender.take(packetsOf([{ ...base, payload: 64_000 }]));
   assert.ok(large.length <= 2, `${large.length} calls`);
+});
+
+test('small packets that are there together leave in one datagram, as large as any path takes', () => {
+  const packets = packetsOf(Array.from({ length: 40 }, (_, index) => ({ ...base, payload: index })));
+  const sender = new SendingSide(GCM, MTU);
+  const datagrams = sender.take(packets).flatMap(datagramsOf);
+  assert.equal(datagrams.length, 3);
+  for (const { length } of datagrams) assert.ok(length <= 1280 - 48);
+  assertPackets(onWire(new ReceivingSide(GCM, 1).take(datagrams)), onWire(packets));
+  const plain = new SendingSide('plain', MTU);
+  assert.equal(plain.take(packets).flatMap(datagramsOf).length, 40);
+  const [alone] = sender.take(packets.slice(0, 1));
+  assert.equal(
+    alone?.data.length,
+    (packets[0]?.length ?? 0) - 10 + 24 + 16,
+    'one by itself costs nothing more',
+  );
+});
+
+test('of a bundle that is not sound, what stands before the fault is taken', () => {
+  const [good] = new SendingSide('plain', MTU).take(packetsOf([base])).flatMap(datagramsOf);
+  assert.ok(good !== undefined);
+  const [header, whole] = [good.subarray(0, 16), good.subarray(16)];
+  const packet = whole.subarray(8);
+  const entry = (length: number, hint = whole): Buffer =>
+    Buffer.concat([Buffer.from([length & 255, length >> 8]), hint]);
+  const bundle = Buffer.from([KIND.bundle, 0, 0, 0, 0, 0, 0, 0]);
+  const taken = (...entries: readonly Buffer[]): [packets: number, malformed: number] => {
+    const receiver = new ReceivingSide('plain', 1);
+    const out = receiver.take([Buffer.concat([header, bundle, ...entries])]);
+    for (const each of out) assert.ok(each.subarray(10).equals(packet));
+    return [out.length, receiver.counters.get(2, 'malformed')];
+  };
+  const sound = entry(packet.length);
+  assert.deepEqual(taken(sound, sound), [2, 0]);
+  assert.deepEqual(taken(sound, entry(packet.length + 1)), [1, 1], 'longer than what is there');
+  assert.deepEqual(taken(sound, sound.subarray(0, 9)), [1, 1], 'not even a hint');
+  assert.deepEqual(taken(sound, entry(0)), [1, 2], 'empty, and then what is no entry');
+  const nested = Buffer.concat([bundle, packet]);
+  assert.deepEqual(taken(sound, entry(packet.length, nested)), [1, 1], 'no bundle in a bundle');
 });
 
 test('small packets of one UDP flow reach the device together; those of two flows in turns do not', () => {
