@@ -3,6 +3,7 @@
  * and is the same object for as long as nothing in it changes; a value that comes again with the same content stays the
  * object that it was.
  */
+import { amendMap } from './layered-map.ts';
 
 /** 0 only for values of the same key. */
 export type Compare<T> = (a: T, b: T) => number;
@@ -123,7 +124,7 @@ function placeOf<T>(list: readonly T[], value: T, compare: Compare<T>): number {
   return low;
 }
 
-export class MappedValues<T> {
+export class MappedValues<T extends object> {
   #map: ReadonlyMap<string, T> = new Map();
   readonly #changed = new Map<string, T | undefined>();
 
@@ -134,14 +135,9 @@ export class MappedValues<T> {
 
   map(): ReadonlyMap<string, T> {
     if (this.#changed.size === 0) return this.#map;
-    const map = new Map(this.#map);
-    for (const [key, value] of this.#changed) {
-      if (value === undefined) map.delete(key);
-      else map.set(key, value);
-    }
+    this.#map = amendMap(this.#map, this.#changed);
     this.#changed.clear();
-    this.#map = map;
-    return map;
+    return this.#map;
   }
 }
 
