@@ -2,15 +2,16 @@
  * What happens beside the agents, in a process in the API server's namespace:
  *
  *     node kubernetes-side.ts fill  KUBECONFIG NODES PODS_OF_EACH
- *     node kubernetes-side.ts watch KUBECONFIG WATCHES            a line `NAME NANOSECONDS` of each event of the first
+ *     node kubernetes-side.ts watch KUBECONFIG WATCHES COUNT      `watching` when all are; in the end a line of each of COUNT
+ *                                                                 adverts that come: when each watch heard of it
  *     node kubernetes-side.ts add   KUBECONFIG FIRST COUNT        a line of each request, when it is sent
  *
- * Nanoseconds are those of process.hrtime, which all processes of a host share.
+ * Lines are `NAME NANOSECONDS…`; nanoseconds are those of process.hrtime, which all processes of a host share.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { systemClock } from '#lib/clock.ts';
 import { openKubernetesStore } from '../src/stores/kubernetes/kubernetes.ts';
-import type { Call } from '../src/stores/kubernetes/client.ts';
+import type { Call, Stream } from '../src/stores/kubernetes/client.ts';
 import { advertOf, nodeObjectOf, podObjectOf, policyOf, workloadsOf } from './kubernetes-objects.ts';
 
 const AT_ONCE = 64;
@@ -55,21 +56,35 @@ async function fill(nodes: number, podsOfEach: number): Promise<void> {
   });
 }
 
-async function watch(watches: number): Promise<void> {
-  const follow = async (isTold: boolean): Promise<void> => {
-    const path = '/apis/tartan.dev/v1/nodeadverts';
-    const { resourceVersion } = await client.list(path);
-    const { events } = await client.watch(path, { resourceVersion });
-    if (isTold) console.log('watching 0');
-    for await (const { type, object } of events) {
-      if (type !== 'ADDED' || !isTold) continue;
-      console.log(`${object.metadata.name} ${process.hrtime.bigint()}`);
-    }
-  };
-  await Promise.all(Array.from({ length: watches }, (_, index) => follow(index === 0)));
+/** Says nothing while it hears: that would be time of the watches after the first. */
+async function watch(watches: number, count: number): Promise<void> {
+  const path = '/apis/tartan.dev/v1/nodeadverts';
+  const { metadata } = await client.call({ method: 'GET', path, query: { limit: 1 } });
+  const { resourceVersion } = metadata;
+  const open = (): Promise<Stream> => client.watch(path, { resourceVersion });
+  const streams = await Promise.all(Array.from({ length: watches }, open));
+  console.log('watching');
+  const heard = new Map<string, bigint[]>();
+  await Promise.all(streams.map((stream) => follow(stream, count, heard)));
+  for (const [name, times] of heard) console.log(`${name} ${times.join(' ')}`);
+}
+
+async function follow({ events }: Stream, count: number, heard: Map<string, bigint[]>): Promise<void> {
+  let left = count;
+  for await (const { type, object } of events) {
+    if (type !== 'ADDED') continue;
+    const { name } = object.metadata;
+    const times = heard.get(name) ?? [];
+    heard.set(name, times);
+    times.push(process.hrtime.bigint());
+    left -= 1;
+    if (left === 0) return;
+  }
 }
 
 async function add(from: number, count: number): Promise<void> {
+  // The first request opens the connection.
+  await store.get('Node', advertOf(1).name);
   for (let n = from; n < from + count; n += 1) {
     const advert = advertOf(n);
     console.log(`${advert.name} ${process.hrtime.bigint()}`);
@@ -79,7 +94,7 @@ async function add(from: number, count: number): Promise<void> {
 }
 
 if (what === 'fill') await fill(Number(first), Number(second));
-else if (what === 'watch') await watch(Number(first));
+else if (what === 'watch') await watch(Number(first), Number(second));
 else if (what === 'add') await add(Number(first), Number(second));
 else throw new Error(`what is ${what}?`);
-process.exit(0);
+store.close();
