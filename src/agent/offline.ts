@@ -72,7 +72,7 @@ function findPlace(settings: Settings, kernel: Kernel): Pick<Scene, 'choice' | '
 }
 
 /**
- * Takes what is ours out of the kernel, writes sysctls back, and takes the node out of the store. Living pods keep their
+ * Takes what is ours out of the kernel, writes sysctls back (unless flannel has the node again), and takes the node out of the store. Living pods keep their
  * links, and then the node keeps its subnet and its journal, so that nobody else gets their addresses.
  */
 export async function purgeHost(settings: Settings): Promise<Purged> {
@@ -85,7 +85,9 @@ export async function purgeHost(settings: Settings): Promise<Purged> {
   const steps = diff(new Map(), seen).filter((step) => step.op === 'remove' && !isPodLink(step.was));
   const failures = kernel.apply(steps);
   const memory = new SysctlMemory(settings.paths.state, (key) => readSysctl(key)?.value);
-  report.failed.push(...[...failures, ...memory.restore(kernel)].map(({ step }) => step.key));
+  // What was before Tartan was before this flannel, too, and its pods need forwarding.
+  const refused = isBackWithFlannel(settings) ? [] : memory.restore(kernel);
+  report.failed.push(...[...failures, ...refused].map(({ step }) => step.key));
   report.removed.push(...removePolicyTables(kernel), ...(await leaveRouting(settings, kernel)));
   await reapDeadLinks(kernel, seen, living);
   const left = kernel.observe(NOTHING);
@@ -168,7 +170,7 @@ async function leaveStore(settings: Settings, living: readonly Attachment[]): Pr
   }
 }
 
-/** Then what its Node object says is flannel's: its annotations, and that its network is there. */
+/** Then sysctls are flannel's, and what its Node object says: its annotations, and that its network is there. */
 function isBackWithFlannel({ migration }: Settings): boolean {
   const { flannel } = migration ?? {};
   return flannel !== undefined && flannel !== null && findDaemon('flanneld') !== undefined;

@@ -9,6 +9,7 @@ import {
   mkdirSync,
   mkdtempSync,
   readdirSync,
+  readFileSync,
   rmSync,
   writeFileSync,
 } from 'node:fs';
@@ -316,8 +317,7 @@ async function goBack(to: FlannelNode, cluster: Cluster, fresh: FlannelPod): Pro
 
   await to.start();
   await to.follow(keys);
-  const purged = await node.run(['uninstall', '--purge']);
-  assert.equal(purged.code, 0, purged.stdout + purged.stderr);
+  await purgeBeside(node, to);
   assert.doesNotMatch(await netns.must(['nft', 'list', 'tables']), /tartan/);
   assert.doesNotMatch(netns.ip('-d link show') + netns.ip('route show'), /tartan/);
   assert.match(await netns.must(['iptables-save']), /FLANNEL-POSTRTG/);
@@ -330,6 +330,21 @@ async function goBack(to: FlannelNode, cluster: Cluster, fresh: FlannelPod): Pro
   assert.ok(!noted().includes(fresh.address), 'flannel’s plugin gave its address back');
   assert.equal(fresh.netns.list('link show type veth').length, 0);
   assert.equal(flannel.length, 2);
+}
+
+/** flanneld runs beside, on a node that was Tartan's from the beginning: what its sysctls were then is no more what they should be. */
+async function purgeBeside(node: Node, { netns, directory }: FlannelNode): Promise<void> {
+  const values = { 'net/ipv4/ip_forward': '0' };
+  writeFileSync(join(node.state, 'sysctls.json'), JSON.stringify({ format: 1, values }));
+  const program = join(directory, 'flanneld');
+  copyFileSync('/usr/bin/sleep', program);
+  const daemon = netns.start([program, '60']);
+  const comm = `/proc/${daemon.pid}/comm`;
+  await waitFor('flanneld to run', () => readFileSync(comm, 'utf8').trim() === 'flanneld');
+  const purged = await node.run(['uninstall', '--purge']);
+  daemon.kill('SIGKILL');
+  assert.equal(purged.code, 0, purged.stdout + purged.stderr);
+  assert.equal((await netns.must(['cat', '/proc/sys/net/ipv4/ip_forward'])).trim(), '1');
 }
 
 async function leave({ moved, before, keep }: Cluster): Promise<void> {
