@@ -48,6 +48,13 @@ export class FakePolicyTable implements PolicyTable {
   isOwned(): boolean {
     return true;
   }
+  answers: Parameters<PolicyTable['showAnswers']>[0];
+  showAnswers(watch: Parameters<PolicyTable['showAnswers']>[0]): void {
+    this.answers = watch;
+  }
+  answerWay(): ReturnType<PolicyTable['answerWay']> {
+    return 'hold';
+  }
   changeDenial(denial: Denial): void {
     this.denial = denial;
   }

@@ -2,6 +2,7 @@
  * A Kernel in memory, with the real one's contract: what a step names has to be there, a name that a stranger holds
  * stays his, and what stands on a link goes with it. Namespaces are numbers. For tests of what uses a Kernel.
  */
+import type { Address } from '#net/address.ts';
 import type { Step } from '#model/diff.ts';
 import type { ForeignChain } from '#model/facts.ts';
 import { Fault } from '#model/fault.ts';
@@ -175,6 +176,10 @@ export class FakeKernel implements Kernel, Disposable {
   async cutConnections(): Promise<Cut> {
     this.walks += 1;
     return { cut: 0, restored: 0 };
+  }
+
+  async liveDestinations(): Promise<Set<Address>> {
+    return new Set();
   }
 
   within(netns: number): FakeKernel {

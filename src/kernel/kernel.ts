@@ -90,6 +90,8 @@ export interface Kernel {
   hasPolicy(): boolean;
   /** Connections that `isDenied` holds of pass no more, all others do. One call at a time. */
   cutConnections(isDenied: (flow: Flow) => boolean): Promise<Cut>;
+  /** Those of the addresses to which connections live, before or after DNAT. */
+  liveDestinations(among: ReadonlySet<Address>): Promise<Set<Address>>;
   /** The same operations inside another network namespace, given by an open file descriptor. Dispose closes its sockets only. */
   within(netns: number): Kernel & Disposable;
 }

@@ -15,6 +15,7 @@ import { type Nftables, openNftables } from './nftables/nftables.ts';
 import { openPolicy, type PolicyTable } from './nftables/policy/policy.ts';
 import { hasPolicyTable } from './nftables/policy/presence.ts';
 import { observeNetlink, observeUnderlay } from './observe.ts';
+import { findLive } from './conntrack-live.ts';
 import { createPair } from './pair.ts';
 import { Reaper } from './reaper.ts';
 import { openScope, type Scope } from './scope.ts';
@@ -202,6 +203,10 @@ class LinuxKernel implements Kernel, Disposable {
   cutConnections(isDenied: Parameters<Kernel['cutConnections']>[0]): ReturnType<Kernel['cutConnections']> {
     this.#cutter ??= new Cutter(this.#scope.run);
     return this.#cutter.cut(isDenied);
+  }
+
+  liveDestinations(among: Parameters<Kernel['liveDestinations']>[0]): ReturnType<Kernel['liveDestinations']> {
+    return findLive(this.#scope.run, among);
   }
 
   within(netns: number): Kernel & Disposable {

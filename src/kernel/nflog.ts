@@ -60,10 +60,7 @@ const PACKET = {
 const NFGENMSG_BYTES = 4;
 
 /** Rules cut packets to as much as is of use; this is for those of others. */
-const COPY_BYTES = 256;
-/** The kernel hands over so many packets at once, or what there is after this time. */
-const THRESHOLD = 64;
-const TIMEOUT_CENTISECONDS = 10;
+const GATHERED: GroupStyle = { copyBytes: 256, threshold: 64, timeoutCentiseconds: 10 };
 const DATAGRAM_BYTES = 32 << 10;
 /** More in one second are counted, not read: what is told of must not take the whole processor. */
 const READ_PER_SECOND = 2_000;
@@ -84,13 +81,25 @@ export function readLog(run: Scope['run'], options: LogOptions): Disposable {
   try {
     setIntOption(fd, SOL_SOCKET, SO_RCVBUFFORCE, BUFFER_BYTES);
     setIntOption(fd, SOL_NETLINK, NETLINK_NO_ENOBUFS, 1);
-    bindGroup(new NetlinkSocket(fd), options.group);
+    const socket = new NetlinkSocket(fd);
+    bindGroup(socket, options.group, GATHERED);
+    askForMore(socket, options.group);
   } catch (error) {
     close(fd);
     throw error;
   }
   const reader = new Reader(options, new LinkNames(fd));
   return watchSocket(fd, (datagram) => reader.read(datagram), options.onEnd);
+}
+
+/** The payloads of a group's packets in a datagram of its socket. */
+export function* loggedPayloads(datagram: Buffer): Generator<Buffer> {
+  for (const message of readMessages(datagram)) {
+    if (message.type !== ((NFNL_SUBSYS_ULOG << 8) | NFULNL_MSG_PACKET)) continue;
+    const attributes = new Attributes(message.bytes, message.at + NFGENMSG_BYTES, message.end);
+    const payload = attributes.data(PACKET.payload);
+    if (payload !== undefined) yield payload;
+  }
 }
 
 /** Why `readLog` threw this, for the reader. */
@@ -101,16 +110,28 @@ export function whyNoLog(error: unknown, group: number): string {
   return `NFLOG group ${group} cannot be read: ${error.message}`;
 }
 
-function bindGroup(socket: NetlinkSocket, group: number): void {
-  const mode = Buffer.from([0, 0, COPY_BYTES >> 8, COPY_BYTES & 255, COPY_PACKET, 0]);
+/** How packets are handed over: so much of each, so many at once, or what there is after this time. */
+export type GroupStyle = {
+  readonly copyBytes: number;
+  readonly threshold: number;
+  readonly timeoutCentiseconds: number;
+};
+
+/** Throws NetlinkError, as `readLog`. */
+export function bindGroup(socket: NetlinkSocket, group: number, style: GroupStyle): void {
+  const mode = Buffer.from([0, 0, style.copyBytes >> 8, style.copyBytes & 255, COPY_PACKET, 0]);
   configure(socket, group, (writer) => writer.data(CONFIG.command, Uint8Array.of(BIND)));
   configure(socket, group, (writer) => {
     writer.data(CONFIG.mode, mode);
     writer.u32be(CONFIG.bufferBytes, DATAGRAM_BYTES);
-    writer.u32be(CONFIG.timeout, TIMEOUT_CENTISECONDS);
-    writer.u32be(CONFIG.threshold, THRESHOLD);
-    writer.data(CONFIG.flags, Uint8Array.of(0, FLAG.sequence));
+    writer.u32be(CONFIG.timeout, style.timeoutCentiseconds);
+    writer.u32be(CONFIG.threshold, style.threshold);
   });
+}
+
+/** Each packet's number, and what connection tracking has of it. */
+function askForMore(socket: NetlinkSocket, group: number): void {
+  configure(socket, group, (writer) => writer.data(CONFIG.flags, Uint8Array.of(0, FLAG.sequence)));
   try {
     const flags = Uint8Array.of(0, FLAG.sequence | FLAG.conntrack);
     configure(socket, group, (writer) => writer.data(CONFIG.flags, flags));

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { readPacket } from './packet.ts';
+import { messageOf } from './answers.ts';
+import { readPacket, readPayload } from './packet.ts';
 
 const packet = (hex: string): Buffer => Buffer.from(hex.replaceAll(/\s/g, ''), 'hex');
 const V4 = (protocol: string, more: string, fragment = '4000'): Buffer =>
@@ -69,6 +70,34 @@ test('whatever the bytes, nothing is thrown, and cut packets are never taken for
     fc.property(fc.uint8Array({ maxLength: 160 }), fc.constantFrom(0x45, 0x4f, 0x60), (bytes, first) => {
       bytes[0] = first;
       readPacket(Buffer.from(bytes));
+    }),
+  );
+});
+
+test('what UDP and TCP carry, behind options and extension headers; of UDP as much as it says', () => {
+  const carried = (bytes: Buffer): string | undefined => readPayload(bytes)?.toString();
+  const udp = '0035 1234 000b 0000 616263';
+  const tcp = '0035 1234 00000001 00000001 6010 0000 0000 0000 01010101 0003 616263';
+  assert.equal(carried(V4('11', `${udp} 7878`)), 'abc');
+  assert.equal(carried(V6('11', udp)), 'abc');
+  assert.equal(carried(V6('00', `1100 0000 0000 0000 ${udp}`)), 'abc');
+  assert.equal(carried(V4('06', tcp)), '\0\u0003abc');
+  for (const wrong of [
+    V4('11', '0035 1234 000c 0000 616263'),
+    V4('11', udp, '2001'),
+    V4('84', udp),
+    V4('11', '0035'),
+  ])
+    assert.equal(carried(wrong), undefined);
+  assert.equal(messageOf(V4('11', udp))?.toString(), 'abc');
+  assert.equal(messageOf(V4('06', tcp))?.toString(), 'abc');
+  assert.equal(messageOf(V4('06', `${tcp}64`)), undefined, 'more than one message, or less');
+});
+
+test('property: no payload is ever thrown at', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 80 }), fc.constantFrom(0x45, 0x4f, 0x60), (bytes, first) => {
+      messageOf(Buffer.from([first, ...bytes]));
     }),
   );
 });

@@ -38,6 +38,36 @@ export function readPacket(data: Buffer): Packet | undefined {
   return packetOf(data, IPV6, IPV6.bytes + data.readUInt16BE(IPV6.payload), transport6(data));
 }
 
+/**
+ * What TCP or UDP carry in this packet; undefined where that is cut off, in another fragment, or of another protocol. Of TCP
+ * it is what the one segment has.
+ */
+export function readPayload(data: Buffer): Buffer | undefined {
+  const { protocol, at } = transportOf(data) ?? {};
+  if (at === undefined || at + UDP_BYTES > data.length) return undefined;
+  if (protocol === PROTOCOL.udp) return udpPayload(data.subarray(at));
+  return protocol === PROTOCOL.tcp ? tcpPayload(data.subarray(at)) : undefined;
+}
+
+function transportOf(data: Buffer): Transport | undefined {
+  const version = (data[0] ?? 0) >> 4;
+  if (version === 4) return data.length < IPV4.bytes ? undefined : transport4(data);
+  return version === 6 && data.length >= IPV6.bytes ? transport6(data) : undefined;
+}
+
+const UDP_BYTES = 8;
+const TCP_BYTES = 20;
+
+function udpPayload(datagram: Buffer): Buffer | undefined {
+  const end = datagram.readUInt16BE(4);
+  return end < UDP_BYTES || end > datagram.length ? undefined : datagram.subarray(UDP_BYTES, end);
+}
+
+/** Behind its options. */
+function tcpPayload(segment: Buffer): Buffer | undefined {
+  return segment.length < TCP_BYTES ? undefined : segment.subarray((segment.readUInt8(12) >> 4) * 4);
+}
+
 type Places = { readonly source: number; readonly destination: number; readonly address: number };
 
 // eslint-disable-next-line max-params

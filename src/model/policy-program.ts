@@ -22,6 +22,11 @@ export const STAGED_POLICY_TABLE = 'tartan-policy-staged';
 /** NFLOG group of what was denied, and of what rules with action `log` saw (./policy-log.ts has the texts). */
 export const POLICY_LOG_GROUP = 84;
 
+/** Shows DNS answers to who learns names from them. Drops nothing. */
+export const ANSWERS_TABLE = 'tartan-policy-answers';
+/** NFQUEUE or NFLOG group of these answers. */
+export const ANSWERS_GROUP = 85;
+
 /** `zero` is not in texts: kernels want it in front (#kernel/nftables/policy/structure.ts says why). */
 export type PolicyField = 'zero' | 'ipv4' | 'ipv6' | 'number' | 'protocol' | 'port' | 'interface';
 

@@ -79,6 +79,14 @@ export const FEATURES = {
     without: 'policies are enforced all the same; the agent says that nothing is told of them',
     probe: nft('inet', chain('filter hook input priority 0', 'limit rate 1/second log group 84')),
   },
+  'held packets': {
+    what: 'packets that wait for a program (NFQUEUE)',
+    modules: ['nfnetlink_queue', 'nft_queue'],
+    use: 'policies with DNS names: an answer waits until what it tells is allowed',
+    without:
+      'answers are copied: a first packet may come too soon, and its sender repeats it; `status` says so',
+    probe: nft('inet', chain('filter hook input priority 0', 'queue num 85 bypass')),
+  },
   'logged connections': {
     what: 'connections of logged packets (NETFILTER_NETLINK_GLUE_CT)',
     modules: ['nf_conntrack_netlink'],

@@ -33,6 +33,7 @@ export const TWINS: readonly Twin[] = [
     needs: ['packet log', 'logged connections'],
     only: [/^(tcp|icmp).*ingress/, /^to the node/, /^what an address was/, /^without nfnetlink_log/],
   },
+  { file: 'test/host/policy-answers.test.ts', needs: ['packet log', 'held packets'], only: [/^hold /] },
   {
     file: 'test/vm/conformance.test.ts',
     needs: ['sctp'],

@@ -49,6 +49,7 @@ export class SysctlMemory {
       openPolicy: (options) => kernel.openPolicy(options),
       hasPolicy: () => kernel.hasPolicy(),
       cutConnections: (isDenied) => kernel.cutConnections(isDenied),
+      liveDestinations: (among) => kernel.liveDestinations(among),
       flushConntrack: (filters) => kernel.flushConntrack(filters),
       within: (netns) => kernel.within(netns),
     };

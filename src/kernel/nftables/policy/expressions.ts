@@ -29,9 +29,12 @@ const PAYLOAD_BASE = { network: 1, transport: 2 } as const;
 /** enum nft_meta_keys; names of interfaces have 16 bytes. */
 const META = { mark: 3, iif: 4, iifname: 6, oifname: 7, nfproto: 15, l4proto: 16 } as const;
 /** enum nft_ct_keys */
-const CT = { state: 0, status: 2, mark: 3 } as const;
+const CT = { state: 0, direction: 1, status: 2, mark: 3 } as const;
 /** Of a packet, from its IP header on, told with a log: the longest IPv4 header, or IPv6 with options, and ports. */
 const SNAP_BYTES = 128;
+const WHOLE_BYTES = 0xffff;
+/** NFT_QUEUE_FLAG_BYPASS */
+const QUEUE_BYPASS = 1;
 
 function expression(name: string, body: (writer: MessageWriter) => void): Expression {
   return (writer) =>
@@ -92,6 +95,14 @@ export function connectionState(into: number): Expression {
   });
 }
 
+/** A byte: 0 for packets in the direction of the first, 1 for replies; ends the rule where there is no connection. */
+export function connectionDirection(into: number): Expression {
+  return expression('ct', (writer) => {
+    writer.u32be(1, register(into));
+    writer.u32be(2, CT.direction);
+  });
+}
+
 export function connectionMark(into: number): Expression {
   return expression('ct', (writer) => {
     writer.u32be(1, register(into));
@@ -143,6 +154,14 @@ export function lookup(map: string, key: number, into: number | 'verdict'): Expr
   });
 }
 
+/** Ends the rule unless the set has what stands from `key` on. */
+export function member(set: string, key: number): Expression {
+  return expression('lookup', (writer) => {
+    writer.str(1, set);
+    writer.u32be(2, register(key));
+  });
+}
+
 /** Puts these bytes into registers from `into` on. */
 export function constant(into: number, value: Uint8Array): Expression {
   return expression('immediate', (writer) => {
@@ -177,6 +196,24 @@ export function log(group: number, prefix: string): Expression {
     writer.data(1, Uint8Array.of(group >> 8, group & 255));
     writer.str(2, prefix);
     writer.u32be(3, SNAP_BYTES);
+  });
+}
+
+/** NFLOG of as much as its reader asks for, each packet at once. */
+export function logWhole(group: number): Expression {
+  return expression('log', (writer) => {
+    writer.data(1, Uint8Array.of(group >> 8, group & 255));
+    writer.u32be(3, WHOLE_BYTES);
+    writer.data(4, Uint8Array.of(0, 1));
+  });
+}
+
+/** NFQUEUE: the packet waits for its reader's verdict, and passes where there is no reader. */
+export function queue(number: number): Expression {
+  return expression('queue', (writer) => {
+    writer.data(1, Uint8Array.of(number >> 8, number & 255));
+    writer.data(2, Uint8Array.of(0, 1));
+    writer.data(3, Uint8Array.of(0, QUEUE_BYPASS));
   });
 }
 

@@ -14,6 +14,7 @@ import { MessageWriter, NLM_F_CREATE } from '../../netlink/message.ts';
 import { NetlinkError, type NetlinkSocket, openNetlink, type Refusal } from '../../netlink/socket.ts';
 import { NETLINK_NETFILTER, setIntOption } from '../../sys.ts';
 import { beginNft, NFT_MSG, transaction, trial } from '../nfnetlink.ts';
+import { type AnswerWatch, type AnswerWay, ANSWERS, answerRules, writeAnswers } from './answers.ts';
 import { compileChain, parseChain } from './chains.ts';
 import { type Denial, deniedChains, DROP_SILENTLY } from './denied.ts';
 import { dumpComments, dumpMap } from './dump.ts';
@@ -71,6 +72,13 @@ export type PolicyTable = {
   loadPolicy(delta: PolicyDelta): void;
   dumpPolicy(): DumpedPolicy;
   removePolicy(): void;
+  /**
+   * From now on these DNS answers are shown (./answers.ts); undefined: none, and no table for that. Also what a predecessor left is
+   * replaced.
+   */
+  showAnswers(watch: AnswerWatch | undefined): void;
+  /** How answers can be shown; undefined: the kernel lacks all that it takes. */
+  answerWay(): AnswerWay | undefined;
   /** How denied packets end from now on: at once if the table is there, without touching what is in it. */
   changeDenial(denial: Denial): void;
   /** Denied packets can be told of: known after the first replacePolicy. Otherwise the kernel lacks nfnetlink_log. */
@@ -172,13 +180,27 @@ class NftPolicyTable implements PolicyTable {
 
   /** Whether or not the table is there. */
   removePolicy(): void {
+    if (!this.#isStaged) this.#remove(ANSWERS);
+    this.#remove(this.#table);
+  }
+
+  #remove({ name }: Table): void {
     commit(this.#socket, (writer) => {
       for (const message of [NFT_MSG.newTable, NFT_MSG.delTable]) {
         beginNft(writer, message, 0, 'inet');
-        writer.str(1, this.#table.name);
+        writer.str(1, name);
         writer.end();
       }
     });
+  }
+
+  showAnswers(watch: AnswerWatch | undefined): void {
+    if (watch === undefined) this.#remove(ANSWERS);
+    else commit(this.#socket, (writer) => writeAnswers(writer, watch, this.#owned));
+  }
+
+  answerWay(): AnswerWay | undefined {
+    return (['hold', 'copy'] as const).find((way) => probeAnswers(this.#socket, way));
   }
 
   changeDenial(denial: Denial): void {
@@ -255,13 +277,29 @@ class NftPolicyTable implements PolicyTable {
 
 /** Whether the kernel has what tells of packets (nfnetlink_log, nft_log, nft_limit). */
 function probeLog(socket: NetlinkSocket): boolean {
+  return probe(socket, (writer, table) => {
+    for (const chain of deniedChains('denied', 1)) writeChain(writer, table, chain);
+  });
+}
+
+/** Whether it has what shows answers in this way (nft_queue, or nft_log). */
+function probeAnswers(socket: NetlinkSocket, way: AnswerWay): boolean {
+  const rules = answerRules(way).map(({ comment, expressions }) => ({
+    comment,
+    expressions: expressions.slice(-1),
+  }));
+  return probe(socket, (writer, table) => writeChain(writer, table, { name: 'answers', rules }));
+}
+
+/** Whether the kernel would take what is written into a table of its own. */
+function probe(socket: NetlinkSocket, write: (writer: MessageWriter, table: Table) => void): boolean {
   const table = { name: `${POLICY_TABLE}-trial`, priority: 0 };
   const writer = new MessageWriter();
   trial(writer, () => {
     beginNft(writer, NFT_MSG.newTable, NLM_F_CREATE, 'inet');
     writer.str(1, table.name);
     writer.end();
-    for (const chain of deniedChains('denied', 1)) writeChain(writer, table, chain);
+    write(writer, table);
   });
   const refusal = firstOf(socket.transact(writer).refusals);
   if (refusal === undefined || refusal.code === 'ENOENT') return refusal === undefined;

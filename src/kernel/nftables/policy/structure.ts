@@ -193,13 +193,18 @@ export type Table = { readonly name: string; readonly priority: number };
  * this socket can change it, `flush ruleset` passes it by, and it stays when the socket is closed (Linux 6.9).
  */
 export function writeTable(writer: MessageWriter, table: Table, owned: boolean): void {
+  writeTableAnew(writer, table, owned);
+  for (const [index, name] of POLICY_MAP_NAMES.entries()) writeMap(writer, table, name, index + 1);
+}
+
+/** Likewise, with nothing in it. */
+export function writeTableAnew(writer: MessageWriter, table: Table, owned: boolean): void {
   for (const message of [NFT_MSG.newTable, NFT_MSG.delTable, NFT_MSG.newTable]) {
     beginNft(writer, message, NLM_F_CREATE, 'inet');
     writer.str(1, table.name);
     if (owned && message === NFT_MSG.newTable) writer.u32be(2, TABLE_OWNER | TABLE_PERSIST);
     writer.end();
   }
-  for (const [index, name] of POLICY_MAP_NAMES.entries()) writeMap(writer, table, name, index + 1);
 }
 
 const padded = (bytes: number): number => (bytes + 3) & ~3;
