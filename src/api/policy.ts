@@ -78,6 +78,7 @@ const snapshotShape = z.object({
   own: z.array(workload).optional(),
   nodes: z.array(z.object({ name, addresses: z.array(address) })),
   links: z.array(z.object({ address, link: z.string() })),
+  names: z.array(z.object({ name, addresses: z.array(address) })).optional(),
   failsafe: z.object({ ingress: failsafe, egress: failsafe }).optional(),
   defaultNamespace: z.string().optional(),
 });

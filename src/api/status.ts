@@ -119,6 +119,19 @@ export const eventSchema = z.object({
   text: z.string(),
 });
 
+export const nameStatusSchema = z.object({
+  names: z.number(),
+  addresses: z.number(),
+  /** Addresses that were given up for others before their time. */
+  displaced: z.number(),
+  /** Whose answers are believed. */
+  servers: z.array(z.string()),
+  /** `hold`: answers wait until rules know them; `copy`: they do not, and a first packet may come too soon. Absent: none is heard. */
+  way: z.enum(['hold', 'copy']).optional(),
+  /** Why nothing is learned. */
+  problem: z.string().optional(),
+});
+
 export const policyStatusSchema = z.object({
   /** What would be denied passes and is logged. */
   audit: z.boolean(),
@@ -132,6 +145,8 @@ export const policyStatusSchema = z.object({
   problems: z.array(z.object({ path: z.string(), message: z.string() })),
   /** Stopped by the brake: the sentence says what vanished. */
   braked: z.string().optional(),
+  /** DNS names that rules know here; absent: no rule names any. */
+  names: nameStatusSchema.optional(),
 });
 
 /** How the agent's watches of the store stand. */
@@ -183,6 +198,7 @@ export const statusSchema = z.object({
 });
 
 export type Status = z.infer<typeof statusSchema>;
+export type NameStatus = z.infer<typeof nameStatusSchema>;
 export type PolicyStatus = z.infer<typeof policyStatusSchema>;
 export type RelayStatus = z.infer<typeof relaysSchema>;
 export type PeerStatus = z.infer<typeof peerSchema>;

@@ -10,6 +10,9 @@ import { Fault, type Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { PolicySnapshot } from '#model/policy-snapshot.ts';
 import { type Address, parseAddress } from '#net/address.ts';
+import { AskerFinder } from '#policy/dns/askers.ts';
+import { LearnedNames } from '#policy/dns/names.ts';
+import { canonicalName } from '#policy/frontends/cluster-policy.ts';
 import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
 import { manifestName } from '#policy/inputs/reading.ts';
 import { restore } from '#policy/inputs/snapshot.ts';
@@ -28,7 +31,8 @@ export type Source = {
 export function withSource(command: Command): Command {
   return withConfig(command)
     .option('--run <directory...>', 'run directories of agents on this host (default: from --config)')
-    .option('--from <path...>', 'without an agent: files and directories of manifests, or a store');
+    .option('--from <path...>', 'without an agent: files and directories of manifests, or a store')
+    .option('--name <name=address...>', 'an address that a DNS name stands for, with --from');
 }
 
 /** Objects that cannot be read are told on standard error, and the rest goes on, as in the agent. */
@@ -36,7 +40,7 @@ export async function readSource(options: Options): Promise<Source> {
   const paths = listOption(options, 'from');
   if (paths.length > 0) {
     const { inputs, problems } = readFiles(paths);
-    warn([...problems, ...inputs.view().problems]);
+    warn([...problems, ...inputs.view().problems, ...tellNames(inputs, listOption(options, 'name'))]);
     return { snapshot: inputs.snapshot(), clients: [] };
   }
   const runs = listOption(options, 'run');
@@ -119,6 +123,34 @@ function takeState(inputs: PolicyInputs, { source, value }: Manifest): readonly 
     inputs.setNode(name, all);
   }
   return [];
+}
+
+/** Of names nobody knows anything here but what is given. */
+function tellNames(inputs: PolicyInputs, given: readonly string[]): Problem[] {
+  const { book, world } = inputs.view();
+  const { names } = new AskerFinder('').find(book, world);
+  const known = new LearnedNames({ minimumMs: 0 });
+  known.want(names);
+  for (const text of given) {
+    const [name = '', value = ''] = text.split(/=(.*)/s);
+    const address = parseAddress(value);
+    if (address === undefined)
+      throw new Fault(
+        'request-invalid',
+        `--name ${text}: must be a name and an address, a.example.org=192.0.2.1`,
+      );
+    known.learn({ name: canonicalName(name), addresses: [{ address, ttlSeconds: 0 }] }, 0);
+  }
+  inputs.setNames(known.view());
+  const unknown = [...names].filter((each) => !known.view().has(each));
+  return unknown.length === 0
+    ? []
+    : [
+        {
+          path: unknown.join(', '),
+          message: 'only agents know what DNS names stand for: say it with --name',
+        },
+      ];
 }
 
 /** `-` is standard input; of directories all YAML and JSON files, those of a store among them. */

@@ -1,5 +1,5 @@
 /** A node's status as text for a terminal: what is wrong comes first, and only what is there is shown. */
-import type { ItemStatus, PeerStatus, PolicyStatus, RelayStatus, Status } from '#api/status.ts';
+import type { ItemStatus, NameStatus, PeerStatus, PolicyStatus, RelayStatus, Status } from '#api/status.ts';
 import { section } from './output.ts';
 import { renderRoad } from './road-text.ts';
 
@@ -57,9 +57,10 @@ function summary(items: readonly ItemStatus[]): string {
   return `${items.length - wrong} of ${items.length} as wanted`;
 }
 
-function summarizePolicy({ policies, entries, audit, braked }: PolicyStatus): string {
+function summarizePolicy({ policies, entries, audit, braked, names }: PolicyStatus): string {
   const mode = audit ? ', nothing is enforced (audit)' : '';
-  return `${policies} policies, ${entries} entries${mode}${braked === undefined ? '' : `; brake: ${braked}`}`;
+  const known = names === undefined ? '' : `, ${summarizeNames(names)}`;
+  return `${policies} policies, ${entries} entries${known}${mode}${braked === undefined ? '' : `; brake: ${braked}`}`;
 }
 
 /** Where the store's changes come from; what is not as it should be, and why, comes after it. */
@@ -75,6 +76,13 @@ export function summarizeRelays({ known, through, watches, problem }: RelayStatu
   const texts = shown.map(([count, text]) => (count < total ? `${count} of ${total} watches ${text}` : text));
   return [...texts, ...(relay === total || problem === undefined ? [] : [problem])].join('; ');
 }
+
+function summarizeNames({ names, addresses, way, problem }: NameStatus): string {
+  const how = way === undefined ? `not followed: ${problem ?? 'not yet'}` : `answers are ${HOW[way]}`;
+  return `${names} DNS names with ${addresses} addresses (${how})`;
+}
+
+const HOW = { hold: 'held until they are known', copy: 'copied: the kernel cannot hold them' } as const;
 
 function renderItems(all: readonly ItemStatus[], items: 'all' | 'wrong'): string {
   const shown = items === 'all' ? all : all.filter((item) => item.seen !== 'ok');

@@ -182,6 +182,21 @@ const policy = group(
       'cut, keep',
       'Connections that a change of policies denies end at once, or live on as Calico has it.',
     ).default('cut'),
+    dns: group(
+      {
+        servers: setting(
+          z.array(addressText),
+          'list of IP addresses',
+          'Servers whose answers are believed, as pods ask them; none: the Services of kube-system that are labelled `k8s-app: kube-dns`, and those of the node’s own resolv.conf.',
+        ).default([]),
+        minimumSeconds: setting(
+          whole(0, 86_400),
+          'seconds',
+          'An address that a name has had stays allowed at least so long, else as its TTL says.',
+        ).default(60),
+      },
+      'DNS names that policies allow.',
+    ),
     failsafe: group(
       {
         inbound: failsafe('Ports of this host that stay open; absent: Calico’s.'),

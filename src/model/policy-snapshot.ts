@@ -29,6 +29,8 @@ export type PolicySnapshot = {
   readonly nodes: readonly { readonly name: string; readonly addresses: readonly Address[] }[];
   /** Interfaces of the node's addresses, as far as a host endpoint asks. */
   readonly links: readonly { readonly address: Address; readonly link: string }[];
+  /** What this node has learned of DNS names, as rules write them; absent: it tells nothing of them. */
+  readonly names?: readonly { readonly name: string; readonly addresses: readonly Address[] }[];
   /** Absent: Calico's. */
   readonly failsafe?: PolicyWorld['failsafe'];
   /** Of objects that name none; absent: `default`. */

@@ -154,6 +154,8 @@ export type PolicySettings = {
   readonly logDeniedPerSecond: number;
   /** Connections that a change of policies denies end at once (`cut`), or live on (`keep`, as Calico has it). */
   readonly established: 'cut' | 'keep';
+  /** Names that rules allow. `servers`: whose answers are believed; none: the cluster's DNS and the node's own. */
+  readonly dns: { readonly servers: readonly Address[]; readonly minimumSeconds: number };
   /** Ports of hosts that no policy of a host endpoint can close; absent: Calico's. */
   readonly failsafe: {
     readonly inbound?: readonly Failsafe[];

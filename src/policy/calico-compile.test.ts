@@ -25,9 +25,7 @@ test('simulate on a compiled program is what evaluate says, for Calico’s manif
   const seen = { allow: 0, deny: 0 };
   fc.assert(
     fc.property(cases, ({ world: bare, manifests, flows }) => {
-      const parsed = manifests.map((value, n) =>
-        parseObject(manifestOf(`m${n}`, value), { domainNames: true }),
-      );
+      const parsed = manifests.map((value, n) => parseObject(manifestOf(`m${n}`, value)));
       const { endpoints, ...parts } = gatherObjects(new Map(parsed.map((each, n) => [`m${n}`, each])));
       const [book, world] = [createBook(parts), { ...bare, endpoints: [...bare.endpoints, ...endpoints] }];
       const programs = [...world.nodes.keys()].map((node) => [node, compile(book, world, { node })] as const);

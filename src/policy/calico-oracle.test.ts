@@ -29,8 +29,7 @@ const cases = calicoWorlds.chain((world) =>
 
 function load(world: PolicyWorld, manifests: readonly Json[]) {
   const parsed = manifests.map(
-    (value, index) =>
-      [`m${index}`, parseObject(manifestOf(`m${index}`, value), { domainNames: true })] as const,
+    (value, index) => [`m${index}`, parseObject(manifestOf(`m${index}`, value))] as const,
   );
   const { problems, endpoints, ...parts } = gatherObjects(new Map(parsed));
   assert.deepEqual(

@@ -278,7 +278,7 @@ test('services: to their backends’ addresses and ports in egress, from their a
   assert.ok(!inShop('source: {services: {name: db}}', ['ops/probe', 'shop/web'], 'tcp/80'));
 });
 
-test('domains: addresses learned for names, where somebody learns them', () => {
+test('domains: addresses learned for names', () => {
   const out = calico(
     'NetworkPolicy',
     'shop/p',

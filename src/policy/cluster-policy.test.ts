@@ -42,7 +42,7 @@ const from = (action: string, peer = ALL, more = ''): string => `{action: ${acti
 const to = (action: string, peer = ALL, more = ''): string => `{action: ${action}, to: [${peer}]${more}}`;
 
 function ask(text: string, from: string, to: string, kind = 'tcp/80'): 'allow' | 'deny' {
-  const { policies, problems } = parseObjects('test', text, { domainNames: true });
+  const { policies, problems } = parseObjects('test', text);
   assert.deepEqual(problems, []);
   return evaluate(createBook({ policies }), WORLD, makeFlow(WORLD, [from, to], kind)).action;
 }
@@ -165,6 +165,11 @@ describe('subjects and peers', () => {
     });
     assert.equal(ask(text, 'prod/db', '198.51.100.7'), 'allow');
     assert.equal(ask(text, 'prod/db', '198.51.100.8'), 'deny');
+    const older = anp(1, {
+      egress: `${to('Allow', '{domainNames: ["*.example.org"]}')}, ${to('Deny', '{networks: [0.0.0.0/0]}')}`,
+    });
+    assert.equal(ask(older, 'prod/db', '198.51.100.7'), 'allow');
+    assert.equal(ask(older, 'prod/db', '198.51.100.8'), 'deny');
   });
 });
 

@@ -4,11 +4,20 @@ import type { Kernel } from '#kernel/kernel.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Complaints } from '#lib/complaints.ts';
 import type { Events, Logger } from '#lib/log.ts';
+import type { NameStatus } from '#api/status.ts';
 import type { Settings } from '#model/settings.ts';
-import type { NodeWorkloads } from '#model/workload.ts';
+import type { NodeWorkloads, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
 import type { PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
+
+export type NameFollower = {
+  /** What is known of the names of these rules; from here on their answers are followed. Never throws. */
+  follow(view: PolicyView, clusterServers: readonly Address[]): PolicyWorld['names'];
+  /** Somebody else has changed the kernel's tables. */
+  suspect(): void;
+  status(): NameStatus | undefined;
+};
 
 export type PoliciesOptions = {
   readonly settings: Settings;
@@ -28,6 +37,8 @@ export type PoliciesOptions = {
   readonly isSynced: () => boolean;
   /** This node's pods are others now. */
   readonly onOwnPods: (pods: NodeWorkloads) => void;
+  /** Who learns the addresses of names; absent: nobody. */
+  readonly names?: NameFollower;
   /** What is enforced is in the kernel. */
   readonly onLoaded: (view: PolicyView) => void;
   /** What else is in the kernel goes too. */

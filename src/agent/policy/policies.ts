@@ -8,6 +8,7 @@
 import { settleHeap } from '../heap.ts';
 import type { Braked } from '../host/host.ts';
 import { bridgeOf, denialOf } from '../policy-flows/start.ts';
+import { describePolicies } from './describe.ts';
 import { failsafeOf } from './failsafe.ts';
 import { type Holders, Tellers } from './holders.ts';
 import { Lingering } from './lingering.ts';
@@ -167,6 +168,7 @@ export class Policies {
   /** Somebody else changed the table. */
   suspect(): void {
     this.loader.suspect();
+    if (!this.table.isOwned()) this.#options.names?.suspect();
     this.#loop?.nudge();
   }
 
@@ -186,12 +188,20 @@ export class Policies {
   admit(): void {
     this.#setOwn();
     try {
-      if (this.loader.load(this.view())) this.#hasUntold = true;
+      if (this.loader.load(this.#followed())) this.#hasUntold = true;
     } catch (error) {
       throw new Fault('policy-load', `the pod’s policies cannot be loaded: ${toFault(error).message}`);
     } finally {
       this.#loop?.nudge();
     }
+  }
+
+  /** Other addresses of names are known: rules know them when this returns. Throws NetlinkError. */
+  relearn(): void {
+    if (!this.#isLoaded || this.paused) return;
+    if (!this.loader.load(this.#followed())) return;
+    this.#hasUntold = true;
+    this.#loop?.nudge();
   }
 
   /** A pod of the ledger is gone: soon its address is nobody's. */
@@ -229,20 +239,14 @@ export class Policies {
   }
 
   describe(): PolicyStatus {
-    const { book, problems } = this.view();
-    const { braked } = this;
-    return {
-      audit: this.#options.settings.policy.audit,
-      policies: book.enforced.reduce((sum, { policies }) => sum + policies.length, 0),
-      entries: this.program().entries.size,
-      owned: this.table.isOwned(),
-      problems: [...problems],
-      ...(braked === undefined
-        ? {}
-        : {
-            braked: `${braked.removals} of ${braked.of} objects vanished at once; tartan resume agrees to it`,
-          }),
-    };
+    return describePolicies(this, this.#options);
+  }
+
+  /** With what is known of the names that rules have come to ask for. */
+  #followed(): PolicyView {
+    const { names } = this.#options;
+    if (names !== undefined) this.#inputs.setNames(names.follow(this.view(), this.#inputs.dnsServers()));
+    return this.view();
   }
 
   #setOwn(): void {
@@ -291,7 +295,7 @@ export class Policies {
     const mayDeny = this.#mayDeny;
     this.#mayDeny = false;
     try {
-      const view = this.view();
+      const view = this.#followed();
       this.#tellOwn();
       const changed = this.loader.load(view) || this.#hasUntold;
       this.#hasUntold = false;

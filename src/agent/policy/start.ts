@@ -1,4 +1,5 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
+import { PolicyNames } from '../policy-names/names.ts';
 import type { AgentParts } from '../parts.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
 import type { PoliciesOptions } from './options.ts';
@@ -6,6 +7,7 @@ import { Policies } from './policies.ts';
 import { startPublisher } from './publisher.ts';
 import { type PodListener, startReporter } from './reporter.ts';
 import { removePolicyTables } from './tables.ts';
+import { readAnswers } from '#kernel/answers.ts';
 import type { Manifest } from '#model/manifest.ts';
 import type { Underlay } from '#model/underlay.ts';
 import type { NodeWorkloads } from '#model/workload.ts';
@@ -31,9 +33,17 @@ export type Policing = {
 export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions): Policing {
   const { keep, kernel, feeds, settings } = parts;
   if (keep === undefined) return startWithout(parts);
+  const names: PolicyNames = new PolicyNames({
+    ...parts,
+    table: () => policies.table,
+    readAnswers: (options) => readAnswers((work) => work(), options),
+    onLearned: () => policies.relearn(),
+    registry: parts.metrics.registry,
+  });
   const policies: Policies = new Policies({
     ...parts,
     keep,
+    names,
     routedTo,
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),

@@ -45,6 +45,15 @@ const KUBERNETES: Pick<Settings, 'kubernetes' | 'controller' | 'relay'> = {
   },
 };
 
+const POLICY_OFF: Settings['policy'] = {
+  enforce: false,
+  audit: false,
+  logDeniedPerSecond: 0,
+  established: 'cut',
+  dns: { servers: [], minimumSeconds: 60 },
+  failsafe: {},
+};
+
 export function settings(road: RoadName, directRouting = false): Settings {
   const range4 = { range: prefix('10.244.0.0/16'), length: 24 };
   const range6 = { range: prefix('fd00:244::/48'), length: 64 };
@@ -83,7 +92,7 @@ export function settings(road: RoadName, directRouting = false): Settings {
     routing: ROUTING,
     wiring: { type: 'bridge', bridge: { name: 'cni0', hairpin: 'promiscuous-bridge' }, dropSpoofed: true },
     masquerade: { enabled: true, exclude: [], randomFully: true },
-    policy: { enforce: false, audit: false, logDeniedPerSecond: 0, established: 'cut', failsafe: {} },
+    policy: POLICY_OFF,
     forward: { accept: true },
     blackhole: true,
     brake: { share: 0.5, minimum: 10 },

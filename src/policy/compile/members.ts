@@ -208,9 +208,7 @@ export class Members {
     for (const key of this.#listed.keys()) if (!this.#sets.has(key)) this.#list(key, []);
     for (const [key, set] of this.#sets) {
       if (set === undefined || !isListed(set)) continue;
-      const isSame =
-        before !== undefined && SOURCES[set.kind].every((source) => before[source] === world[source]);
-      if (isSame && this.#listed.has(key)) continue;
+      if (before !== undefined && isSameSource(set, before, world) && this.#listed.has(key)) continue;
       const members = listAddresses(set, world, this.#node);
       this.#list(
         key,
@@ -219,14 +217,19 @@ export class Members {
     }
   }
 
+  /** Addresses that stay are not touched: of a name there may be thousands, of which one is new. */
   #list(key: SetKey, now: readonly (readonly [Address, Atom])[]): void {
-    for (const [address, atom] of this.#listed.get(key) ?? []) {
-      this.#dirty.add(address);
-      removeFew(this.#byAddress, address, atom);
+    const before = this.#listed.get(key) ?? [];
+    const [was, is] = [before, now].map((list) => new Set(list.map(memberKey))) as [Set<string>, Set<string>];
+    for (const member of before) {
+      if (is.has(memberKey(member))) continue;
+      this.#dirty.add(member[0]);
+      removeFew(this.#byAddress, ...member);
     }
-    for (const [address, atom] of now) {
-      this.#dirty.add(address);
-      addFew(this.#byAddress, address, atom);
+    for (const member of now) {
+      if (was.has(memberKey(member))) continue;
+      this.#dirty.add(member[0]);
+      addFew(this.#byAddress, ...member);
     }
     if (this.#sets.has(key)) this.#listed.set(key, now);
     else this.#listed.delete(key);
@@ -253,12 +256,20 @@ export class Members {
 type Listed = Exclude<PeerSet, { kind: 'endpoints' | 'prefixes' }>;
 
 /** What lists of addresses are made from. */
-const SOURCES: Readonly<Record<Listed['kind'], readonly (keyof PolicyWorld)[]>> = {
+const SOURCES: Readonly<Record<Exclude<Listed['kind'], 'names'>, readonly (keyof PolicyWorld)[]>> = {
   nodes: ['nodes'],
   entity: ['nodes'],
   service: ['services'],
-  names: ['names'],
 };
+
+const memberKey = ([address, { id }]: readonly [Address, Atom]): string => `${address} ${id}`;
+
+/** Whether its list can be no other. */
+function isSameSource(set: Listed, before: PolicyWorld, world: PolicyWorld): boolean {
+  if (set.kind === 'names')
+    return set.names.every((name) => before.names.get(name) === world.names.get(name));
+  return SOURCES[set.kind].every((source) => before[source] === world[source]);
+}
 
 function isListed(set: PeerSet): set is Listed {
   return set.kind !== 'endpoints' && set.kind !== 'prefixes';

@@ -15,7 +15,6 @@ import {
   priority,
   rangeOf,
   readRange,
-  refuseNames,
   ruleName,
 } from './cluster-policy.ts';
 import { defineFrontend } from './frontend.ts';
@@ -52,7 +51,6 @@ const admin = z.strictObject({
 
 export const adminNetworkPolicy = defineFrontend(ADMIN, {
   schema: objectOf(ADMIN, admin),
-  inspect: refuseNames,
   translate: ({ metadata: { name }, spec }, context) => ({
     policies: [
       clusterPolicy(

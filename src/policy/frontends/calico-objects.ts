@@ -85,7 +85,7 @@ type SetSpec = z.output<typeof setSpec>;
 
 function inspectSet({ spec }: Fields, { refuse }: Context): void {
   if (isFields(spec) && isThere(spec['allowedEgressDomains']))
-    refuse(['spec', 'allowedEgressDomains'], 'is not enforced: nobody follows DNS answers');
+    refuse(['spec', 'allowedEgressDomains'], 'is not enforced: name domains in the rule');
 }
 
 function networkSet({ name, labels, spec }: CalicoObject<SetSpec>, namespace?: string): NetworkSet {

@@ -70,17 +70,13 @@ function checkDeletion(spec: Fields, say: Say): void {
   }
 }
 
-/** Peers that are right or wrong by more than their rule. */
-function inspect(namespaced: boolean): (object: Fields, context: Context) => void {
-  return ({ spec }, { options, refuse }) => {
-    for (const { path, entity } of entitiesOf(isFields(spec) ? spec : {})) {
-      const { domains, services } = entity;
-      if (isThere(domains) && !options.domainNames)
-        refuse([...path, 'domains'], 'is not enforced: nobody follows DNS answers');
-      if (!namespaced && isFields(services) && !isThere(services['namespace']))
-        refuse([...path, 'services', 'namespace'], 'is missing, and the object has none itself');
-    }
-  };
+/** Services of objects that have no namespace need one of their own. */
+export function inspectGlobal({ spec }: Fields, { refuse }: Context): void {
+  for (const { path, entity } of entitiesOf(isFields(spec) ? spec : {})) {
+    const { services } = entity;
+    if (isFields(services) && !isThere(services['namespace']))
+      refuse([...path, 'services', 'namespace'], 'is missing, and the object has none itself');
+  }
 }
 
 function entitiesOf(spec: Fields): { readonly path: Path; readonly entity: Fields }[] {
@@ -99,8 +95,6 @@ function entitiesOf(spec: Fields): { readonly path: Path; readonly entity: Field
   );
 }
 
-export const inspectGlobal = inspect(false);
-
 const OWN = { kind: 'NetworkPolicy', title: 'CalicoNetworkPolicy', namespaced: true };
 const GLOBAL = { kind: 'GlobalNetworkPolicy', namespaced: false };
 
@@ -117,7 +111,6 @@ function stage(policy: Policy, action: Staged, context: Context): { policies: Po
 
 export const calicoPolicies: readonly Frontend[] = [
   ...defineCalico(OWN, ownSpec, {
-    inspect: inspect(true),
     translate: ({ name, namespace, spec }, context) => ({
       policies: [policyOf(OWN.title, { name, namespace }, spec, context)],
     }),
@@ -129,7 +122,6 @@ export const calicoPolicies: readonly Frontend[] = [
     }),
   }),
   ...defineCalico({ kind: 'StagedNetworkPolicy', namespaced: true }, stagedOwnSpec, {
-    inspect: inspect(true),
     translate: ({ name, namespace, spec }, context) =>
       stage(policyOf(OWN.title, { name, namespace }, spec, context), spec.stagedAction, context),
   }),

@@ -186,8 +186,8 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ],
   [
     'NetworkPolicy',
-    OUT('destination: {domains: [example.org]}'),
-    'spec.egress.0.destination.domains: is not enforced: nobody follows DNS answers',
+    OUT('destination: {domains: ["www.*.org"]}'),
+    'spec.egress.0.destination.domains.0: must be a DNS name',
   ],
   [
     'NetworkPolicy',
@@ -255,19 +255,19 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ['Profile', 'labelsToApply: {a: 1}', 'spec.labelsToApply.a: must be text'],
   [
     'Profile',
-    OUT('destination: {domains: [example.org]}'),
-    'spec.egress.0.destination.domains: is not enforced',
+    'egress: [{action: Deny, destination: {domains: [example.org]}}]',
+    'spec.egress.0.destination.domains: must only be in the destination of egress rules that allow',
   ],
   ['NetworkSet', 'nets: [a]', 'spec.nets.0: must be a CIDR'],
   [
     'GlobalNetworkSet',
     'allowedEgressDomains: [example.org]',
-    'spec.allowedEgressDomains: is not enforced: nobody follows DNS answers',
+    'spec.allowedEgressDomains: is not enforced: name domains in the rule',
   ],
   [
     'NetworkSet',
     'allowedEgressDomains: [example.org]',
-    'spec.allowedEgressDomains: is not enforced: nobody follows DNS answers',
+    'spec.allowedEgressDomains: is not enforced: name domains in the rule',
   ],
   ['HostEndpoint', 'interfaceName: eth0', 'spec.node: is missing'],
   ['HostEndpoint', 'node: a', 'spec: must have interfaceName or expectedIPs'],

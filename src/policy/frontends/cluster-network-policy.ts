@@ -10,7 +10,6 @@ import {
   priority,
   rangeOf,
   readRange,
-  refuseNames,
   ruleName,
 } from './cluster-policy.ts';
 import { defineFrontend } from './frontend.ts';
@@ -54,7 +53,6 @@ const HEAD = { apiVersion: `${API_GROUP}/v1alpha2`, kind: 'ClusterNetworkPolicy'
 
 export const clusterNetworkPolicy = defineFrontend(HEAD, {
   schema: objectOf(HEAD, spec),
-  inspect: refuseNames,
   translate: ({ metadata: { name }, spec }, context) => ({
     policies: [
       clusterPolicy(

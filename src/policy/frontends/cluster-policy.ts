@@ -75,20 +75,6 @@ export function checkEgressRule(portField: 'ports' | 'protocols', nameField: str
   };
 }
 
-/** Unless somebody follows DNS answers. */
-export function refuseNames({ spec }: Fields, { options, refuse }: Context): void {
-  if (options.domainNames || !isFields(spec)) return;
-  for (const [rule, { to }] of asList(spec['egress']).entries()) {
-    for (const [peer, { domainNames }] of asList(to).entries()) {
-      if (!isThere(domainNames)) continue;
-      refuse(
-        ['spec', 'egress', rule, 'to', peer, 'domainNames'],
-        'is not enforced: nobody follows DNS answers',
-      );
-    }
-  }
-}
-
 function asList(value: unknown): Fields[] {
   return Array.isArray(value) ? value.map((each: unknown) => (isFields(each) ? each : {})) : [];
 }

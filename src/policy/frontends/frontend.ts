@@ -9,11 +9,6 @@ import type { HostEndpoint, NetworkSet } from '#model/workload.ts';
 import type { Manifest } from '#model/manifest.ts';
 import { type Say, type Translation, understand } from '#model/manifest-schema.ts';
 
-export type FrontendOptions = {
-  /** Somebody fills PolicyWorld.names: peers may be DNS names. Otherwise they are refused. */
-  readonly domainNames: boolean;
-};
-
 /** What manifests tell of. Pods, namespaces and the like come from elsewhere. */
 export type Objects = {
   readonly policies: readonly Policy[];
@@ -38,11 +33,11 @@ export type Frontend = {
   readonly title: string;
   /** Of the whole object, for docs/policy-fields.md. */
   readonly schema: z.ZodType;
-  readonly parse: (manifest: Manifest, options: FrontendOptions) => Parsed;
+  readonly parse: (manifest: Manifest) => Parsed;
 };
 
 /** What a translation is given beside the object. */
-export type Context = Say & { readonly options: FrontendOptions };
+export type Context = Say;
 
 export type Definition<S extends z.ZodType> = Translation<S, Context, Partial<Objects>>;
 
@@ -50,8 +45,8 @@ export function defineFrontend<S extends z.ZodType>(
   head: { readonly apiVersion: string; readonly kind: string; readonly title?: string },
   definition: Definition<S>,
 ): Frontend {
-  const parse: Frontend['parse'] = (manifest, options) => {
-    const { found, problems, warnings } = understand(manifest, definition, (say) => ({ ...say, options }));
+  const parse: Frontend['parse'] = (manifest) => {
+    const { found, problems, warnings } = understand(manifest, definition, (say) => say);
     return { ...NO_OBJECTS, ...found, problems, warnings };
   };
   const { apiVersion, kind, title = kind } = head;

@@ -5,7 +5,7 @@ import { calicoObjects } from './calico-objects.ts';
 import { calicoPolicies } from './calico-policy.ts';
 import { clusterNetworkPolicy } from './cluster-network-policy.ts';
 import { problemAt } from '#model/manifest-schema.ts';
-import { type Frontend, type FrontendOptions, NO_OBJECTS, type Parsed } from './frontend.ts';
+import { type Frontend, NO_OBJECTS, type Parsed } from './frontend.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import { networkPolicy } from './network-policy.ts';
 import { isFields } from '#model/manifest-shapes.ts';
@@ -19,20 +19,18 @@ export const FRONTENDS: readonly Frontend[] = [
   ...calicoObjects,
 ];
 
-const DEFAULTS: FrontendOptions = { domainNames: false };
-
 /** One object. Never throws: what is wrong with it is told in `problems`, and then there is nothing else of it. */
-export function parseObject(manifest: Manifest, options: FrontendOptions = DEFAULTS): Parsed {
+export function parseObject(manifest: Manifest): Parsed {
   const { apiVersion, kind } = isFields(manifest.value) ? manifest.value : {};
   const frontend = FRONTENDS.find((each) => each.kind === kind && each.apiVersion === apiVersion);
-  if (frontend !== undefined) return frontend.parse(manifest, options);
+  if (frontend !== undefined) return frontend.parse(manifest);
   return { ...NO_OBJECTS, warnings: [], problems: [unknownKind(manifest, kind)] };
 }
 
 /** All objects of a YAML text, each by itself: those that are right are there whatever is wrong with others. */
-export function parseObjects(source: string, text: string, options: FrontendOptions = DEFAULTS): Parsed {
+export function parseObjects(source: string, text: string): Parsed {
   const { manifests, problems } = readManifests(source, text);
-  const parsed = manifests.map((manifest) => parseObject(manifest, options));
+  const parsed = manifests.map(parseObject);
   return {
     policies: parsed.flatMap((each) => each.policies),
     tiers: parsed.flatMap((each) => each.tiers),

@@ -193,11 +193,6 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ['cnp', OUT(`to: [${NAMES}]`), 'spec.egress.0.to.0.domainNames: must only be there in rules that allow'],
   [
     'cnp',
-    `${CNP}, egress: [{action: Accept, to: [${NAMES}]}]`,
-    'spec.egress.0.to.0.domainNames: is not enforced',
-  ],
-  [
-    'cnp',
     `${CNP}, egress: [{action: Accept, to: [{domainNames: ["a.*.org"]}]}]`,
     'spec.egress.0.to.0.domainNames.0: must be a DNS name',
   ],
@@ -239,8 +234,8 @@ const REFUSED: readonly (readonly [string, string, string])[] = [
   ['anp', `tier: Admin, priority: 1, ${SUBJECT}`, 'spec.tier: unknown field'],
   [
     'anp',
-    `priority: 1, ${SUBJECT}, egress: [{action: Allow, to: [${NAMES}]}]`,
-    'spec.egress.0.to.0.domainNames: is not enforced',
+    `priority: 1, ${SUBJECT}, egress: [{action: Pass, to: [${NAMES}]}]`,
+    'spec.egress.0.to.0.domainNames: must only be there in rules that allow',
   ],
   [
     'anp',

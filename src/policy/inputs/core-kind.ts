@@ -73,7 +73,7 @@ export function defineCore<S extends z.core.$ZodLooseShape>(
         return {};
       },
     });
-    const { problems } = frontend.parse(manifest, { domainNames: false });
+    const { problems } = frontend.parse(manifest);
     const { thing, data } = made;
     return {
       ...(thing === undefined || problems.length > 0 ? {} : { thing }),

@@ -58,6 +58,10 @@ export type PolicyInputs = {
   setNode(name: string, addresses: readonly Address[] | undefined): void;
   /** Ports of hosts that no policy closes; answers whether they are others. */
   setFailsafe(failsafe: PolicyWorld['failsafe']): boolean;
+  /** Addresses of DNS names as rules have them: the same value while they are the same. */
+  setNames(names: PolicyWorld['names']): void;
+  /** Addresses of the cluster's DNS, as its services tell them. */
+  dnsServers(): Address[];
   /** The same object while nothing has changed; its parts that have not changed are the objects that they were. */
   view(): PolicyView;
   /**
@@ -174,6 +178,14 @@ class Inputs implements PolicyInputs {
     return true;
   }
 
+  setNames(names: PolicyWorld['names']): void {
+    this.#world.names = names;
+  }
+
+  dnsServers(): Address[] {
+    return this.#world.services.dnsServers();
+  }
+
   view(): PolicyView {
     const book = this.#rules.book();
     const world = this.#world.update(book.profiles);
@@ -204,6 +216,7 @@ class Inputs implements PolicyInputs {
       manifests: this.#held.list(),
       workloads: [...this.#workloads.values()],
       nodes: [...this.#adverts].map(([name, addresses]) => ({ name, addresses })),
+      names: Array.from(this.#world.names, ([name, addresses]) => ({ name, addresses: [...addresses] })),
       ...(this.#own === undefined ? {} : { own: this.#own }),
     };
   }

@@ -332,3 +332,43 @@ test('backends of a service come of its slices, of its Endpoints, or else of the
   );
   assert.deepEqual(backends(), []);
 });
+
+test('whose answers about names are believed: addresses and backends of the cluster’s DNS, and of no other service', () => {
+  const inputs = createInputs({ node: 'a' });
+  const spec = (clusterIP: string, more = ''): string =>
+    `spec: {clusterIP: ${clusterIP}${more}, ports: [{port: 53}]}`;
+  put(
+    inputs,
+    core(
+      'Service',
+      'kube-system/kube-dns',
+      spec('10.96.0.10', ', clusterIPs: [10.96.0.10, "fd00::a"]'),
+      'k8s-app: kube-dns',
+    ),
+    core('Service', 'kube-system/headless', spec('None'), 'k8s-app: kube-dns'),
+    core(
+      'Endpoints',
+      'kube-system/headless',
+      'subsets: [{addresses: [{ip: 10.0.0.53}], ports: [{port: 53}]}]',
+    ),
+    core('Service', 'shop/kube-dns', spec('10.96.0.66'), 'k8s-app: kube-dns'),
+    core('Service', 'kube-system/metrics', spec('10.96.0.67'), 'k8s-app: metrics'),
+  );
+  inputs.view();
+  assert.deepEqual(inputs.dnsServers().sort(), ['10.0.0.53', '10.96.0.10', 'fd00::a']);
+  inputs.setManifest('v1/Service/kube-system/kube-dns', undefined);
+  inputs.view();
+  assert.deepEqual(inputs.dnsServers(), ['10.0.0.53']);
+});
+
+test('addresses of names are in the world, in the snapshot, and only new where they are', () => {
+  const inputs = createInputs({ node: 'a' });
+  const before = inputs.view();
+  const names = new Map([['*.example.org', new Set([address('192.0.2.1')])]]);
+  inputs.setNames(names);
+  assert.equal(inputs.view().world.names, names);
+  assert.equal(inputs.view().world.endpoints, before.world.endpoints);
+  assert.equal(inputs.view(), inputs.view());
+  const again = restore(JSON.parse(JSON.stringify(snapshotOf(inputs))) as ReturnType<typeof snapshotOf>);
+  assert.deepEqual(again.view().world.names, names);
+});

@@ -1,6 +1,6 @@
 /** v1 Service and Endpoints, discovery.k8s.io/v1 EndpointSlice (kubernetes/api core/v1, discovery/v1 types.go). */
 import { z } from 'zod';
-import type { Backend } from '#model/workload.ts';
+import type { Backend, Labels } from '#model/workload.ts';
 import { type Address, compareAddresses, FAMILIES, parseAddress } from '#net/address.ts';
 import { PROTOCOLS, type ProtocolName } from '../frontends/ports.ts';
 import { portName, portNumber, texts } from '#model/manifest-shapes.ts';
@@ -19,12 +19,17 @@ const serviceSpec = z.object({
   ports: z.array(servicePort).nullish(),
   ipFamilies: z.array(z.enum(['IPv4', 'IPv6'])).nullish(),
   publishNotReadyAddresses: z.boolean().nullish(),
+  clusterIP: z.string().nullish(),
+  clusterIPs: z.array(z.string()).nullish(),
 });
+
+/** Whose answers count as the cluster's own; only who may write there can say so of a service. */
+const DNS = { namespace: 'kube-system', label: 'k8s-app', value: 'kube-dns' } as const;
 
 const service = defineCore(
   { apiVersion: 'v1', kind: 'Service' },
   { spec: serviceSpec.nullish() },
-  ({ name, namespace, place, fields }) => {
+  ({ name, namespace, place, labels, fields }) => {
     const { type, selector, ports, ipFamilies, publishNotReadyAddresses } = fields.spec ?? {};
     const isSelecting = type !== 'ExternalName' && Object.keys(selector ?? {}).length > 0;
     const families = FAMILIES.filter((family) => ipFamilies?.includes(`IPv${family}`) ?? true);
@@ -41,10 +46,20 @@ const service = defineCore(
         })),
         families,
         early: publishNotReadyAddresses ?? false,
+        ...(isDns(namespace, labels) ? { dns: ownAddresses(fields.spec ?? {}) } : {}),
       },
     };
   },
 );
+
+function isDns(namespace: string, labels: Labels | undefined): boolean {
+  return namespace === DNS.namespace && labels?.[DNS.label] === DNS.value;
+}
+
+/** None of a headless service, whose address is `None`. */
+function ownAddresses({ clusterIP, clusterIPs }: z.output<typeof serviceSpec>): Address[] {
+  return [...new Set([clusterIP, ...(clusterIPs ?? [])].flatMap((text) => parseAddress(text ?? '') ?? []))];
+}
 
 const backendPort = z.object({ port: portNumber.nullish(), protocol: PROTOCOL_NAMES });
 type BackendPort = {

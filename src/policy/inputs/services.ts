@@ -3,7 +3,7 @@
  * that it selects, so that hosts without a controller need none.
  */
 import type { Backend } from '#model/workload.ts';
-import { addressFamily } from '#net/address.ts';
+import { type Address, addressFamily } from '#net/address.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
 import type { PlacedPod } from './pods.ts';
 import { sortBackends } from './service-kinds.ts';
@@ -56,6 +56,14 @@ export class Services {
       addTo(this.#slicesOf, slice.service, slice);
       this.#dirty.add(slice.service);
     }
+  }
+
+  /** Of the cluster's DNS: what pods ask, be it by the service's address or a backend's. */
+  dnsServers(): Address[] {
+    const found = [...this.#objects].flatMap(([name, { dns }]) =>
+      dns === undefined ? [] : [...dns, ...(this.#backendsOf(name) ?? []).map(({ address }) => address)],
+    );
+    return [...new Set(found)];
   }
 
   /** `namespaces`: where pods are others than before. */

@@ -8,7 +8,7 @@ export function snapshotOf(inputs: PolicyInputs): PolicySnapshot {
 
 /** Inputs with the same view. */
 export function restore(snapshot: PolicySnapshot): PolicyInputs {
-  const { links, own, ...options } = snapshot;
+  const { links, own, names, ...options } = snapshot;
   const linkOf = new Map(links.map(({ address, link }) => [address, link]));
   const inputs = createInputs({ ...options, linkOf: (address) => linkOf.get(address) });
   for (const { name, manifest } of snapshot.retained) inputs.setManifest(name, manifest);
@@ -19,6 +19,7 @@ export function restore(snapshot: PolicySnapshot): PolicyInputs {
   for (const { name } of snapshot.retained) inputs.setManifest(name, undefined);
   for (const workloads of snapshot.workloads) inputs.setWorkloads(workloads.node, workloads);
   for (const { name, addresses } of snapshot.nodes) inputs.setNode(name, addresses);
+  inputs.setNames(new Map(names?.map(({ name, addresses }) => [name, new Set(addresses)])));
   if (own !== undefined) inputs.setOwn(own);
   return inputs;
 }

@@ -34,6 +34,8 @@ export type ServiceObject = {
   readonly families: readonly Family[];
   /** Backends need not be ready. */
   readonly early: boolean;
+  /** Of the cluster's DNS: its own addresses. */
+  readonly dns?: readonly Address[];
 };
 
 /** An EndpointSlice, or v1 Endpoints. `service`: `namespace/name`. */

@@ -26,6 +26,8 @@ export type WorldOptions = {
 export class World {
   /** Another object only where it is another one: what was compiled of it is kept by identity. */
   failsafe: PolicyWorld['failsafe'];
+  /** Likewise; addresses of DNS names. */
+  names: PolicyWorld['names'] = new Map();
   readonly #endpoints = new SortedList<Endpoint>(compareEndpoints);
   /** Those that are no pods. */
   readonly #others = new SortedValues<Endpoint>(this.#endpoints);
@@ -37,7 +39,7 @@ export class World {
   readonly hosts: Hosts;
   readonly pods: Pods;
   readonly nodes = new Nodes((name, node) => this.#nodeValues.put(name, node));
-  readonly #services: Services;
+  readonly services: Services;
   #world: PolicyWorld | undefined;
 
   constructor({ node, linkOf, failsafe }: WorldOptions) {
@@ -47,16 +49,16 @@ export class World {
       for (const pod of gone) this.#endpoints.remove(pod);
       for (const pod of come) this.#endpoints.add(pod);
     });
-    this.#services = new Services(
+    this.services = new Services(
       (namespace) => this.pods.inNamespace(namespace),
       (service, backends) => this.#backends.put(service, backends),
     );
     this.#consumers = {
       endpoint: (now, _known, title) => this.hosts.put(title, now),
       pod: (now, { namespace, name }) => this.pods.putObject({ namespace, name }, now),
-      service: (now, { namespace, name }) => this.#services.putService(`${namespace}/${name}`, now),
-      slice: (now, _known, title) => this.#services.putSlice(title, now),
-      endpoints: (now, { service }) => this.#services.putEndpoints(service, now),
+      service: (now, { namespace, name }) => this.services.putService(`${namespace}/${name}`, now),
+      slice: (now, _known, title) => this.services.putSlice(title, now),
+      endpoints: (now, { service }) => this.services.putEndpoints(service, now),
       namespace: (now, { name }) => this.#namespaces.put(name, now?.labels),
       account: (now, { name }) => this.#accounts.put(name, now?.labels),
       node: (now, { name }) => this.nodes.putObject(name, now),
@@ -71,7 +73,7 @@ export class World {
   /** The same object while nothing has changed. */
   update(profiles: RuleBook['profiles']): PolicyWorld {
     this.hosts.update(profiles);
-    this.#services.update(this.pods.update());
+    this.services.update(this.pods.update());
     const before = this.#world;
     const now: PolicyWorld = {
       // All of them: both put theirs into one list.
@@ -80,7 +82,7 @@ export class World {
       accounts: this.#accounts.map(),
       nodes: this.#nodeValues.map(),
       services: this.#backends.map(),
-      names: NO_NAMES,
+      names: this.names,
       failsafe: this.failsafe,
     };
     const keys = Object.keys(now) as readonly (keyof PolicyWorld)[];
@@ -88,8 +90,6 @@ export class World {
     return this.#world ?? now;
   }
 }
-
-const NO_NAMES: PolicyWorld['names'] = new Map();
 
 /** By kind, namespace, name and node. */
 function compareEndpoints(a: Endpoint, b: Endpoint): number {

@@ -33,7 +33,7 @@ export function load(
   world: PolicyWorld,
   ...manifests: readonly string[]
 ): { book: RuleBook; world: PolicyWorld } {
-  const parsed = parseObjects('test.yaml', manifests.join('---\n'), { domainNames: true });
+  const parsed = parseObjects('test.yaml', manifests.join('---\n'));
   const { problems, endpoints, ...parts } = gatherObjects(new Map([['test.yaml', parsed]]));
   const wrong = [...parsed.problems, ...problems];
   if (wrong.length > 0) throw new Error(JSON.stringify(wrong));

@@ -237,13 +237,18 @@ egress:
   },
   {
     section: 'peers',
-    says: 'domainNames: refused, as nobody follows DNS answers yet',
+    says: 'domainNames: none of their addresses, as long as nobody has asked for them',
     manifests: clusterPolicy(
       'names',
-      admin(0, 'subject: {namespaces: {}}\negress: [{action: Accept, to: [{domainNames: ["example.org"]}]}]'),
+      admin(
+        0,
+        `subject: {namespaces: {}}
+egress:
+- {action: Accept, to: [{domainNames: ["example.org", "*.example.org"]}]}
+- {action: Deny, to: [{networks: [0.0.0.0/0, "::/0"]}]}`,
+      ),
     ),
-    problems: [/domainNames: is not enforced/],
-    expect: [['db', 'out-c alice-db', 'tcp/80', 'allow']],
+    expect: [['db', 'out-c alice-db', 'tcp/80', 'deny']],
   },
   {
     section: 'protocols',
