@@ -1,6 +1,7 @@
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock } from '#lib/clock.ts';
 import type { Manifest } from '#model/manifest.ts';
+import { Doubt } from '../doubt.ts';
 import type { StoreEvent, Stored, StoreKind } from '../store.ts';
 import type { EtcdClient, Stream } from './client.ts';
 import { readIdentity } from './identity.ts';
@@ -47,14 +48,18 @@ export class KindWatch {
   #isBegun = false;
   /** Objects are to be told again, as the reader was told of a gap. */
   #isUntold = false;
-  /** While in doubt: what was there and is not. */
-  #missing: Set<string> | undefined;
-  #holdUntilMs = 0;
+  readonly #doubted: Doubt;
   #isConnected = false;
   #silentMs = 0;
 
   constructor(options: KindWatchOptions) {
     this.#options = options;
+    this.#doubted = new Doubt({
+      ...options,
+      isConnected: () => this.#isConnected,
+      hasSome: () => this.#objects.size > 0,
+      onSettled: () => this.#push({ type: 'synced' }),
+    });
     this.#below = keyPrefix(options.prefix, options.kind);
   }
 
@@ -127,8 +132,8 @@ export class KindWatch {
     this.#isConnected = true;
     if (this.#isUntold) for (const object of this.#objects.values()) this.#push({ type: 'put', object });
     this.#isUntold = false;
-    if (this.#missing === undefined) this.#push({ type: 'synced' });
-    else this.#settle();
+    if (this.#doubted.isOpen) this.#doubted.settle();
+    else this.#push({ type: 'synced' });
   }
 
   async #takeAll(): Promise<void> {
@@ -153,7 +158,7 @@ export class KindWatch {
     for (const event of news) this.#takeOne(event);
     if (fragment !== true)
       this.#revision = Math.max(this.#revision, Number(events.at(-1)?.kv.mod_revision ?? header.revision));
-    this.#settle();
+    this.#doubted.settle();
   }
   #takeOne({ type, kv }: WatchEvent): void {
     if (type !== 'DELETE') return this.#put(kv, this.#objects);
@@ -197,9 +202,9 @@ export class KindWatch {
     const isNew = !this.#objects.has(object.name);
     this.#objects.set(object.name, object);
     this.#push({ type: 'put', object });
-    if (this.#missing === undefined) return;
-    this.#missing.delete(object.name);
-    if (isNew) this.#hold();
+    if (!this.#doubted.isOpen) return;
+    this.#doubted.clear(object.name);
+    if (isNew) this.#doubted.hold();
   }
 
   #onLost(reason: string): void {
@@ -208,32 +213,11 @@ export class KindWatch {
     this.#push({ type: 'gap', reason });
   }
   #doubt(reason: string): void {
-    this.#missing ??= new Set();
-    for (const name of this.#objects.keys()) this.#missing.add(name);
+    this.#doubted.begin(this.#objects.keys());
     this.#revision = 0;
     this.#identity = undefined;
     this.#isUntold = true;
     this.#push({ type: 'gap', reason, isLoss: true });
-  }
-  #hold(): void {
-    const { clock, holdMs, signal } = this.#options;
-    const isWaiting = this.#holdUntilMs > clock.monotonicMs();
-    this.#holdUntilMs = clock.monotonicMs() + holdMs;
-    if (!isWaiting) void this.#wait(clock, signal);
-  }
-  async #wait(clock: Clock, signal: AbortSignal): Promise<void> {
-    for (let leftMs = 1; leftMs > 0 && !signal.aborted; leftMs = this.#holdUntilMs - clock.monotonicMs())
-      await clock.sleep(Math.max(leftMs, 1), signal);
-    this.#settle();
-  }
-  /** Ends the doubt when all is back, or when nothing more comes. */
-  #settle(): void {
-    const missing = this.#missing;
-    if (missing === undefined || !this.#isConnected || this.#options.signal.aborted) return;
-    const isOver = this.#objects.size > 0 && this.#options.clock.monotonicMs() >= this.#holdUntilMs;
-    if (missing.size > 0 && !isOver) return;
-    this.#missing = undefined;
-    this.#push({ type: 'synced' });
   }
   #push(event: StoreEvent): void {
     this.#isBegun = true;

@@ -1,6 +1,7 @@
 import { backoffMs } from '#lib/backoff.ts';
 import type { Clock } from '#lib/clock.ts';
 import { share } from '#lib/share.ts';
+import { Doubt } from '../doubt.ts';
 import type { Stored } from '../store.ts';
 import type { KubernetesClient, Listing, Query } from './client.ts';
 import { Expiry } from './expiry.ts';
@@ -67,15 +68,19 @@ export class Informer {
   /** Another cluster may answer now. */
   #isStrange = true;
   #notFound = 0;
-  /** While in doubt: what was there and has not come back. */
-  #missing: Set<string> | undefined;
-  #holdUntilMs = 0;
+  readonly #doubted: Doubt;
 
   constructor(options: InformerOptions) {
     this.#options = options;
     const { client, clock, signal } = options;
     const onExpired = (name: string): void => this.#remove(name);
     this.#expiry = new Expiry({ client, clock, signal, onExpired });
+    this.#doubted = new Doubt({
+      ...options,
+      isConnected: () => this.#isConnected,
+      hasSome: (missing) => this.#objects.size > missing.size,
+      onSettled: (missing) => this.#give(missing),
+    });
   }
   get objects(): ReadonlyMap<string, Stored> {
     return this.#objects;
@@ -133,8 +138,8 @@ export class Informer {
     this.#isStrange = false;
     this.#isConnected = true;
     this.#notFound = 0;
-    if (this.#missing === undefined) this.#sync();
-    else this.#settle();
+    if (this.#doubted.isOpen) this.#doubted.settle();
+    else this.#sync();
   }
   async #checkIdentity(): Promise<void> {
     const identity = await this.#options.identity.read();
@@ -174,7 +179,7 @@ export class Informer {
   /** Of what agents write, somebody's is always there; what an operator removes he may remove whole. */
   async #questionEmpty(): Promise<void> {
     const { client, path, query, isOperators } = this.#options;
-    if (this.#objects.size === 0 || this.#missing !== undefined) return;
+    if (this.#objects.size === 0 || this.#doubted.isOpen) return;
     if (!isOperators && this.#objects.size > 1)
       return this.#doubt(`all ${this.#objects.size} are gone at once`);
     const { items } = await client.list(path, query);
@@ -188,7 +193,7 @@ export class Informer {
       if (name !== undefined) names.add(name);
     }
     for (const name of this.#objects.keys())
-      if (!names.has(name) && this.#missing?.has(name) !== true) this.#remove(name);
+      if (!names.has(name) && !this.#doubted.has(name)) this.#remove(name);
   }
 
   #take({ type, object }: WatchLine): void {
@@ -205,9 +210,9 @@ export class Informer {
   }
   #drop(object: KubernetesObject): void {
     const { name } = this.#options.read(object);
-    this.#missing?.delete(name);
+    this.#doubted.clear(name);
     this.#remove(name);
-    this.#settle();
+    this.#doubted.settle();
   }
 
   /** Answers the name of what is there. What cannot be read leaves what was there before. */
@@ -228,12 +233,12 @@ export class Informer {
     this.#objects.set(found.name, kept);
     this.#expiry.note(kept);
     if (isBack || !this.#isSame(before, kept)) listener.put(kept);
-    this.#settle();
+    this.#doubted.settle();
   }
   /** Answers whether it was missing. */
   #takeBack(name: string, before: Stored | undefined): boolean {
-    const isBack = this.#missing?.delete(name) === true;
-    if (isBack || (this.#missing !== undefined && before === undefined)) this.#hold();
+    const isBack = this.#doubted.clear(name);
+    if (isBack || (this.#doubted.isOpen && before === undefined)) this.#doubted.hold();
     return isBack;
   }
   /** Much of what the cluster writes into its objects is nothing that is kept. */
@@ -256,41 +261,23 @@ export class Informer {
     this.#options.listener.lost(reason, false);
   }
   #doubt(reason: string): void {
-    this.#missing ??= new Set();
-    for (const name of this.#objects.keys()) this.#missing.add(name);
+    this.#doubted.begin(this.#objects.keys());
     this.#version = undefined;
     this.#lastVersion = undefined;
     this.#isSynced = false;
     this.#options.listener.lost(reason, true);
   }
-  #sync(): void {
-    if (this.#isSynced) return;
-    this.#isSynced = true;
-    this.#options.listener.synced();
-  }
-  #hold(): void {
-    const { clock, holdMs, signal } = this.#options;
-    const isWaiting = this.#holdUntilMs > clock.monotonicMs();
-    this.#holdUntilMs = clock.monotonicMs() + holdMs;
-    if (!isWaiting) void this.#wait(clock, signal);
-  }
-  async #wait(clock: Clock, signal: AbortSignal): Promise<void> {
-    for (let leftMs = 1; leftMs > 0 && !signal.aborted; leftMs = this.#holdUntilMs - clock.monotonicMs())
-      await clock.sleep(Math.max(leftMs, 1), signal);
-    this.#settle();
-  }
-  /** Ends the doubt when all is back, or when nothing more comes; a kind of which nothing has come back stays as it was. */
-  #settle(): void {
-    const missing = this.#missing;
-    if (missing === undefined || !this.#isConnected || this.#options.signal.aborted) return;
-    const isRest =
-      this.#objects.size > missing.size && this.#options.clock.monotonicMs() >= this.#holdUntilMs;
-    if (missing.size > 0 && !isRest) return;
-    this.#missing = undefined;
+  /** What has not come back goes, and everything is known again. */
+  #give(missing: ReadonlySet<string>): void {
     for (const name of missing) {
       this.#objects.delete(name);
       this.#expiry.forget(name);
     }
     this.#sync();
+  }
+  #sync(): void {
+    if (this.#isSynced) return;
+    this.#isSynced = true;
+    this.#options.listener.synced();
   }
 }
