@@ -9,6 +9,16 @@ const CHAINS = `table inet tartan {
 		type filter hook forward priority filter; policy accept;
 	}
 }
+table inet tartan-policy {
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+	}
+}
+table inet tartan-policy-staged {
+	chain forward {
+		type filter hook forward priority filter; policy accept;
+	}
+}
 table ip filter {
 	chain INPUT {
 		type filter hook input priority filter; policy drop;
@@ -55,6 +65,7 @@ const FIREWALLD = (last: string): string => `table inet firewalld {
 function list(last: string): ReturnType<typeof listFilterChains> {
   const run = (command: string): string => {
     if (command === 'list chains') return CHAINS;
+    assert.doesNotMatch(command, /tartan/, 'what is ours is not looked into');
     if (command === 'list chain inet firewalld filter_FORWARD') return FIREWALLD(last);
     throw new NftError('Error: No such file or directory');
   };

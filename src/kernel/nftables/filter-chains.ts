@@ -4,9 +4,11 @@
  */
 import type { ForeignChain } from '#model/facts.ts';
 import { NFT_TABLE } from '#model/numbers.ts';
+import { POLICY_TABLE, STAGED_POLICY_TABLE } from '#model/policy-program.ts';
 import { NftError, type NftLibrary } from './library.ts';
 
 const FAMILIES = new Set(['ip', 'ip6', 'inet']);
+const OURS = new Set([NFT_TABLE, POLICY_TABLE, STAGED_POLICY_TABLE]);
 /** Docker jumps here first, and leaves the chain to the user. */
 const USER_CHAIN = 'DOCKER-USER';
 /** A rule without a condition that ends a packet's way. */
@@ -14,9 +16,12 @@ const FINAL = /^(?:counter (?:packets \d+ bytes \d+ )?)?(?:drop|reject(?: with .
 
 type ListedChain = { family: string; table: string; chain: string; body: string[] };
 
-/** Base chains at the hooks input and forward in tables that are not ours. */
+/**
+ * Base chains at the hooks input and forward in tables that are not ours. Of a table that has such a chain the library reads all sets,
+ * which for 15,000 entries of policies takes a second.
+ */
 export function listFilterChains(library: NftLibrary): ForeignChain[] {
-  const chains = readChains(library.run('list chains')).filter(({ table }) => table !== NFT_TABLE);
+  const chains = readChains(library.run('list chains')).filter(({ table }) => !OURS.has(table));
   const users = new Set(chains.filter(({ chain }) => chain === USER_CHAIN).map(tableOf));
   return chains.flatMap((one): ForeignChain[] => {
     const base = /^type filter hook (input|forward) .*?policy (accept|drop);/.exec(one.body[0] ?? '');
