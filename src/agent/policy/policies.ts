@@ -296,7 +296,6 @@ export class Policies {
     this.#mayDeny = false;
     try {
       const view = this.#followed();
-      this.#tellOwn();
       const changed = this.loader.load(view) || this.#hasUntold;
       this.#hasUntold = false;
       this.#noteLoaded();
@@ -307,6 +306,8 @@ export class Policies {
       this.#mayDeny = true;
       this.#noteFailure(toFault(error).message);
       return 'retry';
+    } finally {
+      this.#tellOwn();
     }
   }
 

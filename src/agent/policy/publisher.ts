@@ -28,12 +28,20 @@ export type PublisherOptions = {
 export function startPublisher({ store, clock, signal, log, published }: PublisherOptions): Publisher {
   const way = published === undefined ? 'unwatched' : 'watched';
   let wanted: NodeWorkloads | undefined;
+  /** Found to be the same: each load of policies asks. */
+  let compared: { readonly present: unknown; readonly pods: NodeWorkloads['pods'] } | undefined;
+  const isPublished = (wanted: NodeWorkloads): boolean => {
+    const present = published?.objects.get(wanted.node)?.value;
+    const { pods } = wanted;
+    if (compared?.present === present && compared?.pods === pods) return true;
+    if (!isDeepStrictEqual(present, wanted)) return false;
+    compared = { present, pods };
+    return true;
+  };
   const pass = async (): Promise<'ok'> => {
     if (wanted === undefined || published?.synced === false) return 'ok';
     await clock.sleep(GATHER_MS[way], signal);
-    const present = published?.objects.get(wanted.node)?.value;
-    if (!signal.aborted && !isDeepStrictEqual(present, wanted))
-      await store.put('Workloads', wanted.node, wanted);
+    if (!signal.aborted && !isPublished(wanted)) await store.put('Workloads', wanted.node, wanted);
     return 'ok';
   };
   const loop = startReconciler({

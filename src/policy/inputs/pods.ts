@@ -14,7 +14,7 @@ import { addFew, type Few, listFew, listOf, removeFew, type Some, someOf } from 
 import { isSame } from './sorted.ts';
 import type { PodObject } from './things.ts';
 
-type Run = { readonly node: string; readonly workload: Workload };
+type Run = { readonly node: string; workload: Workload };
 
 /** All that is known of the pods of one name. There are tens of thousands: nothing here has a list or a key of its own. */
 type Known = {
@@ -43,6 +43,7 @@ export class Pods {
   readonly #claims: Few<Address, Known> = new Map();
   #own: ReadonlySet<Address> = new Set();
   readonly #dirty = new Set<Known>();
+  #told: readonly Workload[] | undefined;
 
   constructor(node: string, tell: Tell) {
     this.#node = node;
@@ -51,27 +52,34 @@ export class Pods {
 
   putObject(name: Pick<Known, 'namespace' | 'name'>, object: PodObject | undefined): void {
     const known = this.#get(name);
+    if (runOn(this.#node, known) !== undefined) this.#told = undefined;
     this.#change(known, object, known.runs);
   }
 
   /** All that the node runs. */
   putRuns(node: string, workloads: readonly Workload[]): void {
-    const before = joinByName(this.#byNode.get(node) ?? []);
+    const before = this.#byNode.get(node) ?? [];
     const now = joinByName(workloads);
     if (now.size === 0) this.#byNode.delete(node);
     else this.#byNode.set(node, [...now.values()]);
-    for (const [name, workload] of now) {
-      const known = this.#get(workload);
-      const runs = someOf([...runsElsewhere(node, known), { node, workload }]);
-      // What says the same takes its place all the same: the other would be kept for this alone.
-      if (isSame(before.get(name), workload)) known.runs = runs;
-      else this.#change(known, known.object, runs);
-    }
-    for (const [name, workload] of before) {
-      if (now.has(name)) continue;
+    if (node === this.#node) this.#told = undefined;
+    const stayed = [...now.values()].filter((workload) => this.#run(node, workload)).length;
+    if (stayed === before.length) return;
+    for (const workload of before) {
+      if (now.has(fullName(workload))) continue;
       const known = this.#get(workload);
       this.#change(known, known.object, someOf(runsElsewhere(node, known)));
     }
+  }
+
+  /** Answers whether the node ran a pod of that name before. */
+  #run(node: string, workload: Workload): boolean {
+    const known = this.#get(workload);
+    const run = runOn(node, known);
+    // What says the same takes its place all the same: the other would be kept for this alone.
+    if (run !== undefined && isSame(run.workload, workload)) run.workload = workload;
+    else this.#change(known, known.object, someOf([...runsElsewhere(node, known), { node, workload }]));
+    return run !== undefined;
   }
 
   /** Addresses that nobody else has. */
@@ -81,10 +89,14 @@ export class Pods {
     this.#own = addresses;
   }
 
-  /** This node's pods as the others are told of them: with what their objects say, and no addresses once they have finished. */
-  told(): Workload[] {
+  /**
+   * This node's pods as the others are told of them: with what their objects say, and no addresses once they have finished. The
+   * same object while that is the same.
+   */
+  told(): readonly Workload[] {
     const own = this.#byNode.get(this.#node) ?? [];
-    return own.map((run) => tellOf(this.#known.get(run.namespace)?.get(run.name)?.object, run));
+    this.#told ??= own.map((run) => tellOf(this.#known.get(run.namespace)?.get(run.name)?.object, run));
+    return this.#told;
   }
 
   *inNamespace(namespace: string): Generator<PlacedPod> {
@@ -111,12 +123,12 @@ export class Pods {
   }
 
   #get({ namespace, name }: Pick<Known, 'namespace' | 'name'>): Known {
-    const names = this.#known.get(namespace) ?? new Map<string, Known>();
-    this.#known.set(namespace, names);
-    const known = names.get(name);
+    const names = this.#known.get(namespace);
+    const known = names?.get(name);
     if (known !== undefined) return known;
     const made = { namespace, name, object: undefined, runs: undefined, pods: undefined, ready: true };
-    names.set(name, made);
+    if (names === undefined) this.#known.set(namespace, new Map([[name, made]]));
+    else names.set(name, made);
     return made;
   }
 
@@ -142,7 +154,7 @@ export class Pods {
   }
 
   #podOn(node: string, known: Known): Pod {
-    const run = runOn(node, known);
+    const run = runOn(node, known)?.workload;
     const isOwn = run !== undefined && node === this.#node;
     const addresses = isOwn ? run.addresses : this.#withoutOwn(addressesOn(node, known));
     return makePod(node, describe(known.object, run), addresses);
@@ -159,8 +171,8 @@ function runsElsewhere(node: string, { runs }: Known): Run[] {
   return listOf(runs).filter((run) => run.node !== node);
 }
 
-function runOn(node: string, { runs }: Known): Workload | undefined {
-  return listOf(runs).find((run) => run.node === node)?.workload;
+function runOn(node: string, { runs }: Known): Run | undefined {
+  return listOf(runs).find((run) => run.node === node);
 }
 
 /** Written out: V8 puts what is spread into an object in a list beside it. */
@@ -218,7 +230,7 @@ function homeOf({ object, runs }: Known): string | undefined {
 
 function addressesOn(node: string, known: Known): readonly Address[] {
   const { object } = known;
-  const told = runOn(node, known)?.addresses ?? [];
+  const told = runOn(node, known)?.workload.addresses ?? [];
   if (object === undefined || homeOf(known) !== node) return told;
   return object.finished || object.addresses.length > 0 ? object.addresses : told;
 }
@@ -229,12 +241,13 @@ function claimed({ object, runs }: Known): Address[] {
   return [object, ...told].flatMap((each) => each?.addresses ?? []);
 }
 
+const fullName = ({ namespace, name }: Workload): string => `${namespace}/${name}`;
+
 /** A pod that is attached to several networks, or still leaves while it comes again, is one. */
 function joinByName(workloads: readonly Workload[]): Map<string, Workload> {
   const joined = new Map<string, Workload>();
   for (const workload of workloads) {
-    const { namespace, name } = workload;
-    const key = `${namespace}/${name}`;
+    const key = fullName(workload);
     const known = joined.get(key);
     joined.set(key, known === undefined ? inOrder(workload) : joinTwo(known, workload));
   }

@@ -11,12 +11,18 @@ export type Compare<T> = (a: T, b: T) => number;
 /** Of plain values: what JSON can say, and Infinity. */
 export function isSame(a: unknown, b: unknown): boolean {
   if (a === b) return true;
-  if (!isObject(a) || !isObject(b) || Array.isArray(a) !== Array.isArray(b)) return false;
+  if (!isObject(a) || !isObject(b)) return false;
+  if (Array.isArray(a) || Array.isArray(b)) return isSameList(a, b);
   const keys = Object.keys(a);
   return (
     keys.length === Object.keys(b).length &&
     keys.every((key) => Object.hasOwn(b, key) && isSame(a[key], b[key]))
   );
+}
+
+function isSameList(a: unknown, b: unknown): boolean {
+  if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+  return a.every((value, index) => isSame(value, b[index]));
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
