@@ -10,7 +10,6 @@ import { Fault, type Problem } from '#model/fault.ts';
 import { type Manifest, readManifests } from '#model/manifest.ts';
 import type { PolicySnapshot } from '#model/policy-snapshot.ts';
 import { type Address, parseAddress } from '#net/address.ts';
-import { AskerFinder } from '#policy/dns/askers.ts';
 import { LearnedNames } from '#policy/dns/names.ts';
 import { canonicalName } from '#policy/frontends/cluster-policy.ts';
 import { createInputs, type PolicyInputs, type PolicyView } from '#policy/inputs/inputs.ts';
@@ -127,8 +126,7 @@ function takeState(inputs: PolicyInputs, { source, value }: Manifest): readonly 
 
 /** Of names nobody knows anything here but what is given. */
 function tellNames(inputs: PolicyInputs, given: readonly string[]): Problem[] {
-  const { book, world } = inputs.view();
-  const { names } = new AskerFinder('').find(book, world);
+  const { names } = inputs.naming();
   const known = new LearnedNames({ minimumMs: 0 });
   known.want(names);
   for (const text of given) {

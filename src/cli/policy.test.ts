@@ -95,3 +95,21 @@ test('names of pods are shortened by whole namespaces', () => {
   assert.equal(shortenNames(['b/1', 'b/2', 'b/3', 'b/4', 'b/5'], all), 'b/1, b/2, b/3, (+2)');
   assert.equal(shortenNames(['elsewhere', 'a/1', 'a/2', 'node:x'], all), 'a/*, elsewhere, node:x');
 });
+
+test('what DNS names stand for, offline: what is given, and a warning about the rest', async (t) => {
+  const domains = '["*.Example.org", a.net]';
+  const root = writeTree(t, {
+    'p.yaml': `apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: p}\nspec: {types: [Egress], egress: [{action: Allow, destination: {domains: ${domains}}}]}\n`,
+  });
+  const said: string[] = [];
+  t.mock.method(console, 'error', (line: string) => said.push(line));
+  const { world } = viewOf(
+    await readSource({ from: [root], name: ['WWW.example.org=192.0.2.7', 'b.net=192.0.2.8'] }),
+  );
+  assert.deepEqual(
+    [...world.names].map(([name, all]) => [name, ...all]),
+    [['*.example.org', '192.0.2.7']],
+  );
+  assert.deepEqual(said, ['warning: a.net: only agents know what DNS names stand for: say it with --name']);
+  await assert.rejects(readSource({ from: [root], name: ['a.net'] }), /must be a name and an address/);
+});

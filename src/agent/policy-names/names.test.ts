@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test, type TestContext } from 'node:test';
 import { Registry } from 'prom-client';
+import type { NamesAsked } from '../policy/options.ts';
 import { PolicyNames } from './names.ts';
 import { resolversOf } from './resolvers.ts';
 import { parseSettings } from '#config/parse.ts';
@@ -11,9 +12,8 @@ import type { AnswerOptions } from '#kernel/answers.ts';
 import { FakePolicyTable } from '#kernel/fake-policy.ts';
 import { manualClock } from '#lib/clock.ts';
 import { type Address, address } from '#net/address.ts';
-import { createBook } from '#policy/book.ts';
+import { NamingRules } from '#policy/dns/naming.ts';
 import { parseObjects } from '#policy/frontends/index.ts';
-import type { PolicyView } from '#policy/inputs/inputs.ts';
 import { writeMessage } from '#policy/testing/dns-message.ts';
 import { makeWorld } from '#policy/testing/world.ts';
 
@@ -21,14 +21,16 @@ const quiet = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {}
 const SERVER = address('10.96.0.10');
 const world = makeWorld({ pods: [{ name: 'shop/web', labels: { app: 'web' }, node: 'n1' }] });
 
-function viewOf(...domains: string[]): PolicyView {
+function asking(...domains: string[]): NamesAsked {
   const to = domains.length === 0 ? '' : `, destination: {domains: [${domains.join()}]}`;
   const { policies, problems } = parseObjects(
     'test',
     `{apiVersion: projectcalico.org/v3, kind: GlobalNetworkPolicy, metadata: {name: p}, spec: {selector: "app == 'web'", types: [Egress], egress: [{action: Allow${to}}]}}`,
   );
   assert.deepEqual(problems, []);
-  return { book: createBook({ policies }), world, problems: [], warnings: [] };
+  const rules = new NamingRules();
+  rules.put('p', policies);
+  return { naming: rules.value(), world, servers: [SERVER] };
 }
 
 class Bench {
@@ -76,8 +78,8 @@ class Bench {
     return this.table.answers?.way;
   }
 
-  known(view: PolicyView): unknown {
-    return Object.fromEntries([...this.names.follow(view, [SERVER])].map(([name, all]) => [name, [...all]]));
+  known(asked: NamesAsked): unknown {
+    return Object.fromEntries([...this.names.follow(asked)].map(([name, all]) => [name, [...all]]));
   }
 
   /** So much later, and all that is due then is done. */
@@ -89,24 +91,24 @@ class Bench {
 
 test('nobody listens, and no table is there, before a rule names a name', (t) => {
   const bench = new Bench(t);
-  bench.known(viewOf());
+  bench.known(asking());
   assert.deepEqual(
     [bench.reader, bench.table.answers, bench.names.status()],
     [undefined, undefined, undefined],
   );
-  bench.known(viewOf('a.org'));
+  bench.known(asking('a.org'));
   const { way, pods = [], servers = [] } = bench.table.answers ?? {};
   assert.deepEqual([way, [...pods].length, [...servers]], ['hold', 2, [SERVER]]);
-  bench.known(viewOf());
+  bench.known(asking());
   assert.equal(bench.table.answers, undefined, 'and when none does any more');
 });
 
 test('what an answer tells is known when it goes on; what tells nothing new is no change', (t) => {
   const bench = new Bench(t);
-  const view = viewOf('a.org');
-  bench.known(view);
+  const asked = asking('a.org');
+  bench.known(asked);
   bench.answer('a.org', 5, '192.0.2.1');
-  assert.deepEqual([bench.learned, bench.known(view)], [1, { 'a.org': ['192.0.2.1'] }]);
+  assert.deepEqual([bench.learned, bench.known(asked)], [1, { 'a.org': ['192.0.2.1'] }]);
   bench.answer('a.org', 5, '192.0.2.1');
   bench.answer('b.org', 5, '192.0.2.2');
   bench.reader?.onMessage(Buffer.from('nonsense'));
@@ -122,37 +124,37 @@ test('what an answer tells is known when it goes on; what tells nothing new is n
 
 test('an address goes after its time, once no connection to it lives', async (t) => {
   const bench = new Bench(t);
-  const view = viewOf('a.org');
-  bench.known(view);
+  const asked = asking('a.org');
+  bench.known(asked);
   bench.answer('a.org', 5, '192.0.2.1', '192.0.2.2');
   bench.live.add(address('192.0.2.1'));
   await bench.wait(50_000);
-  assert.deepEqual(bench.known(view), { 'a.org': ['192.0.2.1', '192.0.2.2'] }, 'the minimum');
+  assert.deepEqual(bench.known(asked), { 'a.org': ['192.0.2.1', '192.0.2.2'] }, 'the minimum');
   await bench.wait(20_000);
-  assert.deepEqual([bench.learned, bench.known(view)], [2, { 'a.org': ['192.0.2.1'] }]);
+  assert.deepEqual([bench.learned, bench.known(asked)], [2, { 'a.org': ['192.0.2.1'] }]);
   bench.live.clear();
   await bench.wait(10_000);
-  assert.deepEqual([bench.learned, bench.known(view)], [3, {}]);
+  assert.deepEqual([bench.learned, bench.known(asked)], [3, {}]);
 });
 
 test('a successor knows what was known, a broken file is as none', (t) => {
-  const [first, view] = [new Bench(t), viewOf('a.org')];
-  first.known(view);
+  const [first, asked] = [new Bench(t), asking('a.org')];
+  first.known(asked);
   first.answer('a.org', 500, '192.0.2.1');
   first.stop.abort();
   const second = new Bench(t, first.directory);
-  assert.deepEqual(second.known(view), { 'a.org': ['192.0.2.1'] });
+  assert.deepEqual(second.known(asked), { 'a.org': ['192.0.2.1'] });
   const path = join(first.directory, 'policy-names.json');
   for (const text of ['', '{"format":2}', readFileSync(path, 'utf8').replace('192.0.2.1', 'x')]) {
     writeFileSync(path, text);
-    assert.deepEqual(new Bench(t, first.directory).known(view), {}, text);
+    assert.deepEqual(new Bench(t, first.directory).known(asked), {}, text);
   }
 });
 
 test('a reader that cannot be opened, or ends, is opened again; until then it is told and no table is there', async (t) => {
   const bench = new Bench(t);
   bench.refusals = 1;
-  bench.known(viewOf('a.org'));
+  bench.known(asking('a.org'));
   assert.match(bench.names.status()?.problem ?? '', /EBUSY/);
   assert.equal(bench.shownWay(), undefined);
   await bench.wait(5_000);

@@ -7,6 +7,7 @@
  */
 import { join } from 'node:path';
 import { Gauge, type Registry } from 'prom-client';
+import type { NamesAsked } from '../policy/options.ts';
 import { Listener, type ListenerOptions } from './listener.ts';
 import { NamesFile } from './names-file.ts';
 import { readResolvers } from './resolvers.ts';
@@ -22,7 +23,6 @@ import type { Address } from '#net/address.ts';
 import { readAnswer } from '#policy/dns/answer.ts';
 import { AskerFinder, type Askers } from '#policy/dns/askers.ts';
 import { LearnedNames } from '#policy/dns/names.ts';
-import type { PolicyView } from '#policy/inputs/inputs.ts';
 
 /** Addresses go within so long after their time; the node's own resolvers are read again as often. */
 const SWEEP_MS = 10_000;
@@ -87,9 +87,9 @@ export class PolicyNames {
   }
 
   /** What is known of the names of these rules; from here on answers for whom they select are followed. */
-  follow({ book, world }: PolicyView, clusterServers: readonly Address[]): PolicyWorld['names'] {
-    this.#askers = this.#finder.find(book, world);
-    this.#clusterServers = clusterServers;
+  follow({ naming, world, servers }: NamesAsked): PolicyWorld['names'] {
+    this.#askers = this.#finder.find(naming, world);
+    this.#clusterServers = servers;
     this.#names.want(this.#askers.names);
     if (!this.#isRestored) this.#names.restore(this.#file.read());
     this.#isRestored = true;

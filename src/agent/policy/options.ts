@@ -8,12 +8,20 @@ import type { NameStatus } from '#api/status.ts';
 import type { Settings } from '#model/settings.ts';
 import type { NodeWorkloads, PolicyWorld } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
+import type { Naming } from '#policy/dns/naming.ts';
 import type { PolicyView } from '#policy/inputs/inputs.ts';
 import type { Keep } from '#stores/last-good.ts';
 
+/** `servers`: of the cluster. */
+export type NamesAsked = {
+  readonly naming: Naming;
+  readonly world: PolicyWorld;
+  readonly servers: readonly Address[];
+};
+
 export type NameFollower = {
   /** What is known of the names of these rules; from here on their answers are followed. Never throws. */
-  follow(view: PolicyView, clusterServers: readonly Address[]): PolicyWorld['names'];
+  follow(asked: NamesAsked): PolicyWorld['names'];
   /** Somebody else has changed the kernel's tables. */
   suspect(): void;
   status(): NameStatus | undefined;

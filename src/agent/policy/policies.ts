@@ -245,7 +245,10 @@ export class Policies {
   /** With what is known of the names that rules have come to ask for. */
   #followed(): PolicyView {
     const { names } = this.#options;
-    if (names !== undefined) this.#inputs.setNames(names.follow(this.view(), this.#inputs.dnsServers()));
+    const inputs = this.#inputs;
+    const { world } = this.view();
+    const asked = { naming: inputs.naming(), world, servers: inputs.dnsServers() };
+    if (names !== undefined) inputs.setNames(names.follow(asked));
     return this.view();
   }
 

@@ -15,6 +15,7 @@ import type { RuleBook } from '#model/policy.ts';
 import type { NamedManifest, PolicySnapshot } from '#model/policy-snapshot.ts';
 import type { NodeWorkloads, PolicyWorld, Workload } from '#model/workload.ts';
 import type { Address } from '#net/address.ts';
+import type { Naming } from '../dns/naming.ts';
 import { Claims } from './claims.ts';
 import { HeldObjects } from './held.ts';
 import { manifestName, originText, readObject, writeTier } from './reading.ts';
@@ -60,6 +61,8 @@ export type PolicyInputs = {
   setFailsafe(failsafe: PolicyWorld['failsafe']): boolean;
   /** Addresses of DNS names as rules have them: the same value while they are the same. */
   setNames(names: PolicyWorld['names']): void;
+  /** Rules that name DNS names; the same object while they are the same. */
+  naming(): Naming;
   /** Addresses of the cluster's DNS, as its services tell them. */
   dnsServers(): Address[];
   /** The same object while nothing has changed; its parts that have not changed are the objects that they were. */
@@ -180,6 +183,10 @@ class Inputs implements PolicyInputs {
 
   setNames(names: PolicyWorld['names']): void {
     this.#world.names = names;
+  }
+
+  naming(): Naming {
+    return this.#rules.naming();
   }
 
   dnsServers(): Address[] {

@@ -8,6 +8,7 @@
 import type { Problem } from '#model/fault.ts';
 import type { OrderedTier, Policy, Profile, RuleBook, Tier } from '#model/policy.ts';
 import { BUILT_IN_PROFILES, BUILT_IN_TIERS, comparePolicies, compareTiers } from '../book.ts';
+import { type Naming, NamingRules } from '../dns/naming.ts';
 import { formatOrigin } from '#model/manifest.ts';
 import { addTo, type Multimap, removeFrom } from '../compile/multimap.ts';
 import { isSame, MappedValues, NOTHING, SortedList, SortedValues } from './sorted.ts';
@@ -27,6 +28,7 @@ export class Rules {
   readonly #enforced: Lists = new Map();
   readonly #pending: Lists = new Map();
   readonly #staged = new Set<string>();
+  readonly #naming = new NamingRules();
   #book: RuleBook;
 
   constructor() {
@@ -41,6 +43,7 @@ export class Rules {
     if (tiersOf(pair).length === 0) this.#pairs.delete(name);
     else this.#pairs.set(name, pair);
     for (const tier of tiersOf(pair)) addTo(this.#users, tier, name);
+    this.#naming.put(name, policiesOf(pair));
     this.#place(name, before);
     for (const tier of tiersOf(before)) this.#releaseTier(tier);
   }
@@ -60,12 +63,18 @@ export class Rules {
   }
 
   putProfile(name: string, profile: Profile | undefined): void {
+    this.#naming.put(`Profile ${name}`, profile === undefined ? [] : [profile]);
     this.#profiles.put(name, profile ?? BUILT_IN_PROFILES.find((each) => each.name === name));
   }
 
   /** Tiers that are only there because policies are in them. */
   retained(): readonly Tier[] {
     return [...this.#retained].sort().flatMap((name) => this.#tiers.get(name) ?? []);
+  }
+
+  /** Staged policies too: what they would allow is to be told truly. */
+  naming(): Naming {
+    return this.#naming.value();
   }
 
   book(): RuleBook {

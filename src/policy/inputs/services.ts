@@ -21,6 +21,7 @@ export class Services {
   readonly #endpoints = new Map<string, BackendsObject>();
   /** Services with a selector, by namespace. */
   readonly #selecting: Multimap<string, string> = new Map();
+  readonly #dns = new Set<string>();
   readonly #dirty = new Set<string>();
 
   constructor(podsOf: PodsOf, tell: (service: string, backends: readonly Backend[] | undefined) => void) {
@@ -33,6 +34,8 @@ export class Services {
     const before = this.#objects.get(name);
     if (before?.selector !== undefined) removeFrom(this.#selecting, before.namespace, name);
     if (object?.selector !== undefined) addTo(this.#selecting, object.namespace, name);
+    if (object?.dns === undefined) this.#dns.delete(name);
+    else this.#dns.add(name);
     if (object === undefined) this.#objects.delete(name);
     else this.#objects.set(name, object);
     this.#dirty.add(name);
@@ -60,9 +63,10 @@ export class Services {
 
   /** Of the cluster's DNS: what pods ask, be it by the service's address or a backend's. */
   dnsServers(): Address[] {
-    const found = [...this.#objects].flatMap(([name, { dns }]) =>
-      dns === undefined ? [] : [...dns, ...(this.#backendsOf(name) ?? []).map(({ address }) => address)],
-    );
+    const found = [...this.#dns].flatMap((name) => [
+      ...(this.#objects.get(name)?.dns ?? []),
+      ...(this.#backendsOf(name) ?? []).map(({ address }) => address),
+    ]);
     return [...new Set(found)];
   }
 
