@@ -67,9 +67,10 @@ function summarizePolicy({ policies, entries, audit, braked, names }: PolicyStat
 export function summarizeRelays({ known, through, watches, problem }: RelayStatus): string {
   const { relay, store, waiting } = watches;
   const total = relay + store + waiting;
+  const others = known === 0 ? ': there is none' : `, though ${known} ${known === 1 ? 'is' : 'are'} known`;
   const parts: readonly [count: number, text: string][] = [
     [relay, `through the relay ${through.join(', ')}`],
-    [store, known === 0 ? 'without a relay: there is none' : `without a relay, though there are ${known}`],
+    [store, `without a relay${others}`],
     [waiting, 'waiting for an answer'],
   ];
   const shown = parts.filter(([count]) => count > 0);
