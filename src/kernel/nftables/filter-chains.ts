@@ -5,37 +5,37 @@
 import type { ForeignChain } from '#model/facts.ts';
 import { NFT_TABLE } from '#model/numbers.ts';
 import { POLICY_TABLE, STAGED_POLICY_TABLE } from '#model/policy-program.ts';
-import { NftError, type NftLibrary } from './library.ts';
+import type { ChainName } from './last-rule.ts';
+import type { NftLibrary } from './library.ts';
 
 const FAMILIES = new Set(['ip', 'ip6', 'inet']);
 const OURS = new Set([NFT_TABLE, POLICY_TABLE, STAGED_POLICY_TABLE]);
 /** Docker jumps here first, and leaves the chain to the user. */
 const USER_CHAIN = 'DOCKER-USER';
-/** A rule without a condition that ends a packet's way. */
-const FINAL = /^(?:counter (?:packets \d+ bytes \d+ )?)?(?:drop|reject(?: with .*)?|xt target "REJECT")$/;
 
 type ListedChain = { family: string; table: string; chain: string; body: string[] };
 
-/**
- * Base chains at the hooks input and forward in tables that are not ours. Of a table that has such a chain the library reads all sets,
- * which for 15,000 entries of policies takes a second.
- */
-export function listFilterChains(library: NftLibrary): ForeignChain[] {
+/** Base chains at the hooks input and forward in tables that are not ours. `endsInDrop`: whether a chain's last rule lets nothing pass. */
+export function listFilterChains(
+  library: Pick<NftLibrary, 'run'>,
+  endsInDrop: (chain: ChainName) => boolean,
+): ForeignChain[] {
   const chains = readChains(library.run('list chains')).filter(({ table }) => !OURS.has(table));
   const users = new Set(chains.filter(({ chain }) => chain === USER_CHAIN).map(tableOf));
   return chains.flatMap((one): ForeignChain[] => {
     const base = /^type filter hook (input|forward) .*?policy (accept|drop);/.exec(one.body[0] ?? '');
     if (base === null || !FAMILIES.has(one.family)) return [];
+    const family = one.family as ForeignChain['family'];
     const hook = base[1] as ForeignChain['hook'];
     const policy = base[2] as 'accept' | 'drop';
     return [
       {
         hook,
-        family: one.family as ForeignChain['family'],
+        family,
         table: one.table,
         chain: one.chain,
         policy,
-        ...(policy === 'accept' && endsInDrop(library, one) ? { rejects: true } : {}),
+        ...(policy === 'accept' && endsInDrop({ ...one, family }) ? { rejects: true } : {}),
         ...(hook === 'forward' && users.has(tableOf(one)) ? { userChain: USER_CHAIN } : {}),
       },
     ];
@@ -58,16 +58,4 @@ export function readChains(listing: string): ListedChain[] {
     else if (line !== '' && line !== '}') chains.at(-1)?.body.push(line);
   }
   return chains;
-}
-
-/** The chain may be gone since it was listed. */
-function endsInDrop(library: NftLibrary, { family, table, chain }: ListedChain): boolean {
-  try {
-    const [listed] = readChains(library.run(`list chain ${family} ${table} ${chain}`));
-    const last = listed?.body.at(-1)?.replace(/ comment ".*"$/, '');
-    return last !== undefined && FINAL.test(last);
-  } catch (error) {
-    if (error instanceof NftError) return false;
-    throw error;
-  }
 }

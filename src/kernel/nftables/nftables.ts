@@ -9,6 +9,7 @@ import { applyElements, dumpElements, type ElementStep } from './elements.ts';
 import { parseNftEvent } from './events.ts';
 import { ForeignRules } from './foreign.ts';
 import { listFilterChains } from './filter-chains.ts';
+import { endsInDrop } from './last-rule.ts';
 import { netlinkPort, openLibrary } from './library.ts';
 import { Tables } from './tables.ts';
 
@@ -61,7 +62,7 @@ export function openNftables(): Nftables {
     },
     observe: () => [...tables.observe(), ...dumpElements(socket), ...rules.observe()],
     filterChains: () => {
-      const chains = listFilterChains(library);
+      const chains = listFilterChains(library, (chain) => endsInDrop(socket, chain));
       bases = new Set(chains.map(({ family, table, chain }) => `${family} ${table} ${chain}`));
       return chains;
     },
