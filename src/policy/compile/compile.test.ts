@@ -215,7 +215,7 @@ test('from one state to the next is the same as from nothing, and deltas lead th
     fc.record({
       world: fc.constant(world),
       sketch: bookSketches,
-      keep: fc.nat(6),
+      keep: fc.nat(7),
       flows: fc.array(flowsIn(world), { minLength: FLOWS, maxLength: FLOWS }),
     }),
   );
@@ -259,6 +259,7 @@ function mix(before: State, after: State): State {
   const { keep } = after;
   if (keep === 0) return after;
   if (keep <= 2) return { ...before, world: changeEndpoint(before.world, after.world, keep), keep };
+  if (keep === 7) return { ...before, world: { ...before.world, names: after.world.names }, keep };
   if (keep === 6) return { ...before, world: changeHosts(before.world, after.world), keep };
   const [replaced] = after.sketch.policies;
   const policies = [...before.sketch.policies.slice(keep - 3), ...(replaced === undefined ? [] : [replaced])];

@@ -212,7 +212,7 @@ export const worldOf = fc
       egress: fc.array(failsafe, { maxLength: 3 }),
     }),
     front: fc.array(backend, { maxLength: 2 }),
-    resolved: fc.subarray(STRANGERS),
+    resolved: fc.tuple(fc.subarray(STRANGERS), fc.subarray(STRANGERS)),
   })
   .map(({ pods, networks, hosts, front, resolved, ...rest }): PolicyWorld =>
     makeWorld({
@@ -223,7 +223,10 @@ export const worldOf = fc
       })),
       others: [...networks, ...hosts],
       services: new Map([['one/front', front]]),
-      names: new Map([['a.example', new Set(resolved)]]),
+      names: new Map([
+        ['a.example', new Set(resolved[0])],
+        ['*.example', new Set(resolved[1])],
+      ]),
     }),
   );
 
