@@ -104,6 +104,7 @@ async function startNames(label: string): Promise<Cluster> {
       `--host-record=a.b.wild.example.org,${both(wild)}`,
       `--host-record=wild.example.org,${both(vault)}`,
       `--host-record=vault.example.org,${both(vault)}`,
+      `--host-record=late.wild.example.org,${both(vault)}`,
       `--cname=alias.example.org,shop.example.org`,
       `--host-record=meta.wild.example.org,169.254.169.254,fe80::1`,
     ]);
