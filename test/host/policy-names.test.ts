@@ -179,6 +179,10 @@ test(
       explained.stdout,
       /allow, decided by ClusterNetworkPolicy names, .*names\.yaml:1 spec\.egress\.1\n/,
     );
+
+    await lab.addPod('node1', 'late', shop('web'));
+    await resolve(cluster, 'late', 'late.wild.example.org', server4);
+    await awaitReach(cluster, 'late', vault);
   },
 );
 
