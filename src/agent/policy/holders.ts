@@ -26,7 +26,7 @@ export class Tellers {
   readonly #options: TellersOptions;
   readonly #told = new Map<string, NodeWorkloads>();
   readonly #believed = new Map<string, NodeWorkloads>();
-  /** Node → where its pods' addresses are, as wide as a block may be. */
+  /** Node → where its pods' addresses are, as wide as a block may be; as far as a block has asked since they were told. */
   readonly #near = new Map<string, ReadonlySet<Prefix>>();
   #holders: Holders = new Map();
   /** Of claims: mostly one, and those that Kubernetes gives may have another than the settings. */
@@ -37,13 +37,9 @@ export class Tellers {
   }
 
   tell(node: string, workloads: NodeWorkloads | undefined): void {
-    if (workloads === undefined) {
-      this.#told.delete(node);
-      this.#near.delete(node);
-    } else {
-      this.#told.set(node, workloads);
-      this.#near.set(node, new Set(workloads.pods.flatMap(({ addresses }) => addresses.map(aroundAddress))));
-    }
+    if (workloads === undefined) this.#told.delete(node);
+    else this.#told.set(node, workloads);
+    this.#near.delete(node);
     // Each node tells of all its pods when one has changed: the others are the objects that were believed.
     this.#believe(node, workloads, new Set(this.#believed.get(node)?.pods));
   }
@@ -51,12 +47,15 @@ export class Tellers {
   /** The block leads elsewhere now, as a whole or with some addresses. Answers whether something else is believed. */
   setBlock(block: Prefix): boolean {
     const around = aroundAddress(prefixAddress(block));
-    const nodes = [...this.#told.keys()].filter((node) => this.#near.get(node)?.has(around) === true);
-    return nodes.map((node) => this.#judge(node)).includes(true);
+    const nodes = [...this.#told].filter(([node, told]) => this.#nearOf(node, told).has(around));
+    return nodes.map(([node, told]) => this.#believe(node, told)).includes(true);
   }
 
-  #judge(node: string): boolean {
-    return this.#believe(node, this.#told.get(node));
+  #nearOf(node: string, { pods }: NodeWorkloads): ReadonlySet<Prefix> {
+    const near =
+      this.#near.get(node) ?? new Set(pods.flatMap(({ addresses }) => addresses.map(aroundAddress)));
+    this.#near.set(node, near);
+    return near;
   }
 
   /** Answers whether they are others than before. */
