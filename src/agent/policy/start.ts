@@ -1,5 +1,6 @@
 /** Network policy of this node, fed from the stores; or, where it is switched off, what is left of it removed. */
 import { PolicyNames } from '../policy-names/names.ts';
+import { collectSoon } from '../heap.ts';
 import type { AgentParts } from '../parts.ts';
 import { type Flows, startFlows } from '../policy-flows/start.ts';
 import type { PoliciesOptions } from './options.ts';
@@ -48,7 +49,10 @@ export function startPolicies({ parts, areNodesKnown, routedTo }: StartOptions):
     linkOf: (address) => linkOf(kernel.underlay(), address),
     isSynced: () => manifests.synced && workloads.synced && areNodesKnown(),
     onOwnPods: (pods) => publisher.publish(pods),
-    onLoaded: (view) => flows.staged.load(view),
+    onLoaded: (view) => {
+      flows.staged.load(view);
+      collectSoon();
+    },
     onLeave: () => flows.staged.remove(),
   });
   const flows = startFlows({ parts, policies });
