@@ -170,8 +170,8 @@ type Comparison = {
   readonly least?: number;
 };
 const COMPARISONS: readonly Comparison[] = [
-  { ours: 'plain', peer: 'vxlan', flow: FLOWS.iperfOne, least: 0.8 },
-  { ours: 'plain', peer: 'vxlan', flow: FLOWS.iperfFour, least: 0.8 },
+  { ours: 'plain', peer: 'vxlan', flow: FLOWS.iperfOne },
+  { ours: 'plain', peer: 'vxlan', flow: FLOWS.iperfFour },
   { ours: 'plain', peer: 'vxlan', flow: FLOWS.one, least: 0.8 },
   { ours: 'plain', peer: 'vxlan', flow: FLOWS.four, least: 0.8 },
   { ours: 'plain', peer: 'vxlan', flow: FLOWS.small, least: 0.5 },
